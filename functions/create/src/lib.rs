@@ -1,0 +1,52 @@
+//! Stores feedback: `POST /v1/feedback` and `POST /api/svc/v1/gateway-feedback`.
+
+use std::sync::Arc;
+
+use shared::dialect::portkey::{self, Create, MAX_BULK};
+use shared::dialect::{Action, Dialect, truefoundry};
+use shared::feedback::Draft;
+use shared::http::{Call, Reply};
+use shared::problem::Problem;
+use shared::store::{Store, Written};
+
+/// Answers a POST of either dialect.
+pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
+    match call.route.dialect {
+        Dialect::Portkey => {
+            let (drafts, single) = match portkey::parse_create(call.body()?)? {
+                Create::One(draft) => (vec![*draft], true),
+                Create::Bulk(drafts) => (drafts, false),
+            };
+            let written = save(&store, &call, drafts).await?;
+            let body = portkey::render_written(Action::Saved, &written.ids);
+            // A bulk of one is answered as a bulk is: without a version.
+            Ok(if single {
+                Reply::written(body, &written)
+            } else {
+                Reply::new(body)
+            })
+        }
+        Dialect::TrueFoundry => {
+            let draft = truefoundry::parse_create(call.body()?)?;
+            let written = save(&store, &call, vec![draft]).await?;
+            Ok(Reply::written(
+                truefoundry::render_written(&written.ids),
+                &written,
+            ))
+        }
+    }
+}
+
+async fn save(store: &Store, call: &Call, drafts: Vec<Draft>) -> Result<Written, Problem> {
+    match call.idempotency_key()? {
+        None => store.create(call.workspace(), drafts, call.now).await,
+        Some(_) if drafts.len() == MAX_BULK => Err(Problem::invalid(
+            "body",
+            format!(
+                "must hold at most {} feedback objects beside an Idempotency-Key, got {MAX_BULK}",
+                MAX_BULK - 1
+            ),
+        )),
+        Some(key) => store.create_once(call.workspace(), drafts, &key, call.now).await,
+    }
+}

@@ -1,0 +1,8 @@
+//! The Lambda function `delete`: wiring only, see the library beside it.
+
+use shared::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    shared::http::run(&[&FEEDBACK, &IDEMPOTENCY, &API_KEYS], delete::handle).await
+}

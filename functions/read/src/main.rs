@@ -1,0 +1,8 @@
+//! The Lambda function `read`: wiring only, see the library beside it.
+
+use shared::tables::{API_KEYS, FEEDBACK};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    shared::http::run(&[&FEEDBACK, &API_KEYS], read::handle).await
+}

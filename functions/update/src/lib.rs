@@ -1,0 +1,52 @@
+//! Changes feedback: `PUT /v1/feedback/{id}` and `PUT /api/svc/v1/gateway-feedback/{id}`.
+
+use std::sync::Arc;
+
+use shared::dialect::{Action, Dialect, portkey, truefoundry};
+use shared::feedback::{Change, Named};
+use shared::http::{Call, Reply};
+use shared::problem::Problem;
+use shared::store::{Store, Written};
+
+/// Answers a PUT of either dialect.
+pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
+    match call.route.dialect {
+        Dialect::Portkey => {
+            let (id, change) = portkey::parse_update(call.id(), call.body()?)?;
+            let written = change_record(&store, &call, &Named { id, target: None }, &change).await?;
+            Ok(Reply::written(
+                portkey::render_written(Action::Updated, &written.ids),
+                &written,
+            ))
+        }
+        Dialect::TrueFoundry => {
+            let (named, change) = truefoundry::parse_update(call.id(), call.body()?)?;
+            let written = change_record(&store, &call, &named, &change).await?;
+            Ok(Reply::written(
+                truefoundry::render_written(&written.ids),
+                &written,
+            ))
+        }
+    }
+}
+
+async fn change_record(
+    store: &Store,
+    call: &Call,
+    named: &Named,
+    change: &Change,
+) -> Result<Written, Problem> {
+    let if_match = call.if_match()?;
+    match call.idempotency_key()? {
+        None => {
+            store
+                .update(call.workspace(), named, change, if_match, call.now)
+                .await
+        }
+        Some(key) => {
+            store
+                .update_once(call.workspace(), named, change, if_match, &key, call.now)
+                .await
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The feedback API for LLM traces, whole, on this machine: both dialects over an embedded database.
+#[derive(Debug, Parser)]
+#[command(name = "hindsight", version, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+/// How to serve.
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// The port to listen on, at 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 8787)]
+    pub port: u16,
+
+    /// Where the database and the API key are kept
+    #[arg(long, value_name = "DIR", default_value = ".hindsight")]
+    pub data_dir: PathBuf,
+
+    /// Keep nothing: the database is in memory and gone with the process
+    #[arg(long, conflicts_with = "data_dir")]
+    pub memory: bool,
+
+    /// Where to write the API key; <DATA_DIR>/api-key if not given
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+
+    /// Also serve the DynamoDB API on this port of 127.0.0.1, for `cargo lambda watch` and `sam local`
+    #[arg(long, value_name = "PORT")]
+    pub dynamodb_port: Option<u16>,
+}
+
+/// What else can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make, list and revoke API keys
+    Keys(Keys),
+}
+
+/// Which keys, and what to do with them.
+#[derive(Args, Debug)]
+pub struct Keys {
+    #[command(subcommand)]
+    pub action: KeysAction,
+}
+
+/// Where the keys are: the local database unless a stack or a table is named.
+#[derive(Args, Debug)]
+pub struct Place {
+    /// The directory of the local database
+    #[arg(long, value_name = "DIR", default_value = ".hindsight")]
+    pub data_dir: PathBuf,
+
+    /// The deployed stack, found with the usual AWS credentials and region
+    #[arg(long, value_name = "NAME", conflicts_with = "table")]
+    pub stack: Option<String>,
+
+    /// The deployed table of API keys
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be done with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysAction {
+    /// Make a key. Its text is shown once
+    Create {
+        /// The workspace it opens: 1 to 64 of a-z, 0-9, - and _
+        #[arg(long)]
+        workspace: String,
+        /// What to call it, to know it again
+        #[arg(long)]
+        name: String,
+        /// What it allows: write (create, update, delete), read (reads, analytics) or admin (all); may be repeated
+        #[arg(long, required = true, value_name = "SCOPE")]
+        scope: Vec<String>,
+        /// How long it is valid, as 90d, 12h or 30m; for ever if not given
+        #[arg(long, value_name = "DURATION")]
+        expires: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List keys, without their secrets
+    List {
+        /// Only those of this workspace
+        #[arg(long)]
+        workspace: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Revoke a key for good; it stops within a minute
+    Revoke {
+        /// The key's id, as it is listed
+        id: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}

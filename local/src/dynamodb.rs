@@ -1,0 +1,238 @@
+//! The embedded DynamoDB: dynoxide over SQLite, reached by the SDK without a socket.
+//!
+//! A DynamoDB on a port would let in every local process, and every web page that finds the port;
+//! the SDK's own seam for transports makes one unnecessary. [`serve`] opens a port all the same
+//! for those who ask for it, so that function processes can share the database.
+
+use std::fmt;
+use std::path::Path;
+
+use aws_sdk_dynamodb::Client;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::routing::post;
+use dynoxide::{Database, DynoxideError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use shared::tables::{self, Table};
+use tokio::net::TcpListener;
+
+/// The prefix of `x-amz-target` (AWS JSON 1.0 protocol of DynamoDB).
+const TARGET: &str = "DynamoDB_20120810.";
+
+/// An embedded DynamoDB with the service's tables. Clones are the same database.
+#[derive(Clone)]
+pub struct Engine {
+    database: Database,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    /// A database that is gone with the process.
+    pub fn memory() -> Result<Self, DynoxideError> {
+        Self::with_tables(Database::memory()?)
+    }
+
+    /// The database in this file, made if it is not there.
+    pub fn open(path: &Path) -> Result<Self, DynoxideError> {
+        Self::with_tables(Database::new(&path.to_string_lossy())?)
+    }
+
+    fn with_tables(database: Database) -> Result<Self, DynoxideError> {
+        let engine = Self { database };
+        let existing: serde_json::Value =
+            answer(engine.database.list_tables(request(&json!({}).to_string())?))
+                .and_then(|json| serde_json::from_str(&json).map_err(internal))?;
+        let exists = |table: &Table| {
+            let names = existing["TableNames"].as_array();
+            names.is_some_and(|names| names.iter().any(|name| name == table.name))
+        };
+        for table in tables::ALL.into_iter().filter(|table| !exists(table)) {
+            engine.create(table)?;
+        }
+        Ok(engine)
+    }
+
+    fn create(&self, table: &Table) -> Result<(), DynoxideError> {
+        let schema = |hash: &str, range: Option<&str>| {
+            let range = range.map(|range| json!({"AttributeName": range, "KeyType": "RANGE"}));
+            let hash = json!({"AttributeName": hash, "KeyType": "HASH"});
+            std::iter::once(hash).chain(range).collect::<Vec<_>>()
+        };
+        let mut attributes: Vec<&str> = vec![table.hash];
+        attributes.extend(table.range);
+        attributes.extend(table.indexes.iter().flat_map(|index| [index.hash, index.range]));
+        attributes.sort_unstable();
+        attributes.dedup();
+        let indexes: Vec<_> = table
+            .indexes
+            .iter()
+            .map(|index| {
+                json!({
+                    "IndexName": index.name,
+                    "KeySchema": schema(index.hash, Some(index.range)),
+                    "Projection": {"ProjectionType": "ALL"},
+                })
+            })
+            .collect();
+        let mut definition = json!({
+            "TableName": table.name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": schema(table.hash, table.range),
+            "AttributeDefinitions": attributes
+                .iter()
+                .map(|name| json!({"AttributeName": name, "AttributeType": "S"}))
+                .collect::<Vec<_>>(),
+        });
+        if !indexes.is_empty() {
+            definition["GlobalSecondaryIndexes"] = json!(indexes);
+        }
+        if table.streams {
+            definition["StreamSpecification"] =
+                json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"});
+        }
+        self.database.create_table(request(&definition.to_string())?)?;
+        if let Some(attribute) = table.expires {
+            let ttl = json!({
+                "TableName": table.name,
+                "TimeToLiveSpecification": {"Enabled": true, "AttributeName": attribute},
+            });
+            self.database.update_time_to_live(request(&ttl.to_string())?)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what has expired, as DynamoDB does in the background. Blocks.
+    pub fn sweep(&self) -> Result<usize, DynoxideError> {
+        self.database.sweep_ttl()
+    }
+
+    /// An SDK client of this database.
+    pub fn client(&self) -> Client {
+        shared::dynamo::embedded_client(Transport(self.clone()), "http://embedded")
+    }
+
+    /// Answers one request of the DynamoDB API as DynamoDB would: a status and a JSON body.
+    /// Blocks while the database works.
+    pub fn call(&self, target: &str, body: &str) -> (u16, String) {
+        match self.dispatch(target, body) {
+            Ok(json) => (200, json),
+            Err(error) => (error.status_code(), error.to_json()),
+        }
+    }
+
+    fn dispatch(&self, target: &str, body: &str) -> Result<String, DynoxideError> {
+        let database = &self.database;
+        match target.strip_prefix(TARGET).unwrap_or(target) {
+            "PutItem" => answer(database.put_item(request(body)?)),
+            "GetItem" => answer(database.get_item(request(body)?)),
+            "UpdateItem" => answer(database.update_item(request(body)?)),
+            "DeleteItem" => answer(database.delete_item(request(body)?)),
+            "Query" => answer(database.query(request(body)?)),
+            "Scan" => answer(database.scan(request(body)?)),
+            "TransactWriteItems" => answer(database.transact_write_items(request(body)?)),
+            "ListTables" => answer(database.list_tables(request(body)?)),
+            "DescribeTable" => answer(database.describe_table(request(body)?)),
+            other => Err(DynoxideError::ValidationException(format!(
+                "the embedded DynamoDB does not offer {other}, which this service does not call"
+            ))),
+        }
+    }
+}
+
+fn request<T: DeserializeOwned>(body: &str) -> Result<T, DynoxideError> {
+    serde_json::from_str(body).map_err(|error| DynoxideError::ValidationException(error.to_string()))
+}
+
+fn answer<T: Serialize>(result: Result<T, DynoxideError>) -> Result<String, DynoxideError> {
+    serde_json::to_string(&result?).map_err(internal)
+}
+
+fn internal(error: serde_json::Error) -> DynoxideError {
+    DynoxideError::InternalServerError(error.to_string())
+}
+
+/// The SDK's transport into the database, instead of a connection.
+#[derive(Clone, Debug)]
+struct Transport(Engine);
+
+impl HttpClient for Transport {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Transport {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let engine = self.0.clone();
+        let target = request
+            .headers()
+            .get("x-amz-target")
+            .unwrap_or_default()
+            .to_owned();
+        let body = request.body().bytes().map(<[u8]>::to_vec).unwrap_or_default();
+        HttpConnectorFuture::new(async move {
+            let work = move || engine.call(&target, &String::from_utf8_lossy(&body));
+            let (status, json) = tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|error| ConnectorError::other(error.into(), None))?;
+            let status = status
+                .try_into()
+                .map_err(|error| ConnectorError::other(Box::new(error), None))?;
+            Ok(HttpResponse::new(status, SdkBody::from(json)))
+        })
+    }
+}
+
+/// Serves the DynamoDB API on a listener, for function processes of the same machine, until the
+/// future is dropped. Requests that a web page could have sent are refused.
+pub async fn serve(engine: Engine, listener: TcpListener) -> std::io::Result<()> {
+    let app = Router::new().route(
+        "/",
+        post(async move |headers: HeaderMap, body: Bytes| {
+            let text = |name: &str| {
+                headers
+                    .get(name)
+                    .and_then(|value| value.to_str().ok())
+                    .unwrap_or_default()
+            };
+            // A page cannot set this content type without asking first, and is never told yes.
+            if text(header::CONTENT_TYPE.as_str()) != "application/x-amz-json-1.0"
+                || headers.contains_key(header::ORIGIN)
+            {
+                return (
+                    StatusCode::FORBIDDEN,
+                    [(header::CONTENT_TYPE, "application/json")],
+                    "{}".to_owned(),
+                );
+            }
+            let target = text("x-amz-target").to_owned();
+            let work = move || engine.call(&target, &String::from_utf8_lossy(&body));
+            let (status, json) = match tokio::task::spawn_blocking(work).await {
+                Ok(answered) => answered,
+                Err(_) => (500, "{}".to_owned()),
+            };
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (
+                status,
+                [(header::CONTENT_TYPE, "application/x-amz-json-1.0")],
+                json,
+            )
+        }),
+    );
+    axum::serve(listener, app).await
+}

@@ -1,0 +1,292 @@
+//! The command `keys`.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use serde_json::{Value, json};
+use shared::access::Scope;
+use shared::access::key::KeyId;
+use shared::access::registry::{KeyRecord, Registry};
+use shared::id::Workspace;
+use shared::problem::Problem;
+use shared::tables::API_KEYS;
+use shared::timestamp::Timestamp;
+
+use crate::args::{Keys, KeysAction, Place};
+use crate::data::DataDir;
+
+/// Does what was asked and returns what to print. The error is a line to print.
+pub async fn run(keys: Keys) -> Result<String, String> {
+    let now = Timestamp::now();
+    match keys.action {
+        KeysAction::Create {
+            workspace,
+            name,
+            scope,
+            expires,
+            place,
+        } => {
+            let workspace = parse_workspace(&workspace)?;
+            let scopes = parse_scopes(&scope)?;
+            let expires_at = match expires {
+                Some(text) => Some(now + parse_duration(&text)?),
+                None => None,
+            };
+            if name.trim().is_empty() || name.len() > 128 {
+                return Err(format!("--name must be 1 to 128 bytes, got {}", name.len()));
+            }
+            let registry = registry(&place).await?;
+            let (key, record) = Registry::mint(workspace, name, scopes, expires_at, now).map_err(line)?;
+            registry.insert(&record).await.map_err(line)?;
+            let secret = key.reveal();
+            Ok(if place.json {
+                let mut shown = shown(&record, now);
+                shown["key"] = json!(secret);
+                shown.to_string()
+            } else {
+                format!(
+                    "{secret}\n\nThis is the only time the key is shown. Its id is {}: scope {}, workspace {}, {}.",
+                    record.id,
+                    scope_names(&record),
+                    record.workspace,
+                    end(&record),
+                )
+            })
+        }
+        KeysAction::List { workspace, place } => {
+            let workspace = workspace.as_deref().map(parse_workspace).transpose()?;
+            let records = registry(&place)
+                .await?
+                .list(workspace.as_ref())
+                .await
+                .map_err(line)?;
+            Ok(if place.json {
+                json!(
+                    records
+                        .iter()
+                        .map(|record| shown(record, now))
+                        .collect::<Vec<_>>()
+                )
+                .to_string()
+            } else {
+                table(&records, now)
+            })
+        }
+        KeysAction::Revoke { id, place } => {
+            let id = KeyId::parse(&id)
+                .ok_or_else(|| "the id must be hsk_ and 16 hex digits, as `keys list` shows it".to_owned())?;
+            let record = match registry(&place).await?.revoke(&id, now).await {
+                Err(Problem::NotFound) => return Err(format!("there is no key {id}")),
+                result => result.map_err(line)?,
+            };
+            Ok(if place.json {
+                shown(&record, now).to_string()
+            } else {
+                format!("{id} is revoked. Functions that remember it forget it within a minute.")
+            })
+        }
+    }
+}
+
+async fn registry(place: &Place) -> Result<Registry, String> {
+    match (&place.table, &place.stack) {
+        (Some(table), _) => Ok(Registry::new(shared::dynamo::client().await, table)),
+        (None, Some(stack)) => {
+            let client = shared::dynamo::client().await;
+            let table = table_of(&client, stack).await?;
+            Ok(Registry::new(client, table))
+        }
+        (None, None) => {
+            let engine = DataDir::existing(&place.data_dir)?.database()?;
+            Ok(Registry::new(engine.client(), API_KEYS.name))
+        }
+    }
+}
+
+/// The table of keys that CloudFormation made for a stack: `{stack}-ApiKeysTable-{random}`.
+async fn table_of(client: &Client, stack: &str) -> Result<String, String> {
+    let prefix = format!("{stack}-ApiKeysTable-");
+    // Names come in order, beginning after the one that is given.
+    let mut pages = client
+        .list_tables()
+        .exclusive_start_table_name(&prefix)
+        .into_paginator()
+        .items()
+        .send();
+    let mut found = Vec::new();
+    while let Some(name) = pages.next().await {
+        let name = name.map_err(|error| format!("cannot list the tables: {}", DisplayErrorContext(error)))?;
+        if !name.starts_with(&prefix) {
+            break;
+        }
+        found.push(name);
+    }
+    match found.as_slice() {
+        [table] => Ok(table.clone()),
+        [] => Err(format!(
+            "there is no table {prefix}… in this account and region: is {stack} the name of a deployed stack?"
+        )),
+        several => Err(format!(
+            "{} tables could be meant; name one with --table: {}",
+            several.len(),
+            several.join(", ")
+        )),
+    }
+}
+
+fn parse_workspace(name: &str) -> Result<Workspace, String> {
+    Workspace::parse(name).ok_or_else(|| format!("--workspace must be {}, got {name:?}", Workspace::EXPECTED))
+}
+
+fn parse_scopes(names: &[String]) -> Result<Vec<Scope>, String> {
+    let mut scopes = Vec::new();
+    for name in names.iter().flat_map(|names| names.split(',')) {
+        let scope = Scope::parse(name)
+            .ok_or_else(|| format!("--scope must be write, read or admin, got {name:?}"))?;
+        scopes.push(scope);
+    }
+    scopes.sort_unstable();
+    scopes.dedup();
+    Ok(scopes)
+}
+
+/// A whole number of days, hours or minutes.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("--expires must be a whole number and d, h or m, as 90d, got {text:?}");
+    let seconds = match text.chars().last() {
+        Some('d') => 24 * 60 * 60,
+        Some('h') => 60 * 60,
+        Some('m') => 60,
+        _ => return Err(wrong()),
+    };
+    let count: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    if count == 0 {
+        return Err(wrong());
+    }
+    Ok(Duration::from_secs(u64::from(count) * seconds))
+}
+
+fn scope_names(record: &KeyRecord) -> String {
+    let names: Vec<&str> = record.scopes.iter().map(|scope| scope.name()).collect();
+    names.join(",")
+}
+
+fn end(record: &KeyRecord) -> String {
+    match record.expires_at {
+        Some(end) => format!("valid until {end}"),
+        None => "valid until it is revoked".to_owned(),
+    }
+}
+
+fn state(record: &KeyRecord, now: Timestamp) -> &'static str {
+    match record {
+        record if record.is_valid(now) => "valid",
+        KeyRecord {
+            revoked_at: Some(_), ..
+        } => "revoked",
+        _ => "expired",
+    }
+}
+
+fn shown(record: &KeyRecord, now: Timestamp) -> Value {
+    json!({
+        "id": record.id.to_string(),
+        "workspace": record.workspace.as_str(),
+        "name": record.name,
+        "scopes": record.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>(),
+        "last_four": record.last_four,
+        "state": state(record, now),
+        "created_at": record.created_at.to_string(),
+        "expires_at": record.expires_at.map(|moment| moment.to_string()),
+        "revoked_at": record.revoked_at.map(|moment| moment.to_string()),
+    })
+}
+
+fn table(records: &[KeyRecord], now: Timestamp) -> String {
+    if records.is_empty() {
+        return "There are no keys.".to_owned();
+    }
+    let head = [
+        "ID",
+        "LAST",
+        "WORKSPACE",
+        "SCOPES",
+        "STATE",
+        "CREATED",
+        "EXPIRES",
+        "NAME",
+    ]
+    .map(str::to_owned);
+    let rows: Vec<[String; 8]> = std::iter::once(head)
+        .chain(records.iter().map(|record| {
+            [
+                record.id.to_string(),
+                record.last_four.clone(),
+                record.workspace.to_string(),
+                scope_names(record),
+                state(record, now).to_owned(),
+                record.created_at.to_string(),
+                record
+                    .expires_at
+                    .map_or("never".to_owned(), |end| end.to_string()),
+                // A name is its owner's text; a line of a table stays a line.
+                record.name.escape_debug().to_string(),
+            ]
+        }))
+        .collect();
+    let widths: Vec<usize> = (0..8)
+        .map(|column| {
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}"))
+                .collect();
+            cells.join("  ").trim_end().to_owned()
+        })
+        .collect();
+    lines.join("\n")
+}
+
+fn line(problem: Problem) -> String {
+    problem.log_message()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_whole_days_hours_or_minutes() {
+        assert_eq!(parse_duration("90d"), Ok(Duration::from_secs(7_776_000)));
+        assert_eq!(parse_duration("12h"), Ok(Duration::from_secs(43_200)));
+        assert_eq!(parse_duration("30m"), Ok(Duration::from_secs(1_800)));
+        for wrong in ["", "d", "0d", "1.5d", "-1d", "90", "90s", "9é"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn scopes_may_be_listed_or_repeated() {
+        let scopes =
+            |names: &[&str]| parse_scopes(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(
+            scopes(&["read", "write", "read"]),
+            Ok(vec![Scope::Write, Scope::Read])
+        );
+        assert_eq!(scopes(&["read,write"]), Ok(vec![Scope::Write, Scope::Read]));
+        assert_eq!(
+            scopes(&["root"]),
+            Err("--scope must be write, read or admin, got \"root\"".to_owned())
+        );
+    }
+}

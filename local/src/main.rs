@@ -1,0 +1,119 @@
+//! `cargo run`: wiring only.
+
+use std::fmt::Display;
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser as _;
+use local::args::{Arguments, Command, Serve};
+use local::data::{DataDir, server_key};
+use local::dynamodb::{self, Engine};
+use local::server::Gateway;
+use shared::access::keyring::Keyring;
+use shared::access::registry::Registry;
+use shared::config::Config;
+use shared::store::Store;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Some(Command::Keys(keys)) => local::keys::run(keys).await.map(|text| println!("{text}")),
+        None => serve(arguments.serve).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            eprintln!("hindsight: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until SIGTERM or Ctrl-C. The error is a line to print.
+async fn serve(arguments: Serve) -> Result<(), String> {
+    // Before anything else, so that a stop at any moment is an orderly one.
+    let stop = stop_signal()?;
+    let listener = bind(arguments.port).await?;
+    let (engine, key_file, _lock) = if arguments.memory {
+        let engine = Engine::memory().map_err(|error| format!("no database in memory: {error}"))?;
+        (engine, arguments.api_key_file, None)
+    } else {
+        let directory = DataDir::open(&arguments.data_dir)?;
+        let lock = directory.lock()?;
+        let key_file = arguments.api_key_file.unwrap_or(directory.key_file());
+        (directory.database()?, Some(key_file), Some(lock))
+    };
+    if let Some(port) = arguments.dynamodb_port {
+        let listener = bind(port).await?;
+        tokio::spawn(dynamodb::serve(engine.clone(), listener));
+    }
+    let client = engine.client();
+    let config = Arc::new(Config::embedded().map_err(to_line)?);
+    let registry = Registry::new(client.clone(), &config.api_keys);
+    let key = server_key(&registry, key_file.as_deref()).await?;
+    tokio::spawn(sweep(engine));
+    let (store, keyring) = (Store::new(client, config), Keyring::new(registry));
+    let gateway = Gateway::new(
+        move |function| local::function(function, store.clone(), keyring.clone()),
+        true,
+    );
+    let port = listener.local_addr().map_err(to_line)?.port();
+    greet(port, &key.reveal());
+    gateway.serve(listener, stop).await.map_err(to_line)
+}
+
+async fn bind(port: u16) -> Result<TcpListener, String> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|error| format!("cannot listen on 127.0.0.1:{port}: {error}"))
+}
+
+fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(to_line)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(to_line)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Deletes what has expired, once a minute; DynamoDB takes longer.
+async fn sweep(engine: Engine) {
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        minute.tick().await;
+        let engine = engine.clone();
+        let swept = tokio::task::spawn_blocking(move || engine.sweep()).await;
+        if let Ok(Err(error)) = swept {
+            eprintln!("hindsight: cannot sweep what has expired: {error}");
+        }
+    }
+}
+
+fn greet(port: u16, key: &str) {
+    println!(
+        "Hindsight is listening on http://127.0.0.1:{port}\n\
+         \n\
+         Portkey base URL       http://127.0.0.1:{port}/v1\n\
+         TrueFoundry base URL   http://127.0.0.1:{port}\n\
+         API key                {key}\n\
+         \n\
+         Try it:\n\
+         \n\
+         curl http://127.0.0.1:{port}/v1/feedback \\\n  \
+           -H 'x-portkey-api-key: {key}' \\\n  \
+           -H 'content-type: application/json' \\\n  \
+           -d '{{\"trace_id\": \"my-trace\", \"value\": 1}}'\n"
+    );
+}
+
+fn to_line(error: impl Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,82 @@
+//! Who may call what: API keys, what they allow, and how they are verified.
+
+pub mod key;
+pub mod keyring;
+pub mod registry;
+
+use std::fmt;
+
+use crate::id::Workspace;
+
+/// What an API key allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Create, update and delete feedback.
+    Write,
+    /// Read feedback and analytics.
+    Read,
+    /// Everything.
+    Admin,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Write, Self::Read, Self::Admin];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The scope of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Who a request is from, as its key says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose feedback the request is about.
+    pub workspace: Workspace,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// Whether the key allows what asks for `scope`.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes
+            .iter()
+            .any(|held| *held == scope || *held == Scope::Admin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admin_may_everything_and_the_others_their_own() {
+        for held in Scope::ALL {
+            let caller = Caller {
+                workspace: Workspace::parse("w").unwrap(),
+                scopes: vec![held],
+            };
+            for asked in Scope::ALL {
+                assert_eq!(caller.may(asked), held == asked || held == Scope::Admin);
+            }
+            assert_eq!(Scope::parse(held.name()), Some(held));
+        }
+    }
+}

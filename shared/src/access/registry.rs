@@ -1,0 +1,223 @@
+//! The table of API keys.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+
+use super::Scope;
+use super::key::{ApiKey, KeyId};
+use crate::dynamo::{self, Attempts};
+use crate::id::Workspace;
+use crate::problem::Problem;
+use crate::store::item::{Item, int, number, string, text};
+use crate::timestamp::Timestamp;
+
+/// What is stored of a key: everything but its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Its public part.
+    pub id: KeyId,
+    /// Whose feedback it opens.
+    pub workspace: Workspace,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it allows.
+    pub scopes: Vec<Scope>,
+    /// The SHA-256 of its secret.
+    pub hash: Vec<u8>,
+    /// The last four characters of its text.
+    pub last_four: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends to be valid; `None` is never.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl KeyRecord {
+    /// Whether the key opens anything at `now`.
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// The API keys of all workspaces.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    client: Client,
+    table: String,
+}
+
+impl Registry {
+    /// The keys in this table.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+        }
+    }
+
+    /// A new key and its record, from the system's random source; not stored yet.
+    pub fn mint(
+        workspace: Workspace,
+        name: String,
+        scopes: Vec<Scope>,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(ApiKey, KeyRecord), Problem> {
+        let (mut id, mut secret) = ([0; 8], [0; 32]);
+        for bytes in [&mut id[..], &mut secret[..]] {
+            getrandom::fill(bytes).map_err(|error| Problem::internal(format!("no random bytes: {error}")))?;
+        }
+        let key = ApiKey::from_random(id, secret);
+        let record = KeyRecord {
+            id: key.id().clone(),
+            workspace,
+            name,
+            scopes,
+            hash: key.hash().to_vec(),
+            last_four: key.last_four(),
+            created_at: now,
+            expires_at,
+            revoked_at: None,
+        };
+        Ok((key, record))
+    }
+
+    /// Stores a new key's record.
+    pub async fn insert(&self, record: &KeyRecord) -> Result<(), Problem> {
+        let attempts = Attempts::default();
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(record)))
+            .customize()
+            .interceptor(attempts.clone())
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| dynamo::problem(&error, attempts.uncertain()))
+    }
+
+    /// A key's record, `None` if there is none of this id. Read consistently, so that a key works
+    /// as soon as it was made.
+    pub async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, Problem> {
+        self.client
+            .get_item()
+            .table_name(&self.table)
+            .key("id", text(id.as_str()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| dynamo::problem(&error, false))?
+            .item
+            .map(|item| from_item(&item))
+            .transpose()
+    }
+
+    /// All keys, or those of one workspace, the oldest first.
+    pub async fn list(&self, workspace: Option<&Workspace>) -> Result<Vec<KeyRecord>, Problem> {
+        let mut pages = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut records = Vec::new();
+        while let Some(item) = pages.next().await {
+            let record = from_item(&item.map_err(|error| dynamo::problem(&error, false))?)?;
+            if workspace.is_none_or(|workspace| record.workspace == *workspace) {
+                records.push(record);
+            }
+        }
+        records.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+        Ok(records)
+    }
+
+    /// Revokes a key for good. Functions that remember it forget it within a minute. A key that
+    /// was revoked before keeps the earlier moment. [`Problem::NotFound`] if there is no such key.
+    pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<KeyRecord, Problem> {
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", text(id.as_str()))
+            .update_expression("SET revoked_at = if_not_exists(revoked_at, :now)")
+            .condition_expression("attribute_exists(id)")
+            .expression_attribute_values(":now", number(now.millis()))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match result {
+            Ok(output) => from_item(output.attributes().unwrap_or(&HashMap::new())),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Err(Problem::NotFound)
+            }
+            Err(error) => Err(dynamo::problem(&error, true)),
+        }
+    }
+}
+
+fn to_item(record: &KeyRecord) -> Item {
+    let scopes = record
+        .scopes
+        .iter()
+        .map(|scope| scope.name().to_owned())
+        .collect();
+    let mut item = HashMap::from([
+        ("id".to_owned(), text(record.id.as_str())),
+        ("workspace".to_owned(), text(record.workspace.as_str())),
+        ("name".to_owned(), text(&record.name)),
+        ("scopes".to_owned(), AttributeValue::Ss(scopes)),
+        (
+            "hash".to_owned(),
+            AttributeValue::B(Blob::new(record.hash.clone())),
+        ),
+        ("last_four".to_owned(), text(&record.last_four)),
+        ("created_at".to_owned(), number(record.created_at.millis())),
+    ]);
+    if let Some(end) = record.expires_at {
+        item.insert("expires_at".to_owned(), number(end.millis()));
+    }
+    if let Some(moment) = record.revoked_at {
+        item.insert("revoked_at".to_owned(), number(moment.millis()));
+    }
+    item
+}
+
+fn from_item(item: &Item) -> Result<KeyRecord, Problem> {
+    // A limit that cannot be read must not become no limit.
+    let moment = |name: &str| match item.get(name) {
+        None => Some(None),
+        Some(_) => int(item, name).map(|millis| Some(Timestamp::from_millis(millis))),
+    };
+    let read = || {
+        Some(KeyRecord {
+            id: KeyId::parse(string(item, "id")?)?,
+            workspace: Workspace::parse(string(item, "workspace")?)?,
+            name: string(item, "name")?.to_owned(),
+            scopes: item
+                .get("scopes")?
+                .as_ss()
+                .ok()?
+                .iter()
+                .map(|name| Scope::parse(name))
+                .collect::<Option<_>>()?,
+            hash: item.get("hash")?.as_b().ok()?.clone().into_inner(),
+            last_four: string(item, "last_four")?.to_owned(),
+            created_at: Timestamp::from_millis(int(item, "created_at")?),
+            expires_at: moment("expires_at")?,
+            revoked_at: moment("revoked_at")?,
+        })
+    };
+    read().ok_or_else(|| Problem::internal("an item of the API key table cannot be read"))
+}

@@ -1,0 +1,295 @@
+//! Portkey's feedback API: `/v1/feedback` (contract, section 3; reads as ruled in section 7).
+
+use serde::Serialize;
+
+use super::record::{Record, Spelling};
+use super::{Action, path_id, to_json};
+use crate::feedback::{Change, Draft, Feedback, ScoreChange};
+use crate::fields::{
+    self, Fields, JsonRef, Kind, Object, Patch, Refusal, describe, document, elements, within,
+};
+use crate::id::FeedbackId;
+use crate::metadata::MaybeText;
+use crate::problem::{Fault, Problem};
+use crate::query::Summary;
+use crate::score::{Score, Value, Weight};
+use crate::target::{Target, TraceId};
+
+/// The most feedback of one bulk: the actions of one DynamoDB transaction.
+pub const MAX_BULK: usize = 100;
+
+/// What a POST body asks for.
+#[derive(Debug, PartialEq)]
+pub enum Create {
+    /// One object.
+    One(Box<Draft>),
+    /// An array, or the object with numeric keys that the Node SDK makes of it.
+    Bulk(Vec<Draft>),
+}
+
+/// Reads the body of a POST.
+pub fn parse_create(body: &str) -> Result<Create, Problem> {
+    let json = document(body).map_err(|rest| Problem::invalid("body", rest))?;
+    match Kind::of(json) {
+        Kind::Array => {
+            let items = elements(json).map_err(|_| Problem::invalid("body", "must be JSON"))?;
+            parse_bulk(items)
+        }
+        Kind::Object => {
+            let object = Object::from_json(json).map_err(|rest| Problem::invalid("body", rest))?;
+            match numbered(&object) {
+                Some(items) => parse_bulk(items),
+                None => draft(object)
+                    .map(|draft| Create::One(Box::new(draft)))
+                    .map_err(Problem::Invalid),
+            }
+        }
+        _ => Err(Problem::invalid(
+            "body",
+            format!(
+                "must be a JSON object or an array of them, got {}",
+                describe(json)
+            ),
+        )),
+    }
+}
+
+/// The values of an object whose keys are all digits, in numeric order: an array that went
+/// through the Node SDK. `None` for any other object, the empty one among them.
+fn numbered<'a>(object: &Object<'a>) -> Option<Vec<JsonRef<'a>>> {
+    let members = object.members();
+    let digits = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_digit());
+    if members.is_empty() || !members.iter().all(|(key, _)| digits(key)) {
+        return None;
+    }
+    let mut sorted: Vec<(&str, JsonRef<'a>)> = members
+        .iter()
+        .map(|(key, value)| (key.trim_start_matches('0'), *value))
+        .collect();
+    // Numeric order of digit strings of any length: the shorter is the smaller.
+    sorted.sort_by_key(|(key, _)| (key.len(), *key));
+    Some(sorted.into_iter().map(|(_, value)| value).collect())
+}
+
+fn parse_bulk(items: Vec<JsonRef<'_>>) -> Result<Create, Problem> {
+    if !(1..=MAX_BULK).contains(&items.len()) {
+        return Err(Problem::invalid(
+            "body",
+            format!("must hold 1 to {MAX_BULK} feedback objects, got {}", items.len()),
+        ));
+    }
+    let mut faults = Vec::new();
+    let mut drafts = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let name = format!("feedback[{index}]");
+        if Kind::of(item) != Kind::Object {
+            faults.push(Fault::new(
+                name,
+                format!("must be a JSON object, got {}", describe(item)),
+            ));
+            continue;
+        }
+        match Object::from_json(item) {
+            Err(rest) => faults.push(Fault::new(name, rest)),
+            Ok(object) => match draft(object) {
+                Ok(draft) => drafts.push(draft),
+                Err(inner) => faults.extend(within(&name, inner)),
+            },
+        }
+    }
+    if faults.is_empty() {
+        Ok(Create::Bulk(drafts))
+    } else {
+        Err(Problem::Invalid(faults))
+    }
+}
+
+fn draft(object: Object<'_>) -> Result<Draft, Vec<Fault>> {
+    let mut fields = Fields::new(object);
+    let trace = trace_id(&mut fields);
+    let value = fields.required::<Value>("value");
+    let weight = fields.optional::<Weight>("weight");
+    let metadata = fields.optional::<MaybeText>("metadata");
+    let draft = trace.zip(value).map(|(trace, value)| Draft {
+        target: Target::Trace(trace),
+        project: None,
+        score: Score::Value(value, weight.unwrap_or(Weight::DEFAULT)),
+        comment: None,
+        metadata: metadata.map(|MaybeText(metadata)| metadata),
+    });
+    fields.finish(draft)
+}
+
+/// `trace_id`, or `traceID` as the Node SDK's bulk leaves it; of the two, both must agree.
+fn trace_id(fields: &mut Fields<'_>) -> Option<TraceId> {
+    match (fields.raw("trace_id").is_some(), fields.raw("traceID").is_some()) {
+        (false, true) => fields.required("traceID"),
+        (true, true) => {
+            let (trace, alias) = (fields.required("trace_id")?, fields.required("traceID")?);
+            if trace == alias {
+                return Some(trace);
+            }
+            fields.fault(Fault::new(
+                "traceID",
+                "must be the same as trace_id where both are given",
+            ));
+            None
+        }
+        _ => fields.required("trace_id"),
+    }
+}
+
+/// Reads the body of a PUT, and the id that the Node SDK repeats in it: the vendor's own sample
+/// calls `PUT /v1/feedback/undefined`, and then the body's is the only one there is.
+pub fn parse_update(path: &str, body: &str) -> Result<(FeedbackId, Change), Problem> {
+    let mut fields = fields::body_fields(body)?;
+    let id = if path == "undefined" && fields.has("feedback_id") {
+        fields.required::<BodyId>("feedback_id").map(|BodyId(id)| id)
+    } else {
+        path_id(path).map_err(|fault| fields.fault(fault)).ok()
+    };
+    let value = fields.required::<Value>("value");
+    let weight = fields.patch::<Weight>("weight");
+    let metadata = match fields.patch::<MaybeText>("metadata") {
+        Patch::Keep => Patch::Keep,
+        Patch::Clear => Patch::Clear,
+        Patch::Set(MaybeText(metadata)) => Patch::Set(metadata),
+    };
+    let change = id.zip(value).map(|(id, value)| {
+        let change = Change {
+            score: ScoreChange::Value(value, weight),
+            comment: Patch::Keep,
+            metadata,
+        };
+        (id, change)
+    });
+    fields.finish(change).map_err(Problem::Invalid)
+}
+
+struct BodyId(FeedbackId);
+
+impl fields::FromJson for BodyId {
+    const EXPECTED: &str = FeedbackId::EXPECTED;
+
+    fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal> {
+        FeedbackId::parse(&fields::string(json)?)
+            .map(Self)
+            .ok_or(Refusal::Mismatch)
+    }
+}
+
+/// Reads the id in the path of a GET or DELETE.
+pub fn parse_id(path: &str) -> Result<FeedbackId, Problem> {
+    path_id(path).map_err(|fault| Problem::Invalid(vec![fault]))
+}
+
+/// The answer to a write.
+pub fn render_written(action: Action, ids: &[FeedbackId]) -> String {
+    #[derive(Serialize)]
+    struct Written {
+        status: &'static str,
+        message: &'static str,
+        feedback_ids: Vec<String>,
+    }
+    to_json(&Written {
+        status: "success",
+        message: match action {
+            Action::Saved => "Feedback successfully saved",
+            Action::Updated => "Feedback successfully updated",
+            Action::Deleted => "Feedback successfully deleted",
+        },
+        feedback_ids: ids.iter().map(|id| id.hyphenated()).collect(),
+    })
+}
+
+const SPELLING: Spelling = Spelling {
+    id: FeedbackId::hyphenated,
+    trace_id: "trace_id",
+    span_id: "span_id",
+    tracing_project_fqn: "tracing_project_fqn",
+    feedback_target_id: "feedback_target_id",
+    created_at: "created_at",
+    updated_at: "updated_at",
+};
+
+/// The answer to a GET of one record.
+pub fn render_one(feedback: &Feedback) -> String {
+    to_json(&Record::new(feedback, &SPELLING))
+}
+
+/// The answer to a GET of a list: a page, with the summary of its trace if one was asked for.
+pub fn render_list(records: &[Feedback], next_cursor: Option<&str>, summary: Option<&Summary>) -> String {
+    #[derive(Serialize)]
+    struct List<'a> {
+        object: &'static str,
+        data: Vec<Record<'a>>,
+        next_cursor: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        summary: Option<&'a Summary>,
+    }
+    to_json(&List {
+        object: "list",
+        data: records
+            .iter()
+            .map(|record| Record::new(record, &SPELLING))
+            .collect(),
+        next_cursor,
+        summary,
+    })
+}
+
+/// The one error body, which both SDKs turn into a readable message.
+pub fn render_problem(problem: &Problem) -> String {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        status: &'static str,
+        success: bool,
+        message: &'a str,
+        error: Error<'a>,
+        data: Data<'a>,
+    }
+    #[derive(Serialize)]
+    struct Error<'a> {
+        message: &'a str,
+        code: &'static str,
+        param: Option<&'a str>,
+    }
+    #[derive(Serialize)]
+    struct Data<'a> {
+        message: &'a str,
+        #[serde(rename = "errorCode")]
+        error_code: &'static str,
+    }
+    let (message, code) = (problem.message(), code(problem));
+    let param = match problem {
+        Problem::Invalid(faults) => faults.first().map(|fault| fault.field.as_str()),
+        _ => None,
+    };
+    to_json(&Body {
+        status: "failure",
+        success: false,
+        message: &message,
+        error: Error {
+            message: &message,
+            code,
+            param,
+        },
+        data: Data {
+            message: &message,
+            error_code: code,
+        },
+    })
+}
+
+/// Portkey's code of a problem (contract, section 3).
+fn code(problem: &Problem) -> &'static str {
+    match problem {
+        Problem::Invalid(_) | Problem::VersionMismatch => "AB01",
+        Problem::Forbidden { .. } | Problem::ForeignWorkspace => "AB03",
+        Problem::Unavailable { .. } | Problem::Internal { .. } => "AB04",
+        Problem::Unauthorized => "AB05",
+        Problem::Throttled => "AB06",
+        Problem::KeyReused => "AB07",
+        Problem::NotFound => "AB08",
+    }
+}

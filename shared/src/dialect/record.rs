@@ -1,0 +1,76 @@
+//! A record as JSON: one shape, in either vendor's spelling.
+
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde_json::value::RawValue;
+
+use crate::feedback::Feedback;
+use crate::id::FeedbackId;
+use crate::score::Score;
+use crate::target::encode_target_id;
+
+/// How a dialect spells the fields that it does not spell in one word.
+#[derive(Debug)]
+pub struct Spelling {
+    pub(super) id: fn(FeedbackId) -> String,
+    pub(super) trace_id: &'static str,
+    pub(super) span_id: &'static str,
+    pub(super) tracing_project_fqn: &'static str,
+    pub(super) feedback_target_id: &'static str,
+    pub(super) created_at: &'static str,
+    pub(super) updated_at: &'static str,
+}
+
+/// A record to be written as JSON (contract, section 7).
+#[derive(Debug)]
+pub struct Record<'a> {
+    feedback: &'a Feedback,
+    spelling: &'static Spelling,
+}
+
+impl<'a> Record<'a> {
+    /// The record in this spelling.
+    pub(super) fn new(feedback: &'a Feedback, spelling: &'static Spelling) -> Self {
+        Self { feedback, spelling }
+    }
+}
+
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { feedback, spelling } = self;
+        let draft = &feedback.draft;
+        let (trace, span) = (draft.target.trace(), draft.target.span());
+        let (value, weight, rating) = match draft.score {
+            Score::Value(value, weight) => (Some(value.get()), Some(weight.get()), None),
+            Score::Rating(rating) => (None, None, Some(rating.get())),
+        };
+        // The text was checked when it came in; it goes out as it is.
+        let metadata: Option<&RawValue> = match &draft.metadata {
+            Some(metadata) => Some(serde_json::from_str(metadata.json()).map_err(serde::ser::Error::custom)?),
+            None => None,
+        };
+        let mut record = serializer.serialize_struct("Record", 14)?;
+        record.serialize_field("id", &(spelling.id)(feedback.id))?;
+        record.serialize_field(spelling.trace_id, trace.as_str())?;
+        record.serialize_field(spelling.span_id, &span.map(|span| span.as_str()))?;
+        record.serialize_field(
+            spelling.tracing_project_fqn,
+            &draft.project.as_ref().map(|project| project.as_str()),
+        )?;
+        match span {
+            Some(span) => {
+                record.serialize_field(spelling.feedback_target_id, &encode_target_id(trace, span))?;
+            }
+            None => record.skip_field(spelling.feedback_target_id)?,
+        }
+        record.serialize_field("scale", draft.score.scale())?;
+        record.serialize_field("value", &value)?;
+        record.serialize_field("weight", &weight)?;
+        record.serialize_field("rating", &rating)?;
+        record.serialize_field("comment", &draft.comment.as_ref().map(|comment| comment.as_str()))?;
+        record.serialize_field("metadata", &metadata)?;
+        record.serialize_field(spelling.created_at, &feedback.id.created_at().to_string())?;
+        record.serialize_field(spelling.updated_at, &feedback.updated_at.to_string())?;
+        record.serialize_field("version", &feedback.version)?;
+        record.end()
+    }
+}

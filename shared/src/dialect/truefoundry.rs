@@ -1,0 +1,255 @@
+//! TrueFoundry's feedback API: `/api/svc/v1/gateway-feedback` (contract, section 4; reads as
+//! ruled in section 7).
+
+use serde::Serialize;
+
+use super::record::{Record, Spelling};
+use super::{path_id, to_json};
+use crate::feedback::{Change, Draft, Feedback, Named, ScoreChange};
+use crate::fields::{self, Fields, FromJson, JsonRef, Kind, Object, Refusal, string};
+use crate::id::FeedbackId;
+use crate::metadata::{Comment, Metadata};
+use crate::problem::{Fault, Problem};
+use crate::score::{Rating, Score};
+use crate::target::{Project, SpanId, Target, TraceId, decode_target_id};
+
+/// The span a body's `target` names, by either of its two forms or by both alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetField {
+    /// Always a span: this dialect cannot name a whole trace.
+    pub target: Target,
+    /// Context, not identity.
+    pub project: Option<Project>,
+}
+
+impl FromJson for TargetField {
+    const EXPECTED: &str = "an object with feedbackTargetId, or with traceId and spanId";
+
+    fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal> {
+        if Kind::of(json) != Kind::Object {
+            return Err(Refusal::Mismatch);
+        }
+        let mut fields = Fields::new(Object::from_json(json).map_err(Refusal::Because)?);
+        let by_id = fields.raw("feedbackTargetId").is_some();
+        let by_names = fields.raw("traceId").is_some() || fields.raw("spanId").is_some();
+        if !by_id && !by_names {
+            return Err(Refusal::Because(format!("must be {}", Self::EXPECTED)));
+        }
+        let encoded = by_id
+            .then(|| fields.required::<TargetId>("feedbackTargetId"))
+            .flatten()
+            .map(|TargetId(trace, span)| (trace, span));
+        let named = by_names
+            .then(|| {
+                let (trace, span) = (fields.required("traceId"), fields.required("spanId"));
+                trace.zip(span)
+            })
+            .flatten();
+        let project = match fields.optional("tracingProjectFQN") {
+            Some(project) => Some(project),
+            None => fields.optional("tracingProjectFqn"),
+        };
+        if encoded.is_some() && named.is_some() && encoded != named {
+            fields.fault(Fault::new(
+                "feedbackTargetId",
+                "must name the same span as traceId and spanId where both are given",
+            ));
+        }
+        let target = encoded.or(named).map(|(trace, span)| Self {
+            target: Target::Span(trace, span),
+            project,
+        });
+        fields.finish(target).map_err(Refusal::Inside)
+    }
+}
+
+struct TargetId(TraceId, SpanId);
+
+impl FromJson for TargetId {
+    const EXPECTED: &str = "a string";
+
+    fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal> {
+        decode_target_id(&string(json)?)
+            .map(|(trace, span)| Self(trace, span))
+            .map_err(|rest| Refusal::Because(format!("must {rest}")))
+    }
+}
+
+/// Reads the body of a POST.
+pub fn parse_create(body: &str) -> Result<Draft, Problem> {
+    let mut fields = fields::body_fields(body)?;
+    let target = fields.required::<TargetField>("target");
+    let rating = fields.required::<Rating>("rating");
+    let comment = fields.optional::<Comment>("comment");
+    let metadata = fields.optional::<Metadata>("metadata");
+    let draft = target.zip(rating).map(|(field, rating)| Draft {
+        target: field.target,
+        project: field.project,
+        score: Score::Rating(rating),
+        comment,
+        metadata,
+    });
+    fields.finish(draft).map_err(Problem::Invalid)
+}
+
+/// Reads the path and body of a PUT: which record, about which target if the body says, and what
+/// to change of it.
+pub fn parse_update(path: &str, body: &str) -> Result<(Named, Change), Problem> {
+    let mut fields = fields::body_fields(body)?;
+    let id = path_id(path).map_err(|fault| fields.fault(fault)).ok();
+    let target = fields.optional::<TargetField>("target").map(|field| field.target);
+    if !["rating", "comment", "metadata"]
+        .iter()
+        .any(|name| fields.has(name))
+    {
+        fields.fault(Fault::new(
+            "body",
+            "must hold at least one of rating, comment and metadata",
+        ));
+    }
+    let score = if fields.has("rating") {
+        fields.required::<Rating>("rating").map(ScoreChange::Rating)
+    } else {
+        Some(ScoreChange::Keep)
+    };
+    let comment = fields.patch::<Comment>("comment");
+    let metadata = fields.patch::<Metadata>("metadata");
+    let update = id.zip(score).map(|(id, score)| {
+        let change = Change {
+            score,
+            comment,
+            metadata,
+        };
+        (Named { id, target }, change)
+    });
+    fields.finish(update).map_err(Problem::Invalid)
+}
+
+/// Reads the path and body of a DELETE. The body may be missing: some clients and proxies drop it.
+pub fn parse_delete(path: &str, body: &str) -> Result<Named, Problem> {
+    let id = path_id(path);
+    if body.trim_ascii().is_empty() {
+        return id
+            .map(|id| Named { id, target: None })
+            .map_err(|fault| Problem::Invalid(vec![fault]));
+    }
+    let mut fields = fields::body_fields(body)?;
+    let id = id.map_err(|fault| fields.fault(fault)).ok();
+    let target = fields.optional::<TargetField>("target").map(|field| field.target);
+    // Accepted and not kept; held to its form, so that a mistake shows.
+    fields.optional::<Metadata>("metadata");
+    fields
+        .finish(id.map(|id| Named { id, target }))
+        .map_err(Problem::Invalid)
+}
+
+/// Reads the id in the path of a GET.
+pub fn parse_id(path: &str) -> Result<FeedbackId, Problem> {
+    path_id(path).map_err(|fault| Problem::Invalid(vec![fault]))
+}
+
+/// Everything but an error and a list has its content below `data`.
+#[derive(Serialize)]
+struct Wrapped<T> {
+    data: T,
+}
+
+/// The answer to a write of one record.
+pub fn render_written(ids: &[FeedbackId]) -> String {
+    #[derive(Serialize)]
+    struct Written {
+        id: Option<String>,
+    }
+    to_json(&Wrapped {
+        data: Written {
+            id: ids.first().map(|id| id.simple()),
+        },
+    })
+}
+
+const SPELLING: Spelling = Spelling {
+    id: FeedbackId::simple,
+    trace_id: "traceId",
+    span_id: "spanId",
+    tracing_project_fqn: "tracingProjectFQN",
+    feedback_target_id: "feedbackTargetId",
+    created_at: "createdAt",
+    updated_at: "updatedAt",
+};
+
+/// The answer to a GET of one record.
+pub fn render_one(feedback: &Feedback) -> String {
+    to_json(&Wrapped {
+        data: Record::new(feedback, &SPELLING),
+    })
+}
+
+/// The answer to a GET of a list.
+pub fn render_list(records: &[Feedback], next_page_token: Option<&str>) -> String {
+    #[derive(Serialize)]
+    struct List<'a> {
+        data: Vec<Record<'a>>,
+        pagination: Pagination<'a>,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Pagination<'a> {
+        next_page_token: Option<&'a str>,
+    }
+    to_json(&List {
+        data: records
+            .iter()
+            .map(|record| Record::new(record, &SPELLING))
+            .collect(),
+        pagination: Pagination { next_page_token },
+    })
+}
+
+/// The error body, with the HTTP status it goes out with.
+pub fn render_problem(problem: &Problem, status: u16) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body<'a> {
+        status_code: u16,
+        message: &'a str,
+        code: &'static str,
+        details: Vec<Detail<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Detail<'a> {
+        field: &'a str,
+        message: &'a str,
+    }
+    let faults: &[Fault] = match problem {
+        Problem::Invalid(faults) => faults,
+        _ => &[],
+    };
+    to_json(&Body {
+        status_code: status,
+        message: &problem.message(),
+        code: code(status),
+        details: faults
+            .iter()
+            .map(|fault| Detail {
+                field: &fault.field,
+                message: &fault.message,
+            })
+            .collect(),
+    })
+}
+
+/// The name of an HTTP status, as NestJS-like services spell it.
+fn code(status: u16) -> &'static str {
+    match status {
+        400 => "BAD_REQUEST",
+        401 => "UNAUTHORIZED",
+        403 => "FORBIDDEN",
+        404 => "NOT_FOUND",
+        409 => "CONFLICT",
+        412 => "PRECONDITION_FAILED",
+        413 => "PAYLOAD_TOO_LARGE",
+        429 => "TOO_MANY_REQUESTS",
+        503 => "SERVICE_UNAVAILABLE",
+        _ => "INTERNAL_SERVER_ERROR",
+    }
+}

@@ -1,0 +1,91 @@
+//! The API Gateway edge: from a request to a handler, and from its outcome to an answer. Nothing
+//! outside of this module knows HTTP.
+//!
+//! [`route`] lists the routes. A function's service is [`service()`]: [`answer`] gives every request
+//! an id, a deadline and an answer in its dialect; [`access`] lets in whom its key allows; then the
+//! function's handler gets a [`Call`] and returns a [`Reply`].
+
+pub mod access;
+pub mod answer;
+pub mod call;
+pub mod event;
+pub mod route;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::util::BoxCloneSyncService;
+use lambda_http::tower::{ServiceBuilder, service_fn};
+use lambda_http::{Adapter, Body, LambdaEvent, Request, Response, lambda_runtime, tracing};
+
+pub use call::{Call, Reply};
+pub use route::{Function, ROUTES, Route};
+
+use crate::access::key::KeyId;
+use crate::access::keyring::Keyring;
+use crate::access::registry::Registry;
+use crate::config::Config;
+use crate::dynamo;
+use crate::problem::Problem;
+use crate::store::Store;
+use crate::tables::Table;
+use access::AccessLayer;
+use answer::AnswerLayer;
+
+/// The longest a request may take before it is answered with 503: well inside the functions'
+/// timeout of 15 seconds and API Gateway's of 30, so that it is our answer that a caller gets.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A function as a service, the same under Lambda, `cargo lambda watch`, `sam local` and `cargo run`.
+pub type ApiService = BoxCloneSyncService<Request, Response<Body>, Infallible>;
+
+/// The service of one function: `handler` behind the layers that all functions have.
+pub fn service<H, F>(store: Store, keyring: Keyring, handler: H) -> ApiService
+where
+    H: Fn(Arc<Store>, Call) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Reply, Problem>> + Send + 'static,
+{
+    let store = Arc::new(store);
+    BoxCloneSyncService::new(
+        ServiceBuilder::new()
+            .layer(AnswerLayer)
+            .layer(AccessLayer::new(keyring))
+            .service(service_fn(move |call| handler(Arc::clone(&store), call))),
+    )
+}
+
+/// Runs a function under the Lambda runtime, which it is told of by its environment. `tables` are
+/// those it cannot do without.
+pub async fn run<H, F>(tables: &[&Table], handler: H) -> Result<(), lambda_http::Error>
+where
+    H: Fn(Arc<Store>, Call) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Reply, Problem>> + Send + 'static,
+{
+    tracing::init_default_subscriber();
+    let config = Arc::new(Config::from_env(tables)?);
+    let client = dynamo::client().await;
+    let registry = Registry::new(client.clone(), &config.api_keys);
+    connect(&registry).await;
+    let store = Store::new(client, config);
+    let service = ServiceBuilder::new()
+        .map_request(|event: LambdaEvent<LambdaRequest>| {
+            LambdaEvent::new(event::sound_request(event.payload), event.context)
+        })
+        .layer_fn(Adapter::from)
+        .service(service(store, Keyring::new(registry), handler));
+    lambda_runtime::run(service).await
+}
+
+/// Opens the connection to DynamoDB while the function starts, when it has a full CPU and nobody
+/// waits: a look-up of a key that cannot exist. A database that does not answer now may do so for
+/// the first request, so a failure here is only logged.
+async fn connect(registry: &Registry) {
+    let Some(nobody) = KeyId::parse("0000000000000000") else {
+        return;
+    };
+    if let Err(problem) = registry.find(&nobody).await {
+        tracing::warn!(cause = problem.log_message(), "no connection to DynamoDB yet");
+    }
+}

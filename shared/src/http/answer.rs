@@ -1,0 +1,225 @@
+//! The outermost layer: whatever happens to a request, it is answered, in its dialect, in time,
+//! with an id to quote, and logged in one line.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
+use lambda_http::http::{HeaderName, HeaderValue, StatusCode, header};
+use lambda_http::request::RequestContext;
+use lambda_http::tower::{Layer, Service};
+use lambda_http::{Body, Request, RequestExt as _, Response, tracing};
+use percent_encoding::percent_decode_str;
+
+use super::DEADLINE;
+use super::access::Arrival;
+use super::call::Reply;
+use super::route::Route;
+use crate::dialect::{Dialect, portkey, truefoundry};
+use crate::problem::{Problem, RETRY_AFTER};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// With this header on it, the Portkey SDKs do not repeat a request that failed with 5xx (contract,
+/// section 3): a write whose answer was an error, and which may have happened, stays one write.
+const PORTKEY_TRACE_ID: HeaderName = HeaderName::from_static("x-portkey-trace-id");
+
+/// Puts [`Answer`] around the layers within.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerLayer;
+
+impl<S> Layer<S> for AnswerLayer {
+    type Service = Answer<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Answer { inner }
+    }
+}
+
+/// Answers every request.
+#[derive(Clone, Debug)]
+pub struct Answer<S> {
+    inner: S,
+}
+
+impl<S> Service<Request> for Answer<S>
+where
+    S: Service<Arrival, Response = Reply, Error = Problem> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // The layers within are always ready: they wait while they are called.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let mut inner = self.inner.clone();
+        Box::pin(async move {
+            let started = Instant::now();
+            let request_id = request_id(&request);
+            let Some((route, id)) = routed(&request) else {
+                return Ok(not_found());
+            };
+            let arrival = Arrival { route, id, request };
+            let work = AssertUnwindSafe(async { inner.call(arrival).await }).catch_unwind();
+            let result = match tokio::time::timeout(DEADLINE, work).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err(Problem::internal("a handler panicked")),
+                Err(_) => Err(Problem::unavailable("the deadline has passed")),
+            };
+            let response = match &result {
+                Ok(reply) => ok(reply),
+                Err(problem) => error(route.dialect, problem, &request_id),
+            };
+            log(route, &result, response.status(), &request_id, started);
+            Ok(sealed(response, &request_id))
+        })
+    }
+}
+
+/// The route API Gateway has found, with what it found `{id}` to be; or, where nobody set it
+/// (cargo-lambda does not), the route of the method and path.
+fn routed(request: &Request) -> Option<(&'static Route, String)> {
+    let key = gateway(request).and_then(|context| context.route_key.as_deref());
+    if let Some(route) = key.and_then(Route::of_key) {
+        let id = request
+            .path_parameters_ref()
+            .and_then(|parameters| parameters.first("id"));
+        return Some((route, id.map(decoded).unwrap_or_default()));
+    }
+    let (route, id) = Route::find(request.method(), request.raw_http_path())?;
+    Some((route, id.map(decoded).unwrap_or_default()))
+}
+
+/// What API Gateway says of the request.
+fn gateway(request: &Request) -> Option<&ApiGatewayV2httpRequestContext> {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => Some(context),
+        _ => None,
+    }
+}
+
+/// What `{id}` stands for. API Gateway has undone percent-encoding, cargo-lambda has not; an id
+/// holds no percent sign, so undoing it twice is no harm.
+fn decoded(segment: &str) -> String {
+    percent_decode_str(segment).decode_utf8_lossy().into_owned()
+}
+
+/// The id to quote: API Gateway's, which is in its access log too, or else Lambda's.
+fn request_id(request: &Request) -> HeaderValue {
+    gateway(request)
+        .and_then(|context| context.request_id.clone().filter(|id| !id.is_empty()))
+        .or_else(|| {
+            request
+                .lambda_context_ref()
+                .map(|context| context.request_id.clone())
+        })
+        .and_then(|id| HeaderValue::try_from(id).ok())
+        .unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+fn ok(reply: &Reply) -> Response<Body> {
+    let mut response = Response::new(Body::Text(reply.body.clone()));
+    let tag = reply.version.map(|version| format!("\"{version}\""));
+    if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// The one place where a problem becomes a status.
+fn status(problem: &Problem) -> StatusCode {
+    match problem {
+        Problem::Invalid(faults) if faults.iter().any(|fault| fault.too_large) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        Problem::Invalid(_) => StatusCode::BAD_REQUEST,
+        Problem::Unauthorized => StatusCode::UNAUTHORIZED,
+        Problem::Forbidden { .. } | Problem::ForeignWorkspace => StatusCode::FORBIDDEN,
+        Problem::NotFound => StatusCode::NOT_FOUND,
+        Problem::KeyReused => StatusCode::CONFLICT,
+        Problem::VersionMismatch => StatusCode::PRECONDITION_FAILED,
+        Problem::Throttled => StatusCode::TOO_MANY_REQUESTS,
+        Problem::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Problem::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn error(dialect: Dialect, problem: &Problem, request_id: &HeaderValue) -> Response<Body> {
+    let status = status(problem);
+    let body = match dialect {
+        Dialect::Portkey => portkey::render_problem(problem),
+        Dialect::TrueFoundry => truefoundry::render_problem(problem, status.as_u16()),
+    };
+    let mut response = Response::new(Body::Text(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if status.is_server_error() {
+        headers.insert(PORTKEY_TRACE_ID, request_id.clone());
+    }
+    response
+}
+
+/// What API Gateway answers where there is no route; here it is for a function that was wired to
+/// one it does not have.
+pub fn not_found() -> Response<Body> {
+    let mut response = Response::new(Body::from(r#"{"message":"Not Found"}"#));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    sealed(response, &HeaderValue::from_static("unknown"))
+}
+
+/// The headers that every answer has.
+fn sealed(mut response: Response<Body>, request_id: &HeaderValue) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(REQUEST_ID, request_id.clone());
+    response
+}
+
+/// One line a request: the route's pattern and not the path, the names of faulty fields and not
+/// what was in them.
+fn log(
+    route: &Route,
+    result: &Result<Reply, Problem>,
+    status: StatusCode,
+    request_id: &HeaderValue,
+    started: Instant,
+) {
+    let request_id = request_id.to_str().unwrap_or_default();
+    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    let (method, path, status) = (route.method.as_str(), route.path, status.as_u16());
+    match result {
+        Ok(_) => tracing::info!(request_id, method, path, status, ms, "answered"),
+        Err(problem @ (Problem::Internal { .. } | Problem::Unavailable { .. })) => {
+            let cause = problem.log_message();
+            tracing::error!(request_id, method, path, status, ms, cause, "failed");
+        }
+        Err(problem) => {
+            let cause = problem.log_message();
+            tracing::info!(request_id, method, path, status, ms, cause, "refused");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What a handler gets, and what it returns.
+
+use lambda_http::http::{HeaderMap, header};
+
+use super::Route;
+use crate::access::Caller;
+use crate::id::Workspace;
+use crate::problem::Problem;
+use crate::store::Written;
+use crate::store::idempotency::IdempotencyKey;
+use crate::timestamp::Timestamp;
+
+/// The most a body may be, in bytes.
+pub const MAX_BODY: usize = 1024 * 1024;
+
+/// A request that was let in.
+#[derive(Debug)]
+pub struct Call {
+    /// Its route.
+    pub route: &'static Route,
+    /// Whose feedback it is about.
+    pub caller: Caller,
+    /// When it came.
+    pub now: Timestamp,
+    id: String,
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Call {
+    /// A call of `route`; `id` is what its `{id}` stands for, decoded, empty if it has none.
+    pub fn new(
+        route: &'static Route,
+        caller: Caller,
+        now: Timestamp,
+        id: String,
+        query: Vec<(String, String)>,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Self {
+        Self {
+            route,
+            caller,
+            now,
+            id,
+            query,
+            headers,
+            body,
+        }
+    }
+
+    /// Whose feedback it is about.
+    pub fn workspace(&self) -> &Workspace {
+        &self.caller.workspace
+    }
+
+    /// What `{id}` stands for.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The parameters of the query string, decoded, in their order.
+    pub fn query(&self) -> &[(String, String)] {
+        &self.query
+    }
+
+    /// The body as text. Its size was checked when the call was let in.
+    pub fn body(&self) -> Result<&str, Problem> {
+        std::str::from_utf8(&self.body).map_err(|error| {
+            Problem::invalid(
+                "body",
+                format!(
+                    "must be UTF-8, got a byte that is not at offset {}",
+                    error.valid_up_to()
+                ),
+            )
+        })
+    }
+
+    /// The version that `If-Match` asks for. `None` where there is no such header, or `*`.
+    pub fn if_match(&self) -> Result<Option<u64>, Problem> {
+        let Some(value) = self.header("If-Match")? else {
+            return Ok(None);
+        };
+        if value == "*" {
+            return Ok(None);
+        }
+        let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        match quoted.map(str::parse) {
+            Some(Ok(version)) => Ok(Some(version)),
+            // A tag of the right form that no record ever has.
+            Some(Err(_)) => Err(Problem::VersionMismatch),
+            None => Err(Problem::invalid(
+                "If-Match",
+                r#"must be a version in double quotes, as "3", or *"#,
+            )),
+        }
+    }
+
+    /// The `Idempotency-Key`, with what makes this request the same as another.
+    pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
+        let Some(key) = self.header("Idempotency-Key")? else {
+            return Ok(None);
+        };
+        if !(1..=255).contains(&key.len()) {
+            let got = key.len();
+            return Err(Problem::invalid(
+                "Idempotency-Key",
+                format!("must be 1 to 255 bytes, got {got}"),
+            ));
+        }
+        let if_match = self.headers.get(header::IF_MATCH).map(|value| value.as_bytes());
+        Ok(Some(IdempotencyKey::new(
+            key,
+            [
+                self.route.method.as_str().as_bytes(),
+                self.route.path.as_bytes(),
+                self.id.as_bytes(),
+                if_match.unwrap_or_default(),
+                &self.body,
+            ],
+        )))
+    }
+
+    fn header(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next().map(|value| std::str::from_utf8(value.as_bytes()));
+        match (value, values.next()) {
+            (None, _) => Ok(None),
+            (Some(Ok(value)), None) => Ok(Some(value)),
+            (Some(_), Some(_)) => Err(Problem::invalid(name, "must be given once")),
+            (Some(Err(_)), None) => Err(Problem::invalid(name, "must be UTF-8")),
+        }
+    }
+}
+
+/// What a handler answers with when all went well: always 200 and a JSON object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// A JSON object.
+    pub body: String,
+    /// The version of the one record it is about.
+    pub version: Option<u64>,
+}
+
+impl Reply {
+    /// An answer about several records, or about one that is gone.
+    pub fn new(body: String) -> Self {
+        Self { body, version: None }
+    }
+
+    /// An answer about one record, as it is at this version.
+    pub fn about(body: String, version: u64) -> Self {
+        Self {
+            body,
+            version: Some(version),
+        }
+    }
+
+    /// An answer to a write, about the version it made.
+    pub fn written(body: String, written: &Written) -> Self {
+        Self {
+            body,
+            version: written.version,
+        }
+    }
+}

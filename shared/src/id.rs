@@ -1,0 +1,162 @@
+//! Who and which: workspaces and feedback ids.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::timestamp::Timestamp;
+
+/// The tenant a key belongs to, and every item with it: 1 to 64 of `a-z`, `0-9`, `-` and `_`.
+///
+/// It never holds the `#` that separates the parts of a key, so a key's parts cannot run together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workspace(String);
+
+impl Workspace {
+    /// The form a name must have, for messages.
+    pub const EXPECTED: &str = "1 to 64 characters from a-z, 0-9, - and _";
+
+    /// `None` if the name has not the form of [`Workspace::EXPECTED`].
+    pub fn parse(name: &str) -> Option<Self> {
+        let fits = (1..=64).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
+        fits.then(|| Self(name.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A feedback's name, a UUIDv7 minted here. Its text order is its time order, so it is sort key,
+/// cursor and time of creation at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FeedbackId(Uuid);
+
+/// Random bits for one id; the version and variant bits, and the place of the index, are overwritten.
+pub type Entropy = [u8; 10];
+
+impl FeedbackId {
+    /// The form an id must have, for messages.
+    pub const EXPECTED: &str = "a UUID, hyphenated or as 32 hex digits";
+
+    /// The id of the `index`-th record written at `now`. The index goes above the random bits
+    /// (RFC 9562, section 6.2, method 1), so the ids of one bulk sort in the order of its input.
+    pub fn mint(now: Timestamp, index: usize, entropy: Entropy) -> Self {
+        let mut bytes = entropy;
+        let [high, low] = u16::try_from(index).unwrap_or(u16::MAX).min(0x0fff).to_be_bytes();
+        bytes[0] = high;
+        bytes[1] = low;
+        Self(uuid::Builder::from_unix_timestamp_millis(now.millis(), &bytes).into_uuid())
+    }
+
+    /// Reads the hyphenated form or 32 hex digits, in any case. `None` for anything else, the
+    /// braced and URN forms of a UUID among it.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.len() {
+            32 | 36 => Uuid::try_parse(text).ok().map(Self),
+            _ => None,
+        }
+    }
+
+    /// The lowest id that can be minted at `moment` or later.
+    pub fn floor(moment: Timestamp) -> Self {
+        Self(Uuid::from_u128(u128::from(moment.millis()) << 80))
+    }
+
+    /// The id's sixteen bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The id with these sixteen bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The id as a number; ids are in the order of their numbers.
+    pub fn as_u128(self) -> u128 {
+        self.0.as_u128()
+    }
+
+    /// The id of this number.
+    pub fn from_u128(number: u128) -> Self {
+        Self(Uuid::from_u128(number))
+    }
+
+    /// When the record was created: the first 48 bits. Of an id that was not minted here it is a
+    /// number without a meaning.
+    pub fn created_at(self) -> Timestamp {
+        let millis = self.0.as_u128() >> 80;
+        Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+
+    /// Portkey's spelling: lowercase, hyphenated.
+    pub fn hyphenated(self) -> String {
+        self.0.hyphenated().to_string()
+    }
+
+    /// TrueFoundry's spelling: 32 lowercase hex digits.
+    pub fn simple(self) -> String {
+        self.0.simple().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_in_any_case_are_one_id() {
+        let id = FeedbackId::parse("019ab2a9-8fc6-7804-83ea-e496e2dd611d");
+        assert!(id.is_some());
+        assert_eq!(FeedbackId::parse("019AB2A98FC6780483EAE496E2DD611D"), id);
+        for not in [
+            "",
+            "undefined",
+            "{019ab2a9-8fc6-7804-83ea-e496e2dd611d}",
+            "urn:uuid:019ab2a9-8fc6-7804-83ea-e496e2dd611d",
+            "019ab2a98fc6780483eae496e2dd611",
+            "019ab2a98fc6780483eae496e2dd611g",
+        ] {
+            assert_eq!(FeedbackId::parse(not), None, "{not}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_uuid_v7_that_carries_its_time() {
+        let now = Timestamp::from_millis(1_795_229_585_042);
+        let id = FeedbackId::mint(now, 0, [0xff; 10]);
+        assert_eq!(id.created_at(), now);
+        assert_eq!(id.0.get_version_num(), 7);
+        assert_eq!(id.0.get_variant(), uuid::Variant::RFC4122);
+        assert!(FeedbackId::floor(now) <= id);
+        assert!(id < FeedbackId::floor(Timestamp::from_millis(now.millis() + 1)));
+    }
+
+    #[test]
+    fn a_bulk_sorts_in_its_own_order_whatever_the_random_bits() {
+        let now = Timestamp::from_millis(1);
+        let first = FeedbackId::mint(now, 3, [0xff; 10]);
+        let second = FeedbackId::mint(now, 4, [0; 10]);
+        assert!(first < second);
+        assert!(first.hyphenated() < second.hyphenated());
+    }
+
+    #[test]
+    fn a_workspace_cannot_hold_the_separator_of_keys() {
+        assert!(Workspace::parse("acme-eu_1").is_some());
+        for not in ["", "a#b", "Acme", "a b", "ä", &"x".repeat(65)] {
+            assert_eq!(Workspace::parse(not), None, "{not}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Writes under an `Idempotency-Key`.
+//!
+//! A marker, kept for a day in the table `idempotency`, is written in one transaction with what it
+//! marks. So a key's first request takes effect once, whatever becomes of its answer, and a repeat
+//! is answered from the marker. A request that fails leaves no marker: its repeat is tried anew.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::item::{self, Item, number, text};
+use super::write::{
+    Cancelled, UpdateExpression, alive_at, created, incomplete, merged, transact, unmatched, version_name,
+};
+use super::{Store, Written, back_off, keys};
+use crate::dynamo;
+use crate::feedback::{Change, Draft, Feedback, Named};
+use crate::id::{FeedbackId, Workspace};
+use crate::problem::Problem;
+use crate::timestamp::Timestamp;
+
+/// How long a key is remembered.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A caller's key for one request, and what that request is.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    key: String,
+    fingerprint: Blob,
+}
+
+impl IdempotencyKey {
+    /// A key of 1 to 255 bytes for the request that `parts` are all of. Two requests are the same
+    /// if all their parts are.
+    pub fn new<'a>(key: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            // With its length before it, a part cannot run into the next.
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        Self {
+            key: key.to_owned(),
+            fingerprint: Blob::new(hash.finalize().to_vec()),
+        }
+    }
+}
+
+/// Why an attempt did not go through.
+enum Failed {
+    /// The marker may be another's: it decides.
+    Marked,
+    /// Nothing was written, because of a race; it may be tried again.
+    Raced,
+    /// Unless the marker tells of an earlier success, this is the answer.
+    Answer(Problem),
+}
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self::Answer(problem)
+    }
+}
+
+/// What is to take effect once.
+enum Write<'a> {
+    Create(&'a [Feedback]),
+    Update {
+        named: &'a Named,
+        expression: UpdateExpression,
+        if_match: Option<u64>,
+    },
+    Delete {
+        named: &'a Named,
+        if_match: Option<u64>,
+    },
+}
+
+impl Store {
+    /// [`Store::create`] under a key. Of the 100 actions of a transaction the marker is one, so
+    /// `drafts` may be 99 at most.
+    pub async fn create_once(
+        &self,
+        workspace: &Workspace,
+        drafts: Vec<Draft>,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Written, Problem> {
+        let records = self.records(workspace, drafts, now)?;
+        self.once(workspace, &Write::Create(&records), key, now).await
+    }
+
+    /// [`Store::update`] under a key. A transaction cannot answer with the version it made, so the
+    /// version is read before it and is part of its condition.
+    pub async fn update_once(
+        &self,
+        workspace: &Workspace,
+        named: &Named,
+        change: &Change,
+        if_match: Option<u64>,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Written, Problem> {
+        let expression = UpdateExpression::new(workspace, named.id, change, now)?;
+        let write = Write::Update {
+            named,
+            expression,
+            if_match,
+        };
+        self.once(workspace, &write, key, now).await
+    }
+
+    /// [`Store::delete`] under a key.
+    pub async fn delete_once(
+        &self,
+        workspace: &Workspace,
+        named: &Named,
+        if_match: Option<u64>,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Written, Problem> {
+        self.once(workspace, &Write::Delete { named, if_match }, key, now)
+            .await
+    }
+
+    /// Tries until it went through or a marker says what is to be answered. The marker is looked
+    /// at only after a failure: first requests, nearly all there are, pay for no read.
+    async fn once(
+        &self,
+        workspace: &Workspace,
+        write: &Write<'_>,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Written, Problem> {
+        let mut attempts = 0;
+        loop {
+            let failed = match self.attempt(workspace, write, key, now).await {
+                Ok(written) => return Ok(written),
+                // A database that is throttled or down is not asked once more.
+                Err(Failed::Answer(
+                    problem @ (Problem::Throttled | Problem::Unavailable { .. } | Problem::Internal { .. }),
+                )) => return Err(problem),
+                Err(failed) => failed,
+            };
+            if let Some(marker) = self.marker(workspace, key, now).await? {
+                return replay(&marker, key);
+            }
+            if let Failed::Answer(problem) = failed {
+                return Err(problem);
+            }
+            if back_off(attempts).await.is_none() {
+                return Err(Problem::unavailable("a transaction kept losing its races"));
+            }
+            attempts += 1;
+        }
+    }
+
+    /// One transaction of the marker and what it marks.
+    async fn attempt(
+        &self,
+        workspace: &Workspace,
+        write: &Write<'_>,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Written, Failed> {
+        let (written, mut actions) = match write {
+            Write::Create(records) => {
+                let actions = records
+                    .iter()
+                    .map(|record| self.put_action(record))
+                    .collect::<Result<Vec<_>, _>>()?;
+                (created(records), actions)
+            }
+            Write::Update {
+                named,
+                expression,
+                if_match,
+            } => {
+                let record = self.key(workspace, named, now).await?;
+                let seen = self.version(&record, now).await?;
+                if if_match.is_some_and(|expected| expected != seen) {
+                    return Err(Problem::VersionMismatch.into());
+                }
+                let written = Written {
+                    ids: vec![named.id],
+                    version: Some(seen + 1),
+                };
+                (written, vec![self.update_action(record, expression, seen, now)?])
+            }
+            Write::Delete { named, if_match } => {
+                let record = self.key(workspace, named, now).await?;
+                let written = Written {
+                    ids: vec![named.id],
+                    version: None,
+                };
+                (written, vec![self.delete_action(record, *if_match, now)?])
+            }
+        };
+        actions.insert(0, self.mark(workspace, key, &written, now)?);
+        match transact(&self.client, actions).await {
+            Ok(()) => Ok(written),
+            Err(Cancelled::Problem(problem)) => Err(problem.into()),
+            Err(Cancelled::Conflict) => Err(Failed::Raced),
+            Err(Cancelled::Conditions(failed)) => Err(match (failed.as_slice(), write) {
+                ([], _) | ([(0, _), ..], _) => Failed::Marked,
+                ([(_, met), ..], Write::Delete { .. }) => unmatched(met.as_ref(), now).into(),
+                // Somebody else changed the record since its version was read: read it again.
+                (_, Write::Update { .. }) => Failed::Raced,
+                (_, Write::Create(_)) => Problem::internal("a newly minted id is taken").into(),
+            }),
+        }
+    }
+
+    fn update_action(
+        &self,
+        record: Item,
+        expression: &UpdateExpression,
+        seen: u64,
+        now: Timestamp,
+    ) -> Result<TransactWriteItem, Problem> {
+        let (condition, values) = alive_at(Some(seen), now);
+        let update = Update::builder()
+            .table_name(&self.config.feedback)
+            .set_key(Some(record))
+            .update_expression(&expression.text)
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(expression.names.clone()))
+            .set_expression_attribute_values(Some(merged(expression.values.clone(), values)))
+            .build()
+            .map_err(incomplete)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    fn delete_action(
+        &self,
+        record: Item,
+        if_match: Option<u64>,
+        now: Timestamp,
+    ) -> Result<TransactWriteItem, Problem> {
+        let (condition, values) = alive_at(if_match, now);
+        let delete = Delete::builder()
+            .table_name(&self.config.feedback)
+            .set_key(Some(record))
+            .condition_expression(condition)
+            .set_expression_attribute_names(version_name(if_match))
+            .set_expression_attribute_values(Some(values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(incomplete)?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    /// The marker as an action of a transaction: it must be new, or the old one past its day.
+    fn mark(
+        &self,
+        workspace: &Workspace,
+        key: &IdempotencyKey,
+        written: &Written,
+        now: Timestamp,
+    ) -> Result<TransactWriteItem, Problem> {
+        let ids: Vec<u8> = written.ids.iter().flat_map(|id| *id.as_bytes()).collect();
+        let mut marker = HashMap::from([
+            ("pk".to_owned(), text(keys::spread(workspace, &key.key))),
+            (
+                "fingerprint".to_owned(),
+                AttributeValue::B(key.fingerprint.clone()),
+            ),
+            ("ids".to_owned(), AttributeValue::B(Blob::new(ids))),
+            ("expires_at".to_owned(), number((now + KEPT).seconds())),
+        ]);
+        if let Some(version) = written.version {
+            marker.insert("version".to_owned(), number(version));
+        }
+        let put = Put::builder()
+            .table_name(&self.config.idempotency)
+            .set_item(Some(marker))
+            .condition_expression("attribute_not_exists(pk) OR expires_at <= :now_seconds")
+            .expression_attribute_values(":now_seconds", number(now.seconds()))
+            .build()
+            .map_err(incomplete)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    async fn marker(
+        &self,
+        workspace: &Workspace,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Option<Item>, Problem> {
+        let marker = self
+            .client
+            .get_item()
+            .table_name(&self.config.idempotency)
+            .key("pk", text(keys::spread(workspace, &key.key)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| dynamo::problem(&error, true))?
+            .item;
+        Ok(marker.filter(|marker| !item::is_expired(marker, now)))
+    }
+
+    /// The version of a living record.
+    async fn version(&self, key: &Item, now: Timestamp) -> Result<u64, Problem> {
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.config.feedback)
+            .set_key(Some(key.clone()))
+            .projection_expression("#version, expires_at")
+            .expression_attribute_names("#version", "version")
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| dynamo::problem(&error, false))?
+            .item
+            .filter(|found| !item::is_expired(found, now))
+            .ok_or(Problem::NotFound)?;
+        item::int(&found, "version").ok_or_else(|| Problem::internal("a record without a version"))
+    }
+}
+
+/// What the first request under the key was answered, if this is that request again.
+fn replay(marker: &Item, key: &IdempotencyKey) -> Result<Written, Problem> {
+    if marker.get("fingerprint") != Some(&AttributeValue::B(key.fingerprint.clone())) {
+        return Err(Problem::KeyReused);
+    }
+    let ids = marker
+        .get("ids")
+        .and_then(|ids| ids.as_b().ok())
+        .ok_or_else(|| Problem::internal("an idempotency marker without ids"))?;
+    Ok(Written {
+        ids: ids
+            .as_ref()
+            .chunks_exact(16)
+            .filter_map(|bytes| bytes.try_into().ok().map(FeedbackId::from_bytes))
+            .collect(),
+        version: item::int(marker, "version"),
+    })
+}

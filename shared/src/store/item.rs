@@ -1,0 +1,160 @@
+//! A record as an item of the table `feedback`, and back.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::keys;
+use crate::feedback::{Draft, Feedback};
+use crate::id::{FeedbackId, Workspace};
+use crate::metadata::{Comment, Indexed, Metadata};
+use crate::problem::Problem;
+use crate::score::{Rating, Score, Value, Weight};
+use crate::tables::{BY_ENVIRONMENT, BY_ORGANISATION, BY_PROMPT, BY_USER};
+use crate::target::Project;
+use crate::timestamp::Timestamp;
+
+/// An item's attributes by name.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The form items are written in. One is read by what it holds; this number is for the day when
+/// that does not suffice.
+const SCHEMA: u8 = 1;
+
+/// A string attribute.
+pub fn text(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+/// A number attribute.
+pub fn number(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+/// The item of a record. A weight is kept as text: DynamoDB's numbers end at 1e-130, a weight's do not.
+pub fn from_feedback(feedback: &Feedback) -> Item {
+    let Feedback {
+        workspace, id, draft, ..
+    } = feedback;
+    let trace = draft.target.trace().as_str();
+    let mut item = HashMap::from([
+        ("pk".to_owned(), text(keys::partition(&draft.target))),
+        ("sk".to_owned(), text(keys::sort(workspace, *id))),
+        ("id".to_owned(), text(id.hyphenated())),
+        (
+            "time_key".to_owned(),
+            text(keys::time(workspace, keys::shard(*id))),
+        ),
+        ("trace_key".to_owned(), text(keys::spread(workspace, trace))),
+        ("updated_at".to_owned(), number(feedback.updated_at.millis())),
+        ("version".to_owned(), number(feedback.version)),
+        ("schema".to_owned(), number(SCHEMA)),
+    ]);
+    match draft.score {
+        Score::Value(value, weight) => {
+            item.insert("value".to_owned(), number(value.get()));
+            item.insert("weight".to_owned(), text(weight.get().to_string()));
+        }
+        Score::Rating(rating) => {
+            item.insert("rating".to_owned(), number(rating.get()));
+        }
+    }
+    if let Some(project) = &draft.project {
+        item.insert("project".to_owned(), text(project.as_str()));
+    }
+    if let Some(comment) = &draft.comment {
+        item.insert("comment".to_owned(), text(comment.as_str()));
+    }
+    if let Some(metadata) = &draft.metadata {
+        item.insert("metadata".to_owned(), text(metadata.json()));
+        for (name, key) in index_keys(workspace, *id, metadata.indexed()) {
+            if let Some(key) = key {
+                item.insert(name.to_owned(), text(key));
+            }
+        }
+    }
+    if let Some(end) = feedback.expires_at {
+        item.insert("expires_at".to_owned(), number(end));
+    }
+    item
+}
+
+/// The keys of the sparse indexes, by attribute: `None` where the record is not in the index.
+pub fn index_keys(
+    workspace: &Workspace,
+    id: FeedbackId,
+    indexed: &Indexed,
+) -> [(&'static str, Option<String>); 4] {
+    let shard = keys::shard(id);
+    let sharded = |value: &Option<String>| value.as_ref().map(|value| keys::sharded(workspace, shard, value));
+    let user = indexed.user.as_ref().map(|user| keys::spread(workspace, user));
+    [
+        (BY_USER.hash, user),
+        (BY_ORGANISATION.hash, sharded(&indexed.organisation)),
+        (BY_PROMPT.hash, sharded(&indexed.prompt)),
+        (BY_ENVIRONMENT.hash, sharded(&indexed.environment)),
+    ]
+}
+
+/// The record of an item. An item that is none, in a table that is ours alone, is a defect.
+pub fn to_feedback(item: &Item) -> Result<Feedback, Problem> {
+    read(item).ok_or_else(|| {
+        let sk = string(item, "sk").unwrap_or("without a sort key");
+        Problem::internal(format!("an item of the feedback table cannot be read: {sk}"))
+    })
+}
+
+fn read(item: &Item) -> Option<Feedback> {
+    let (workspace, id) = keys::owner(string(item, "sk")?)?;
+    let score = match item.get("rating") {
+        Some(_) => Score::Rating(Rating::new(int(item, "rating")?)?),
+        None => Score::Value(
+            Value::new(int(item, "value")?)?,
+            Weight::new(string(item, "weight")?.parse().ok()?)?,
+        ),
+    };
+    Some(Feedback {
+        workspace,
+        id,
+        draft: Draft {
+            target: keys::target(string(item, "pk")?)?,
+            project: optional(item, "project", Project::parse)?,
+            score,
+            comment: optional(item, "comment", |text| {
+                Some(Comment::from_stored(text.to_owned()))
+            })?,
+            metadata: optional(item, "metadata", |json| Metadata::from_stored(json.to_owned()))?,
+        },
+        updated_at: Timestamp::from_millis(int(item, "updated_at")?),
+        version: int(item, "version")?,
+        expires_at: expires_at(item),
+    })
+}
+
+/// The end of an item's time, in seconds since the epoch.
+pub fn expires_at(item: &Item) -> Option<u64> {
+    int(item, "expires_at")
+}
+
+/// Whether an item is past its end at `now`, swept or not.
+pub fn is_expired(item: &Item, now: Timestamp) -> bool {
+    expires_at(item).is_some_and(|end| end <= now.seconds())
+}
+
+/// A number of an item that is a whole one.
+pub fn int<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// A text of an item.
+pub fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+/// `Some(None)` for an attribute that is absent, `None` for one that cannot be read.
+fn optional<T>(item: &Item, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
+    match item.get(name) {
+        None => Some(None),
+        Some(_) => parse(string(item, name)?).map(Some),
+    }
+}

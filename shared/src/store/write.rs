@@ -1,0 +1,453 @@
+//! Create, update and delete.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
+
+use super::item::{self, Item, number, text};
+use super::{Store, Written, fill_random, keys};
+use crate::dynamo::{self, Attempts};
+use crate::feedback::{Change, Draft, Feedback, Named, ScoreChange};
+use crate::fields::Patch;
+use crate::id::{FeedbackId, Workspace};
+use crate::metadata::Indexed;
+use crate::problem::Problem;
+use crate::score::Weight;
+use crate::timestamp::Timestamp;
+
+/// Alive: there, and not past its end.
+const ALIVE: &str =
+    "attribute_exists(pk) AND (attribute_not_exists(expires_at) OR expires_at > :now_seconds)";
+
+impl Store {
+    /// Stores feedback, all of it or none. One record is a plain put; several are one transaction.
+    pub async fn create(
+        &self,
+        workspace: &Workspace,
+        drafts: Vec<Draft>,
+        now: Timestamp,
+    ) -> Result<Written, Problem> {
+        let records = self.records(workspace, drafts, now)?;
+        match records.as_slice() {
+            [record] => self.put(record).await?,
+            records => {
+                let actions = records
+                    .iter()
+                    .map(|record| self.put_action(record))
+                    .collect::<Result<_, _>>()?;
+                transact(&self.client, actions)
+                    .await
+                    .map_err(Cancelled::into_problem)?;
+            }
+        }
+        Ok(created(&records))
+    }
+
+    /// The records that drafts become at `now`.
+    pub(super) fn records(
+        &self,
+        workspace: &Workspace,
+        drafts: Vec<Draft>,
+        now: Timestamp,
+    ) -> Result<Vec<Feedback>, Problem> {
+        drafts
+            .into_iter()
+            .enumerate()
+            .map(|(index, draft)| self.record(workspace, draft, index, now))
+            .collect()
+    }
+
+    async fn put(&self, record: &Feedback) -> Result<(), Problem> {
+        let attempts = Attempts::default();
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.config.feedback)
+            .set_item(Some(item::from_feedback(record)))
+            .condition_expression("attribute_not_exists(pk)")
+            .customize()
+            .interceptor(attempts.clone())
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(()),
+            // The id was minted for this call alone: it is there because an attempt of ours, whose
+            // answer was lost, has written it.
+            Err(error) if is_condition_failure(&error) && attempts.uncertain() => Ok(()),
+            Err(error) => Err(dynamo::problem(&error, attempts.uncertain())),
+        }
+    }
+
+    /// The put of a new record as an action of a transaction.
+    pub(super) fn put_action(&self, record: &Feedback) -> Result<TransactWriteItem, Problem> {
+        let put = Put::builder()
+            .table_name(&self.config.feedback)
+            .set_item(Some(item::from_feedback(record)))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(incomplete)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Changes a record. `if_match` is the version it must be at.
+    pub async fn update(
+        &self,
+        workspace: &Workspace,
+        named: &Named,
+        change: &Change,
+        if_match: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Written, Problem> {
+        let key = self.key(workspace, named, now).await?;
+        let expression = UpdateExpression::new(workspace, named.id, change, now)?;
+        let write_id = expression.write_id.clone();
+        let (condition, values) = alive_at(if_match, now);
+        // An attempt that wrote and whose answer was lost must not be repeated: it would raise the
+        // version twice, or miss its own If-Match. The item remembers by whom it was written last.
+        let condition = format!("{condition} AND (attribute_not_exists(write_id) OR write_id <> :write_id)");
+        let attempts = Attempts::default();
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.config.feedback)
+            .set_key(Some(key))
+            .update_expression(expression.text)
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(merged(expression.values, values)))
+            .return_values(ReturnValue::UpdatedNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .customize()
+            .interceptor(attempts.clone())
+            .send()
+            .await;
+        let version = match result {
+            Ok(output) => output.attributes().and_then(|item| item::int(item, "version")),
+            Err(error) => match old_item(&error) {
+                Some(old) if old.get("write_id") == Some(&write_id) => item::int(&old, "version"),
+                Some(old) => return Err(unmatched(Some(&old), now)),
+                None if is_condition_failure(&error) => return Err(Problem::NotFound),
+                None => return Err(dynamo::problem(&error, attempts.uncertain())),
+            },
+        };
+        Ok(Written {
+            ids: vec![named.id],
+            version,
+        })
+    }
+
+    /// Deletes a record. `if_match` is the version it must be at.
+    pub async fn delete(
+        &self,
+        workspace: &Workspace,
+        named: &Named,
+        if_match: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Written, Problem> {
+        let key = self.key(workspace, named, now).await?;
+        let (condition, values) = alive_at(if_match, now);
+        let attempts = Attempts::default();
+        let result = self
+            .client
+            .delete_item()
+            .table_name(&self.config.feedback)
+            .set_key(Some(key))
+            .condition_expression(condition)
+            .set_expression_attribute_names(version_name(if_match))
+            .set_expression_attribute_values(Some(values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .customize()
+            .interceptor(attempts.clone())
+            .send()
+            .await;
+        match result {
+            Ok(_) => {}
+            Err(error) => match old_item(&error) {
+                Some(old) => return Err(unmatched(Some(&old), now)),
+                // An attempt whose answer was lost may have deleted it, and then this is no failure.
+                None if is_condition_failure(&error) && attempts.uncertain() => {}
+                None if is_condition_failure(&error) => return Err(Problem::NotFound),
+                None => return Err(dynamo::problem(&error, attempts.uncertain())),
+            },
+        }
+        Ok(Written {
+            ids: vec![named.id],
+            version: None,
+        })
+    }
+
+    /// The primary key of a record: told by its target, or looked up by its id.
+    pub(super) async fn key(
+        &self,
+        workspace: &Workspace,
+        named: &Named,
+        now: Timestamp,
+    ) -> Result<Item, Problem> {
+        let partition = match &named.target {
+            Some(target) => keys::partition(target),
+            None => self.locate(workspace, named.id, now).await?,
+        };
+        Ok(primary_key(partition, workspace, named.id))
+    }
+}
+
+/// What a create answers.
+pub(super) fn created(records: &[Feedback]) -> Written {
+    Written {
+        ids: records.iter().map(|record| record.id).collect(),
+        version: (records.len() == 1).then_some(1),
+    }
+}
+
+/// A record's primary key, its partition known.
+pub(super) fn primary_key(partition: String, workspace: &Workspace, id: FeedbackId) -> Item {
+    HashMap::from([
+        ("pk".to_owned(), text(partition)),
+        ("sk".to_owned(), text(keys::sort(workspace, id))),
+    ])
+}
+
+/// The condition that a record is alive, and at a version if one is asked for, with its values.
+pub(super) fn alive_at(version: Option<u64>, now: Timestamp) -> (String, Item) {
+    let mut values = HashMap::from([(":now_seconds".to_owned(), number(now.seconds()))]);
+    match version {
+        None => (ALIVE.to_owned(), values),
+        Some(version) => {
+            values.insert(":expected".to_owned(), number(version));
+            (format!("{ALIVE} AND #version = :expected"), values)
+        }
+    }
+}
+
+/// The name of the version in an expression that asks for one. DynamoDB refuses a name that is
+/// not used.
+pub(super) fn version_name(version: Option<u64>) -> Option<HashMap<String, String>> {
+    version.map(|_| HashMap::from([("#version".to_owned(), "version".to_owned())]))
+}
+
+/// Why a record does not meet [`alive_at`], seeing what is stored.
+pub(super) fn unmatched(old: Option<&Item>, now: Timestamp) -> Problem {
+    match old {
+        Some(old) if !item::is_expired(old, now) => Problem::VersionMismatch,
+        _ => Problem::NotFound,
+    }
+}
+
+pub(super) fn merged(mut one: Item, other: Item) -> Item {
+    one.extend(other);
+    one
+}
+
+/// A [`Change`] as an update expression: the one place where a change meets what is stored.
+pub(super) struct UpdateExpression {
+    pub(super) text: String,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: Item,
+    /// A random mark of this one write.
+    pub(super) write_id: AttributeValue,
+}
+
+impl UpdateExpression {
+    pub(super) fn new(
+        workspace: &Workspace,
+        id: FeedbackId,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
+        let mut mark = [0; 8];
+        fill_random(&mut mark)?;
+        let write_id = AttributeValue::B(mark.to_vec().into());
+        let mut clauses = Clauses::default();
+        clauses.set("updated_at", number(now.millis()));
+        clauses.set("write_id", write_id.clone());
+        clauses.sets.push("#version = #version + :one".to_owned());
+        clauses.names.insert("#version".to_owned(), "version".to_owned());
+        clauses.values.insert(":one".to_owned(), number(1));
+        match change.score {
+            ScoreChange::Keep => {}
+            ScoreChange::Rating(rating) => {
+                clauses.set("rating", number(rating.get()));
+                clauses.remove("value");
+                clauses.remove("weight");
+            }
+            ScoreChange::Value(value, weight) => {
+                clauses.set("value", number(value.get()));
+                clauses.remove("rating");
+                let default = text(Weight::DEFAULT.get().to_string());
+                match weight {
+                    // A rating has no weight, so what replaces it gets the default.
+                    Patch::Keep => clauses.set_if_absent("weight", default),
+                    Patch::Clear => clauses.set("weight", default),
+                    Patch::Set(weight) => clauses.set("weight", text(weight.get().to_string())),
+                }
+            }
+        }
+        match &change.comment {
+            Patch::Keep => {}
+            Patch::Clear => clauses.remove("comment"),
+            Patch::Set(comment) => clauses.set("comment", text(comment.as_str())),
+        }
+        let indexed = match &change.metadata {
+            Patch::Keep => None,
+            Patch::Clear => {
+                clauses.remove("metadata");
+                Some(Indexed::default())
+            }
+            Patch::Set(metadata) => {
+                clauses.set("metadata", text(metadata.json()));
+                Some(metadata.indexed().clone())
+            }
+        };
+        for (name, key) in indexed
+            .iter()
+            .flat_map(|indexed| item::index_keys(workspace, id, indexed))
+        {
+            match key {
+                Some(key) => clauses.set(name, text(key)),
+                None => clauses.remove(name),
+            }
+        }
+        Ok(Self {
+            text: clauses.text(),
+            names: clauses.names,
+            values: clauses.values,
+            write_id,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Clauses {
+    sets: Vec<String>,
+    removes: Vec<String>,
+    names: HashMap<String, String>,
+    values: Item,
+}
+
+impl Clauses {
+    fn set(&mut self, name: &str, value: AttributeValue) {
+        self.sets.push(format!("#{name} = :{name}"));
+        self.names.insert(format!("#{name}"), name.to_owned());
+        self.values.insert(format!(":{name}"), value);
+    }
+
+    fn set_if_absent(&mut self, name: &str, value: AttributeValue) {
+        self.sets
+            .push(format!("#{name} = if_not_exists(#{name}, :{name})"));
+        self.names.insert(format!("#{name}"), name.to_owned());
+        self.values.insert(format!(":{name}"), value);
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.removes.push(format!("#{name}"));
+        self.names.insert(format!("#{name}"), name.to_owned());
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("SET {}", self.sets.join(", "));
+        if !self.removes.is_empty() {
+            text.push_str(" REMOVE ");
+            text.push_str(&self.removes.join(", "));
+        }
+        text
+    }
+}
+
+/// Why a transaction was cancelled.
+pub(super) enum Cancelled {
+    /// For each action whose condition failed, in their order: its place, and the item it met.
+    Conditions(Vec<(usize, Option<Item>)>),
+    /// Another transaction had hold of an item; nothing was written, and it may be tried again.
+    Conflict,
+    /// Anything else.
+    Problem(Problem),
+}
+
+impl Cancelled {
+    /// Of a transaction that should have met neither condition nor conflict.
+    pub(super) fn into_problem(self) -> Problem {
+        match self {
+            Self::Conditions(_) => Problem::internal("a newly minted id is taken"),
+            Self::Conflict => Problem::unavailable("a transaction conflict on new records"),
+            Self::Problem(problem) => problem,
+        }
+    }
+}
+
+/// Runs a transaction. The SDK gives each a `ClientRequestToken`, so its own retries take effect
+/// once.
+pub(super) async fn transact(client: &Client, actions: Vec<TransactWriteItem>) -> Result<(), Cancelled> {
+    let attempts = Attempts::default();
+    let result = client
+        .transact_write_items()
+        .set_transact_items(Some(actions))
+        .customize()
+        .interceptor(attempts.clone())
+        .send()
+        .await;
+    let Err(error) = result else {
+        return Ok(());
+    };
+    let general = |error| Cancelled::Problem(dynamo::problem(error, attempts.uncertain()));
+    let Some(aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
+        cancelled,
+    )) = error.as_service_error()
+    else {
+        return Err(general(&error));
+    };
+    let codes = || cancelled.cancellation_reasons().iter().enumerate();
+    let failed: Vec<_> = codes()
+        .filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))
+        .map(|(place, reason)| (place, reason.item().cloned()))
+        .collect();
+    let has = |test: &dyn Fn(&str) -> bool| codes().any(|(_, reason)| reason.code().is_some_and(test));
+    if !failed.is_empty() {
+        Err(Cancelled::Conditions(failed))
+    } else if has(&|code| code == "TransactionConflict") {
+        Err(Cancelled::Conflict)
+    } else if has(&dynamo::is_throttle) && !attempts.uncertain() {
+        Err(Cancelled::Problem(Problem::Throttled))
+    } else {
+        Err(general(&error))
+    }
+}
+
+/// A request of ours that the SDK finds incomplete: a defect.
+pub(super) fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> Problem {
+    Problem::internal(format!("a DynamoDB request is incomplete: {error}"))
+}
+
+fn is_condition_failure<E: aws_sdk_dynamodb::error::ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    error.code() == Some("ConditionalCheckFailedException")
+}
+
+/// The item that an update or delete met where its condition failed.
+trait ConditionFailure {
+    fn met(&self) -> Option<Item>;
+}
+
+macro_rules! condition_failure {
+    ($($error:path),*) => {$(
+        impl ConditionFailure for $error {
+            fn met(&self) -> Option<Item> {
+                match self {
+                    Self::ConditionalCheckFailedException(failure) => failure.item().cloned(),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+condition_failure!(
+    aws_sdk_dynamodb::operation::update_item::UpdateItemError,
+    aws_sdk_dynamodb::operation::delete_item::DeleteItemError
+);
+
+fn old_item<E: ConditionFailure>(error: &SdkError<E>) -> Option<Item> {
+    error.as_service_error().and_then(ConditionFailure::met)
+}

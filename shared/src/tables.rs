@@ -1,0 +1,96 @@
+//! The tables as they must be, wherever they are: template.yaml makes them in an account, `local`
+//! in the embedded database, and a test holds the one against the other.
+
+/// A table's shape. Every key attribute is a string.
+#[derive(Debug)]
+pub struct Table {
+    /// The table's part in the service, and its name in the embedded database.
+    pub name: &'static str,
+    /// The variable that names the table to a function.
+    pub variable: &'static str,
+    /// The partition key.
+    pub hash: &'static str,
+    /// The sort key, if it has one.
+    pub range: Option<&'static str>,
+    /// The indexes, each with all attributes.
+    pub indexes: &'static [Index],
+    /// The attribute of its time to live, if items expire.
+    pub expires: Option<&'static str>,
+    /// Whether changes are streamed, with the images before and after.
+    pub streams: bool,
+}
+
+/// A global secondary index with all attributes.
+#[derive(Debug)]
+pub struct Index {
+    /// Its name.
+    pub name: &'static str,
+    /// Its partition key.
+    pub hash: &'static str,
+    /// Its sort key.
+    pub range: &'static str,
+}
+
+/// Feedback, and nothing else.
+pub const FEEDBACK: Table = Table {
+    name: "feedback",
+    variable: "FEEDBACK_TABLE",
+    hash: "pk",
+    range: Some("sk"),
+    indexes: &[
+        BY_TIME,
+        BY_TRACE,
+        BY_USER,
+        BY_ORGANISATION,
+        BY_PROMPT,
+        BY_ENVIRONMENT,
+    ],
+    expires: Some("expires_at"),
+    streams: true,
+};
+
+/// Lists by time, and look-ups by id alone.
+pub const BY_TIME: Index = index("by-time", "time_key");
+/// All feedback of a trace, over its spans.
+pub const BY_TRACE: Index = index("by-trace", "trace_key");
+/// By `_user`; sparse.
+pub const BY_USER: Index = index("by-user", "user_key");
+/// By `_organisation`; sparse.
+pub const BY_ORGANISATION: Index = index("by-organisation", "organisation_key");
+/// By `_prompt`; sparse.
+pub const BY_PROMPT: Index = index("by-prompt", "prompt_key");
+/// By `_environment`; sparse.
+pub const BY_ENVIRONMENT: Index = index("by-environment", "environment_key");
+
+const fn index(name: &'static str, hash: &'static str) -> Index {
+    Index {
+        name,
+        hash,
+        range: "id",
+    }
+}
+
+/// What was answered under each `Idempotency-Key`, for a day.
+pub const IDEMPOTENCY: Table = Table {
+    name: "idempotency",
+    variable: "IDEMPOTENCY_TABLE",
+    hash: "pk",
+    range: None,
+    indexes: &[],
+    expires: Some("expires_at"),
+    streams: false,
+};
+
+/// The API keys, without their secrets.
+pub const API_KEYS: Table = Table {
+    name: "api-keys",
+    variable: "API_KEYS_TABLE",
+    hash: "id",
+    range: None,
+    indexes: &[],
+    expires: None,
+    streams: false,
+};
+
+/// Every table.
+pub const ALL: [&Table; 3] = [&FEEDBACK, &IDEMPOTENCY, &API_KEYS];

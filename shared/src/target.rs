@@ -1,0 +1,209 @@
+//! What feedback is about: a trace, or one span of it.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use crate::fields::{FromJson, JsonRef, Refusal, string};
+
+/// Text that names something of the caller's, held to a length in bytes of UTF-8.
+macro_rules! name_of {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, $min:literal ..= $max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The form it must have, for messages.
+            pub const EXPECTED: &str = $expected;
+
+            /// `None` if it is not within the length of the type.
+            pub fn parse(text: &str) -> Option<Self> {
+                ($min..=$max).contains(&text.len()).then(|| Self(text.to_owned()))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromJson for $name {
+            const EXPECTED: &str = $expected;
+
+            fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal> {
+                Self::parse(&string(json)?).ok_or(Refusal::Mismatch)
+            }
+        }
+    };
+}
+
+name_of!(
+    /// A trace's id, 1 to 512 bytes. Free text is normal: `1729`, `{chat}:{message}`, `a#b`.
+    TraceId, "a string of 1 to 512 bytes", 1 ..= 512
+);
+name_of!(
+    /// A span's id, 1 to 128 bytes.
+    SpanId, "a string of 1 to 128 bytes", 1 ..= 128
+);
+name_of!(
+    /// TrueFoundry's tracing project, 1 to 512 bytes: context that is stored, not identity.
+    Project, "a string of 1 to 512 bytes", 1 ..= 512
+);
+
+/// The trace, or the span of a trace, that a feedback judges.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// The whole trace: all that Portkey can name.
+    Trace(TraceId),
+    /// One span: all that TrueFoundry can name.
+    Span(TraceId, SpanId),
+}
+
+impl Target {
+    /// The trace, which every target has.
+    pub fn trace(&self) -> &TraceId {
+        match self {
+            Self::Trace(trace) | Self::Span(trace, _) => trace,
+        }
+    }
+
+    /// The span, of a target that is one.
+    pub fn span(&self) -> Option<&SpanId> {
+        match self {
+            Self::Trace(_) => None,
+            Self::Span(_, span) => Some(span),
+        }
+    }
+}
+
+/// Base64 as it comes: either alphabet's decoder takes padding or none.
+const STANDARD: GeneralPurpose = lenient(&alphabet::STANDARD);
+const URL_SAFE: GeneralPurpose = lenient(&alphabet::URL_SAFE);
+
+const fn lenient(alphabet: &alphabet::Alphabet) -> GeneralPurpose {
+    GeneralPurpose::new(
+        alphabet,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    )
+}
+
+/// The most text a feedback target id may be. The longest sensible one, with both ids at their
+/// limits and every byte escaped, is under 6 KiB in base64.
+const MAX_TARGET_ID: usize = 8 * 1024;
+
+/// Encodes the feedback target id of a span, as TrueFoundry's gateway hands it out in
+/// `x-tfy-feedback-target-id`: compact JSON, `spanId` first, standard base64 with padding.
+pub fn encode_target_id(trace: &TraceId, span: &SpanId) -> String {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Members<'a> {
+        span_id: &'a str,
+        trace_id: &'a str,
+    }
+    let members = Members {
+        span_id: span.as_str(),
+        trace_id: trace.as_str(),
+    };
+    // Two strings always serialise; were they not to, an empty id would name nothing.
+    let json = serde_json::to_vec(&members).unwrap_or_default();
+    STANDARD.encode(json)
+}
+
+/// Decodes a feedback target id: base64, standard or URL-safe, padded or not, of a JSON object
+/// with `traceId` and `spanId`, whose other members are let be. The error says what is wrong with
+/// it, as the end of the sentence `feedbackTargetId must …`.
+pub fn decode_target_id(text: &str) -> Result<(TraceId, SpanId), String> {
+    if text.len() > MAX_TARGET_ID {
+        return Err(format!("be at most {MAX_TARGET_ID} bytes, got {}", text.len()));
+    }
+    let bytes = STANDARD
+        .decode(text)
+        .or_else(|_| URL_SAFE.decode(text))
+        .map_err(|_| "be base64 of a JSON object with traceId and spanId; it is not base64".to_owned())?;
+    let json = std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(|json| crate::fields::Object::parse(json).ok())
+        .ok_or("be base64 of a JSON object with traceId and spanId; it does not hold a JSON object")?;
+    let member = |name: &str| {
+        json.get(name)
+            .and_then(|value| string(value).ok())
+            .ok_or_else(|| format!("hold the string {name}"))
+    };
+    let trace = TraceId::parse(&member("traceId")?)
+        .ok_or_else(|| format!("hold as traceId {}", TraceId::EXPECTED))?;
+    let span =
+        SpanId::parse(&member("spanId")?).ok_or_else(|| format!("hold as spanId {}", SpanId::EXPECTED))?;
+    Ok((trace, span))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of TrueFoundry's documentation.
+    const SEED: &str = "eyJzcGFuSWQiOiJhMmQ2Yjg4MmFhMTViZTU1IiwidHJhY2VJZCI6IjAxOWFiMmE5NmQ1MDcwN2ZhMzA5MGMxYjcyMDFkNWJkIn0=";
+
+    fn seed() -> (TraceId, SpanId) {
+        (
+            TraceId::parse("019ab2a96d50707fa3090c1b7201d5bd").unwrap(),
+            SpanId::parse("a2d6b882aa15be55").unwrap(),
+        )
+    }
+
+    #[test]
+    fn the_seed_s_target_id_byte_for_byte() {
+        let (trace, span) = seed();
+        assert_eq!(encode_target_id(&trace, &span), SEED);
+        assert_eq!(decode_target_id(SEED), Ok(seed()));
+    }
+
+    #[test]
+    fn either_alphabet_padded_or_not() {
+        // `>>>` and `???` make `+` and `/` in the standard alphabet.
+        let trace = TraceId::parse("~~>>>???~~").unwrap();
+        let span = SpanId::parse("???>>>").unwrap();
+        let standard = encode_target_id(&trace, &span);
+        let url = standard.replace('+', "-").replace('/', "_");
+        assert_ne!(standard, url, "the example must tell the alphabets apart");
+        for text in [&standard, &url] {
+            let expected = Ok((trace.clone(), span.clone()));
+            assert_eq!(decode_target_id(text), expected);
+            assert_eq!(decode_target_id(text.trim_end_matches('=')), expected);
+        }
+    }
+
+    #[test]
+    fn other_members_are_let_be() {
+        let text = STANDARD.encode(r#"{"dataRoutingDestination":"eu","traceId":"t","spanId":"s"}"#);
+        assert!(decode_target_id(&text).is_ok());
+    }
+
+    #[test]
+    fn garbage_is_told_apart() {
+        for (text, says) in [
+            ("%%%".to_owned(), "not base64"),
+            (STANDARD.encode("nonsense"), "does not hold a JSON object"),
+            (STANDARD.encode([0xff, 0xfe]), "does not hold a JSON object"),
+            (STANDARD.encode(r#"{"traceId":"t"}"#), "spanId"),
+            (STANDARD.encode(r#"{"traceId":7,"spanId":"s"}"#), "traceId"),
+            (STANDARD.encode(r#"{"traceId":"","spanId":"s"}"#), "1 to 512"),
+            ("A".repeat(MAX_TARGET_ID + 1), "at most 8192 bytes"),
+        ] {
+            let error = decode_target_id(&text).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_longest_ids_have_a_target_id_that_decodes() {
+        let trace = TraceId::parse(&"\u{1}".repeat(512)).unwrap();
+        let span = SpanId::parse(&"\u{1}".repeat(128)).unwrap();
+        assert_eq!(
+            decode_target_id(&encode_target_id(&trace, &span)),
+            Ok((trace, span))
+        );
+    }
+}

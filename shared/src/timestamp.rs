@@ -1,0 +1,126 @@
+//! Moments, to the millisecond, in UTC.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A moment as whole milliseconds since the Unix epoch: the resolution of a UUIDv7, and so of
+/// everything this service orders by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The largest moment a UUIDv7 can carry: 48 bits of milliseconds (RFC 9562, section 5.7).
+    pub const MAX: Self = Self((1 << 48) - 1);
+
+    /// The present, by the machine's clock.
+    pub fn now() -> Self {
+        // A clock before 1970 is broken beyond what an id could express; the epoch is as good.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Milliseconds since the epoch, capped at [`Timestamp::MAX`].
+    pub fn from_millis(millis: u64) -> Self {
+        Self(millis.min(Self::MAX.0))
+    }
+
+    /// Milliseconds since the epoch.
+    pub fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch, rounded down: the unit of DynamoDB's time to live.
+    pub fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// Reads RFC 3339, any offset. What is finer than a millisecond is rounded up, so that a
+    /// half-open range `from..to` cuts between the same records whichever precision it is given
+    /// in. `None` if the text is not RFC 3339; moments outside 1970 to [`Timestamp::MAX`] are
+    /// moved to the nearer end.
+    pub fn parse(text: &str) -> Option<Self> {
+        let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
+        let millis = nanos.max(0).unsigned_abs().div_ceil(1_000_000);
+        Some(Self::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+    }
+
+    /// How long ago this was at `now`; zero if it lies ahead.
+    pub fn age(self, now: Self) -> Duration {
+        Duration::from_millis(now.0.saturating_sub(self.0))
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, span: Duration) -> Self {
+        let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Self::from_millis(self.0.saturating_add(span))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with milliseconds: `2026-11-21T02:53:05.042Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = i128::from(self.0) * 1_000_000;
+        let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| fmt::Error)?;
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            moment.year(),
+            u8::from(moment.month()),
+            moment.day(),
+            moment.hour(),
+            moment.minute(),
+            moment.second(),
+            moment.millisecond()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_and_reads_rfc_3339() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00.000Z", 0),
+            ("2026-11-21T02:53:05.042Z", 1_795_229_585_042),
+        ] {
+            assert_eq!(Timestamp::from_millis(millis).to_string(), text);
+            assert_eq!(Timestamp::parse(text), Some(Timestamp::from_millis(millis)));
+        }
+    }
+
+    #[test]
+    fn offsets_mean_the_same_moment() {
+        let utc = Timestamp::parse("2026-11-21T02:53:05Z");
+        assert_eq!(Timestamp::parse("2026-11-21T08:23:05+05:30"), utc);
+        assert!(utc.is_some());
+    }
+
+    #[test]
+    fn finer_than_a_millisecond_is_rounded_up() {
+        assert_eq!(
+            Timestamp::parse("1970-01-01T00:00:00.0000001Z"),
+            Some(Timestamp(1))
+        );
+        assert_eq!(Timestamp::parse("1970-01-01T00:00:00.001Z"), Some(Timestamp(1)));
+    }
+
+    #[test]
+    fn what_no_id_can_carry_moves_to_the_nearer_end() {
+        assert_eq!(Timestamp::parse("1969-12-31T23:59:59Z"), Some(Timestamp(0)));
+        assert!(Timestamp::parse("9999-12-31T23:59:59Z").is_some_and(|t| t <= Timestamp::MAX));
+        assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn the_last_moment_can_be_written() {
+        assert_eq!(Timestamp::MAX.to_string(), "10889-08-02T05:31:50.655Z");
+    }
+}
