@@ -51,7 +51,7 @@ def faults(template, manifest):
         yield "template.yaml has no routes"
     for where, routes in (("template.yaml", deployed), ("Cargo.toml", watched)):
         seen = set()
-        for method, path, function in sorted(routes):
+        for method, path, _ in sorted(routes):
             if method not in METHODS:
                 yield f"{where}: {method} {path} is not of an HTTP method"
             if (method, path) in seen:
@@ -63,7 +63,7 @@ def faults(template, manifest):
         yield f"{method} {path} to {function} is in Cargo.toml, not in template.yaml"
     for name, function in functions(template).items():
         if "Role" in function:
-            yield f"{name} shares a role"
+            yield f"{name} has a role that is not its own"
         # A template of SAM's or a policy of AWS's is a name, and grants more than is used.
         policies = function.get("Policies")
         statements = [

@@ -9,6 +9,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
+use aws_sdk_dynamodb::config::retry::RetryPartition;
 use aws_sdk_dynamodb::config::{ConfigBag, Credentials, HttpClient, Intercept, Region, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls;
@@ -51,6 +52,8 @@ pub fn embedded_client(http: impl HttpClient + 'static, endpoint: &str) -> Clien
         .region(Region::from_static("local"))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
         .retry_config(retries())
+        // The SDK's allowance of retries is one for the process; each database here has its own.
+        .retry_partition(RetryPartition::custom("embedded").build())
         .timeout_config(timeouts())
         .build();
     Client::from_conf(config)

@@ -391,7 +391,7 @@ mod tests {
             ("NaN", "must be JSON: expected value at line 1 column 1"),
             (
                 "{\"a\":\"\u{1}\"}",
-                "must be JSON: control character (\\u0000-\\u001F) found while parsing a string at line 1 column 7",
+                "must be JSON: control character (\\u0000-\\u001F) found while parsing a string at line 1 column 6",
             ),
         ] {
             assert_eq!(document(text).unwrap_err(), says, "{text}");

@@ -116,7 +116,10 @@ impl Store {
     ) -> Result<Page, Problem> {
         let paths = paths(workspace, &query.filter);
         // Twice what one lane must yield if all yield alike; a lane that runs dry is asked again.
-        let batch = (query.limit * 2).div_ceil(paths.len()).clamp(4, query.limit + 1);
+        let batch = (query.limit * 2)
+            .div_ceil(paths.len())
+            .max(4)
+            .min(query.limit + 1);
         let ids = Ids::of(query);
         let mut merge = Merge {
             lanes: paths.into_iter().map(|path| Lane::new(path, ids)).collect(),

@@ -1,0 +1,235 @@
+//! Contract, section 2, and the keys: who gets in.
+
+use std::time::Duration;
+
+use lambda_http::http::Method;
+use serde_json::json;
+use shared::access::Scope;
+use shared::access::key::{ApiKey, KeyId};
+use shared::access::keyring::REMEMBERED;
+use shared::access::registry::Registry;
+use shared::id::Workspace;
+use shared::problem::Problem;
+use shared::timestamp::Timestamp;
+
+use crate::harness::{Api, Fault};
+
+const PATH: &str = "/v1/feedback";
+const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+
+/// Every route, with a request that is well-formed.
+fn routes() -> Vec<(Method, String, &'static str)> {
+    let id = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
+    let rated = r#"{"target":{"traceId":"t","spanId":"s"},"rating":1}"#;
+    vec![
+        (Method::POST, PATH.to_owned(), r#"{"trace_id":"t","value":1}"#),
+        (Method::PUT, format!("{PATH}/{id}"), r#"{"value":1}"#),
+        (Method::DELETE, format!("{PATH}/{id}"), ""),
+        (Method::GET, format!("{PATH}/{id}"), ""),
+        (Method::GET, PATH.to_owned(), ""),
+        (Method::POST, TRUEFOUNDRY.to_owned(), rated),
+        (Method::PUT, format!("{TRUEFOUNDRY}/{id}"), rated),
+        (Method::DELETE, format!("{TRUEFOUNDRY}/{id}"), rated),
+        (Method::GET, format!("{TRUEFOUNDRY}/{id}"), ""),
+        (Method::GET, format!("{TRUEFOUNDRY}?traceId=t"), ""),
+    ]
+}
+
+#[tokio::test]
+async fn either_header_works_on_every_route() {
+    let api = Api::new().await;
+    let bearer = format!("Bearer {}", api.key);
+    for (method, path, body) in routes() {
+        for headers in [
+            vec![("x-portkey-api-key", api.key.as_str())],
+            vec![("authorization", bearer.as_str())],
+            vec![("x-portkey-api-key", ""), ("authorization", bearer.as_str())],
+            vec![
+                ("x-portkey-api-key", api.key.as_str()),
+                ("authorization", "Bearer sk-somebody-else-s"),
+            ],
+        ] {
+            let answer = api.raw(method.clone(), &path, &headers, body).await;
+            assert!(
+                [200, 404].contains(&answer.status),
+                "{method} {path} {}",
+                answer.text
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_gets_in_and_a_mistyped_key_costs_no_call() {
+    let api = Api::new().await;
+    let (stranger, _) = Registry::mint(
+        Workspace::parse("test").unwrap(),
+        "never stored".into(),
+        vec![Scope::Admin],
+        None,
+        Timestamp::now(),
+    )
+    .unwrap();
+    let mut mistyped = api.key.clone();
+    mistyped.replace_range(30..31, if &api.key[30..31] == "0" { "1" } else { "0" });
+    let forged = forged(&api.key);
+    let bearer = format!("Bearer {}", api.key);
+    api.database.calls();
+    for (method, path, body) in routes() {
+        for (headers, looked_up) in [
+            (vec![], false),
+            (vec![("x-portkey-api-key", "")], false),
+            (vec![("x-portkey-api-key", "PORTKEY_API_KEY")], false),
+            (vec![("x-portkey-api-key", mistyped.as_str())], false),
+            (vec![("authorization", api.key.as_str())], false),
+            (
+                vec![("x-portkey-api-key", "wrong"), ("authorization", bearer.as_str())],
+                false,
+            ),
+            (vec![("x-portkey-api-key", stranger.reveal().leak())], true),
+            (vec![("x-portkey-api-key", forged.as_str())], true),
+        ] {
+            let answer = api.restarted().raw(method.clone(), &path, &headers, body).await;
+            let answer = answer.refused(401, "a valid API key is required");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+            let json = answer.json();
+            assert!(
+                json["error"]["code"] == "AB05" || json["code"] == "UNAUTHORIZED",
+                "{json}"
+            );
+            assert_eq!(
+                api.database.calls(),
+                if looked_up { vec!["GetItem"] } else { vec![] },
+                "{headers:?}"
+            );
+        }
+    }
+    assert!(api.database.items("feedback").is_empty());
+}
+
+/// A well-formed key of the same id with another secret.
+fn forged(key: &str) -> String {
+    let id = &key[4..20];
+    let bytes: Vec<u8> = (0..8)
+        .map(|n| u8::from_str_radix(&id[2 * n..2 * n + 2], 16).unwrap())
+        .collect();
+    ApiKey::from_random(bytes.try_into().unwrap(), [7; 32]).reveal()
+}
+
+#[tokio::test]
+async fn a_scope_allows_its_routes_and_is_asked_before_the_body() {
+    let api = Api::new().await;
+    for scope in Scope::ALL {
+        let keyed = api.as_key(&api.key_for("test", &[scope]).await);
+        for (method, path, body) in routes() {
+            let needs = if method == Method::GET {
+                Scope::Read
+            } else {
+                Scope::Write
+            };
+            for body in [body, "not JSON at all"] {
+                let answer = keyed.call(method.clone(), &path, &[], body).await;
+                if scope == needs || scope == Scope::Admin {
+                    assert!([200, 400, 404].contains(&answer.status), "{}", answer.text);
+                } else {
+                    let answer =
+                        answer.refused(403, &format!("does not have the scope this call needs: {needs}"));
+                    let json = answer.json();
+                    assert!(
+                        json["error"]["code"] == "AB03" || json["code"] == "FORBIDDEN",
+                        "{json}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_end() {
+    let api = Api::new().await;
+    let now = Timestamp::now();
+    let make = async |expires_at| {
+        let workspace = Workspace::parse("test").unwrap();
+        let (key, record) =
+            Registry::mint(workspace, "ends".into(), vec![Scope::Admin], expires_at, now).unwrap();
+        api.registry.insert(&record).await.unwrap();
+        key.reveal()
+    };
+    let past = make(Some(now)).await;
+    let future = make(Some(now + Duration::from_secs(60))).await;
+    api.as_key(&past)
+        .get(PATH)
+        .await
+        .refused(401, "a valid API key is required");
+    api.as_key(&future).get(PATH).await.ok();
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_dead_after_a_minute_and_a_warm_request_costs_no_look_up() {
+    let api = Api::new().await;
+    let now = Timestamp::now();
+    let verify = async |at: Timestamp| api.keyring.verify(&api.key, at).await;
+    assert!(verify(now).await.is_ok());
+    api.database.calls();
+    assert!(verify(now + Duration::from_secs(59)).await.is_ok());
+    assert!(api.database.calls().is_empty());
+    api.registry
+        .revoke(&KeyId::parse(&api.key[..20]).unwrap(), now)
+        .await
+        .unwrap();
+    api.database.calls();
+    assert!(
+        verify(now + Duration::from_millis(59_999)).await.is_ok(),
+        "remembered"
+    );
+    assert_eq!(verify(now + REMEMBERED).await, Err(Problem::Unauthorized));
+    assert_eq!(api.database.calls(), ["GetItem"]);
+    // And at once where nothing is remembered.
+    api.restarted()
+        .get(PATH)
+        .await
+        .refused(401, "a valid API key is required");
+}
+
+#[tokio::test]
+async fn an_id_that_does_not_exist_is_remembered_too() {
+    let api = Api::new().await;
+    let stranger = ApiKey::from_random([1; 8], [2; 32]).reveal();
+    let now = Timestamp::now();
+    api.database.calls();
+    for seconds in [0, 59, 60] {
+        let at = now + Duration::from_secs(seconds);
+        assert_eq!(
+            api.keyring.verify(&stranger, at).await,
+            Err(Problem::Unauthorized)
+        );
+    }
+    assert_eq!(api.database.calls(), ["GetItem", "GetItem"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_fails_lets_nobody_in() {
+    let api = Api::new().await;
+    for fault in [Fault::Throttle, Fault::ServerError, Fault::Hang, Fault::Refused] {
+        for (method, path, body) in routes() {
+            api.database.fail_on("GetItem", vec![fault; 20]);
+            let answer = api.restarted().call(method, &path, &[], body).await;
+            api.database.recover();
+            let answer = answer.refused(503, "did not answer in time");
+            assert_eq!(answer.header("retry-after"), Some("1"));
+        }
+    }
+    assert!(api.database.items("feedback").is_empty());
+    // And it is not remembered.
+    api.post(PATH, json!({"trace_id": "t", "value": 1})).await.ok();
+}
+
+#[tokio::test]
+async fn no_secret_is_stored() {
+    let api = Api::new().await;
+    let stored = json!(api.database.items("api-keys")).to_string();
+    assert!(stored.contains(&api.key[4..20]), "the id is");
+    assert!(!stored.contains(&api.key[21..85]));
+    assert!(!stored.contains(&api.key));
+}

@@ -1,0 +1,411 @@
+//! A service of a test's own, and how to call it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_dynamodb::Client;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use lambda_http::http::Method;
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::ServiceExt as _;
+use local::dynamodb::Engine;
+use serde_json::{Value, json};
+use shared::access::Scope;
+use shared::access::keyring::Keyring;
+use shared::access::registry::Registry;
+use shared::config::Config;
+use shared::http::{Route, event};
+use shared::id::Workspace;
+use shared::store::Store;
+use shared::timestamp::Timestamp;
+
+/// One deployment: functions, database, and a key that opens everything in the workspace `test`.
+#[derive(Clone)]
+pub struct Api {
+    pub database: Database,
+    pub store: Store,
+    pub registry: Registry,
+    pub keyring: Keyring,
+    pub key: String,
+}
+
+impl Api {
+    pub async fn new() -> Self {
+        Self::with(Config::embedded().unwrap()).await
+    }
+
+    /// A deployment that is configured so.
+    pub async fn with(config: Config) -> Self {
+        let database = Database::new();
+        let client = database.client();
+        let registry = Registry::new(client.clone(), &config.api_keys);
+        let mut api = Self {
+            store: Store::new(client, Arc::new(config)),
+            keyring: Keyring::new(registry.clone()),
+            registry,
+            key: String::new(),
+            database,
+        };
+        api.key = api.key_for("test", &[Scope::Admin]).await;
+        api
+    }
+
+    /// A new key.
+    pub async fn key_for(&self, workspace: &str, scopes: &[Scope]) -> String {
+        let workspace = Workspace::parse(workspace).unwrap();
+        let (key, record) = Registry::mint(
+            workspace,
+            "a test's".into(),
+            scopes.to_vec(),
+            None,
+            Timestamp::now(),
+        )
+        .unwrap();
+        self.registry.insert(&record).await.unwrap();
+        key.reveal()
+    }
+
+    /// The same deployment, called with this key.
+    pub fn as_key(&self, key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same deployment after a cold start: with nothing remembered.
+    pub fn restarted(&self) -> Self {
+        Self {
+            keyring: Keyring::new(self.registry.clone()),
+            ..self.clone()
+        }
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, &[], &body.to_string()).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::PUT, path, &[], &body.to_string()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path, &[], "").await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, &[], "").await
+    }
+
+    /// Calls with the key of this deployment, and further headers.
+    pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut all = vec![("x-portkey-api-key", self.key.as_str())];
+        all.extend(headers);
+        self.raw(method, path, &all, body).await
+    }
+
+    /// Calls with these headers alone.
+    pub async fn raw(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let event = event_json(&method, path, query, headers, body, false);
+        self.event(&event).await
+    }
+
+    /// Calls with an API Gateway event, as JSON.
+    pub async fn event(&self, event: &Value) -> Answer {
+        let method: Method = event["requestContext"]["http"]["method"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let path = event["rawPath"].as_str().unwrap();
+        let (route, _) = Route::find(&method, path).expect("the path has a route");
+        let request: LambdaRequest = serde_json::from_value(event.clone()).unwrap();
+        let LambdaRequest::ApiGatewayV2(request) = request else {
+            panic!("not an event of an HTTP API");
+        };
+        let request = LambdaRequest::ApiGatewayV2(event::sound(request));
+        let service = local::function(route.function, self.store.clone(), self.keyring.clone());
+        let response = match service.oneshot(request.into()).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let (parts, body) = response.into_parts();
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+                .collect(),
+            text: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+}
+
+/// The event of payload format 2.0, with every field that AWS documents for it
+/// (docs.aws.amazon.com/apigateway, "Working with AWS Lambda proxy integrations for HTTP APIs").
+pub fn event_json(
+    method: &Method,
+    path: &str,
+    query: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    is_base64: bool,
+) -> Value {
+    let (route_key, parameters) = match Route::find(method, path) {
+        Some((route, Some(id))) => (route.key(), json!({"id": id})),
+        Some((route, None)) => (route.key(), Value::Null),
+        None => ("$default".to_owned(), Value::Null),
+    };
+    let mut all = BTreeMap::from([
+        ("content-type", "application/json"),
+        ("host", "id.execute-api.us-east-1.amazonaws.com"),
+        ("x-forwarded-proto", "https"),
+    ]);
+    all.extend(headers.iter().copied());
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": all,
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "id",
+            "domainName": "id.execute-api.us-east-1.amazonaws.com",
+            "domainPrefix": "id",
+            "http": {
+                "method": method.as_str(),
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "agent",
+            },
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": route_key,
+            "stage": "$default",
+            "time": "12/Mar/2020:19:03:58 +0000",
+            "timeEpoch": 1_583_348_638_390_u64,
+        },
+        "isBase64Encoded": is_base64,
+    });
+    if !body.is_empty() {
+        event["body"] = json!(body);
+    }
+    if !parameters.is_null() {
+        event["pathParameters"] = parameters;
+    }
+    event
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// The answer, which must be 200 with a JSON object.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, 200, "{}", self.text);
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert!(self.json().is_object(), "{}", self.text);
+        self
+    }
+
+    /// The answer, which must be of this status and say this.
+    #[track_caller]
+    pub fn refused(self, status: u16, says: &str) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        let message = self.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(says), "{message:?} does not say {says:?}");
+        self
+    }
+
+    /// The one id a write answered with, of either dialect.
+    #[track_caller]
+    pub fn id(&self) -> String {
+        let json = self.json();
+        let id = json["feedback_ids"][0].as_str().or(json["data"]["id"].as_str());
+        id.unwrap_or_else(|| panic!("no id in {}", self.text)).to_owned()
+    }
+
+    /// The ids of a list, of either dialect, or of a bulk.
+    #[track_caller]
+    pub fn ids(&self) -> Vec<String> {
+        let json = self.json();
+        if let Some(ids) = json["feedback_ids"].as_array() {
+            return ids.iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+        }
+        let data = json["data"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no list in {}", self.text));
+        data.iter()
+            .map(|record| record["id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+/// An embedded DynamoDB that can be made to fail, and tells what it was asked.
+#[derive(Clone, Debug)]
+pub struct Database {
+    engine: Engine,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    faults: VecDeque<(Option<&'static str>, Fault)>,
+    calls: Vec<(String, Value)>,
+}
+
+/// What can go wrong between the code and DynamoDB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It refuses the request without beginning it.
+    Throttle,
+    /// It fails, having done nothing.
+    ServerError,
+    /// It never answers, having done nothing.
+    Hang,
+    /// It does what was asked, and the connection breaks before the answer.
+    LostAnswer,
+    /// The connection cannot be made.
+    Refused,
+    /// The index has not heard of the record yet.
+    IndexLags,
+    /// It refuses what it does not allow.
+    AccessDenied,
+}
+
+impl Database {
+    fn new() -> Self {
+        Self {
+            engine: Engine::memory().unwrap(),
+            state: Arc::default(),
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        shared::dynamo::embedded_client(self.clone(), "http://embedded")
+    }
+
+    /// The next calls fail so, one after the other.
+    pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        let faults = faults.into_iter().map(|fault| (None, fault));
+        self.state.lock().unwrap().faults.extend(faults);
+    }
+
+    /// The next calls of this operation fail so.
+    pub fn fail_on(&self, operation: &'static str, faults: impl IntoIterator<Item = Fault>) {
+        let faults = faults.into_iter().map(|fault| (Some(operation), fault));
+        self.state.lock().unwrap().faults.extend(faults);
+    }
+
+    /// Calls no longer fail.
+    pub fn recover(&self) {
+        self.state.lock().unwrap().faults.clear();
+    }
+
+    /// The operations called since it was asked last.
+    pub fn calls(&self) -> Vec<String> {
+        let calls = std::mem::take(&mut self.state.lock().unwrap().calls);
+        calls.into_iter().map(|(operation, _)| operation).collect()
+    }
+
+    /// Every item of a table, in an order of its own.
+    pub fn items(&self, table: &str) -> Vec<Value> {
+        let (status, body) = self.engine.call("Scan", &json!({"TableName": table}).to_string());
+        assert_eq!(status, 200, "{body}");
+        let mut answer: Value = serde_json::from_str(&body).unwrap();
+        assert!(answer["LastEvaluatedKey"].is_null(), "more than a page");
+        let mut items: Vec<Value> = answer["Items"].as_array_mut().unwrap().drain(..).collect();
+        items.sort_by_key(ToString::to_string);
+        items
+    }
+
+    /// Calls an operation directly.
+    pub fn direct(&self, operation: &str, body: Value) -> Value {
+        let (status, answer) = self.engine.call(operation, &body.to_string());
+        assert_eq!(status, 200, "{answer}");
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    fn fault(&self, operation: &str, body: &str) -> Option<Fault> {
+        let mut state = self.state.lock().unwrap();
+        let call = serde_json::from_str(body).unwrap();
+        state.calls.push((operation.to_owned(), call));
+        let place = state
+            .faults
+            .iter()
+            .position(|(only, _)| only.is_none_or(|only| only == operation))?;
+        state.faults.remove(place).map(|(_, fault)| fault)
+    }
+}
+
+impl HttpClient for Database {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Database {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap().to_owned();
+        let operation = target.rsplit_once('.').unwrap().1.to_owned();
+        let body = String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap();
+        let fault = self.fault(&operation, &body);
+        let engine = self.engine.clone();
+        HttpConnectorFuture::new(async move {
+            // A point at which others may come first, as on a network.
+            tokio::task::yield_now().await;
+            let error = |status: u16, kind: &str| {
+                let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}")});
+                Ok(HttpResponse::new(
+                    status.try_into().unwrap(),
+                    SdkBody::from(body.to_string()),
+                ))
+            };
+            match fault {
+                Some(Fault::Throttle) => error(400, "ProvisionedThroughputExceededException"),
+                Some(Fault::ServerError) => error(500, "InternalServerError"),
+                Some(Fault::AccessDenied) => error(400, "AccessDeniedException"),
+                Some(Fault::Hang) => std::future::pending().await,
+                Some(Fault::Refused) => Err(ConnectorError::io("connection refused".into())),
+                Some(Fault::LostAnswer) => {
+                    engine.call(&operation, &body);
+                    Err(ConnectorError::io("connection reset".into()))
+                }
+                Some(Fault::IndexLags) => {
+                    let body = json!({"Items": [], "Count": 0, "ScannedCount": 0});
+                    Ok(HttpResponse::new(
+                        200.try_into().unwrap(),
+                        SdkBody::from(body.to_string()),
+                    ))
+                }
+                None => {
+                    let (status, body) = engine.call(&operation, &body);
+                    Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,440 @@
+//! Contract, section 3: the Portkey dialect.
+
+use lambda_http::http::Method;
+use serde_json::{Value, json};
+
+use crate::harness::Api;
+
+const PATH: &str = "/v1/feedback";
+
+async fn record(api: &Api, id: &str) -> Value {
+    api.get(&format!("{PATH}/{id}")).await.ok().json()
+}
+
+#[tokio::test]
+async fn the_seed_s_example_is_stored_as_given() {
+    let api = Api::new().await;
+    let answer = api
+        .post(
+            PATH,
+            json!({
+                "trace_id": "YOUR_TRACE_ID",
+                "value": -10,
+                "weight": 0.5,
+                "metadata": {
+                    "text": "title was irrelevant",
+                    "_user": "fef653",
+                    "_organisation": "o9876",
+                    "_prompt": "test_prompt",
+                    "_environment": "production",
+                },
+            }),
+        )
+        .await
+        .ok();
+    let id = answer.id();
+    assert_eq!(
+        answer.text,
+        format!(r#"{{"status":"success","message":"Feedback successfully saved","feedback_ids":["{id}"]}}"#)
+    );
+    assert_eq!(id.len(), 36);
+    assert_eq!(&id[14..15], "7", "a UUIDv7");
+    let record = record(&api, &id).await;
+    assert_eq!(record["trace_id"], "YOUR_TRACE_ID");
+    assert_eq!(record["span_id"], Value::Null);
+    assert_eq!(
+        (&record["scale"], &record["value"], &record["weight"]),
+        (&json!("value"), &json!(-10), &json!(0.5))
+    );
+    assert_eq!(record["metadata"]["text"], "title was irrelevant");
+    assert_eq!(record["version"], 1);
+    assert_eq!(record["created_at"], record["updated_at"]);
+}
+
+#[tokio::test]
+async fn the_alias_of_the_node_sdk_and_odd_spellings_are_accepted() {
+    let api = Api::new().await;
+    for (body, value, weight) in [
+        (json!({"traceID": "t", "value": 1}), 1, 1.0),
+        (json!({"trace_id": "t", "traceID": "t", "value": "5"}), 5, 1.0),
+        (json!({"trace_id": "t", "value": 5.0, "weight": "0.5"}), 5, 0.5),
+        (json!({"trace_id": "t", "value": 0, "weight": 0}), 0, 0.0),
+        (
+            json!({"trace_id": "t", "value": 1, "weight": null, "metadata": null}),
+            1,
+            1.0,
+        ),
+        (
+            json!({"trace_id": "t", "value": 1, "unknown": {"x": 1}, "feedback_id": 7}),
+            1,
+            1.0,
+        ),
+        (
+            json!({"trace_id": "t", "value": 1, "metadata": "{\"a\":1}"}),
+            1,
+            1.0,
+        ),
+    ] {
+        let id = api.post(PATH, body.clone()).await.ok().id();
+        let record = record(&api, &id).await;
+        assert_eq!(
+            (&record["value"], &record["weight"]),
+            (&json!(value), &json!(weight)),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn free_text_is_a_trace_id() {
+    let api = Api::new().await;
+    let long = "x".repeat(512);
+    for trace in [
+        "1729",
+        "{chat}:{message}",
+        "a#b",
+        "a%23b",
+        " ",
+        "ü😀",
+        "\u{0}\n",
+        &long,
+    ] {
+        let id = api
+            .post(PATH, json!({"trace_id": trace, "value": 1}))
+            .await
+            .ok()
+            .id();
+        assert_eq!(record(&api, &id).await["trace_id"], trace);
+    }
+}
+
+#[tokio::test]
+async fn every_faulty_field_is_named_with_what_was_expected_and_what_came() {
+    let api = Api::new().await;
+    for (body, says) in [
+        (
+            json!({}),
+            vec![
+                "trace_id is required and must be a string of 1 to 512 bytes",
+                "value is required",
+            ],
+        ),
+        (
+            json!({"trace_id": "", "value": 11, "weight": 2, "metadata": 5}),
+            vec![
+                "trace_id must be a string of 1 to 512 bytes, got an empty string",
+                "value must be an integer from -10 to 10, got 11",
+                "weight must be a number from 0 to 1, got 2",
+                "metadata must be a JSON object, or a string that holds one, got 5",
+            ],
+        ),
+        (
+            json!({"trace_id": 7, "value": null}),
+            vec!["got 7", "value must be an integer from -10 to 10, got null"],
+        ),
+        (
+            json!({"trace_id": "x".repeat(513), "value": "five"}),
+            vec!["got a string of 513 bytes", "got the string \"five\""],
+        ),
+        (json!({"trace_id": "t", "value": true}), vec!["got true"]),
+        (json!({"trace_id": "t", "value": 5.5}), vec!["got 5.5"]),
+        (json!({"trace_id": "t", "value": ""}), vec!["got an empty string"]),
+        (
+            json!({"trace_id": "t", "traceID": "u", "value": 1}),
+            vec!["traceID must be the same as trace_id"],
+        ),
+        (
+            json!({"trace_id": "t", "value": 1, "metadata": "[]"}),
+            vec!["a string that holds an array"],
+        ),
+        (
+            json!({"trace_id": "t", "value": 1, "metadata": {"_user": ["u"]}}),
+            vec!["metadata._user must be a string, number or boolean of at most 512 bytes, got an array"],
+        ),
+        (
+            json!({"trace_id": "t", "value": 1, "metadata": {"_prompt": "x".repeat(513)}}),
+            vec!["metadata._prompt"],
+        ),
+    ] {
+        let answer = api.post(PATH, body).await;
+        for part in says {
+            answer.clone().refused(400, part);
+        }
+    }
+    assert!(api.database.items("feedback").is_empty());
+}
+
+#[tokio::test]
+async fn an_error_has_the_shape_that_both_sdks_read() {
+    let api = Api::new().await;
+    let answer = api.post(PATH, json!({"trace_id": "t", "value": 11})).await;
+    let message = "value must be an integer from -10 to 10, got 11";
+    assert_eq!(
+        answer.text,
+        format!(
+            r#"{{"status":"failure","success":false,"message":"{message}","error":{{"message":"{message}","code":"AB01","param":"value"}},"data":{{"message":"{message}","errorCode":"AB01"}}}}"#
+        )
+    );
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn a_bulk_is_stored_in_its_order_from_either_sdk() {
+    let api = Api::new().await;
+    let array =
+        json!([{"trace_id": "a", "value": 1}, {"trace_id": "b", "value": 0}, {"trace_id": "a", "value": -1}]);
+    // Numeric order, not the order of text: 10 comes after 9.
+    let mut node = serde_json::Map::new();
+    for index in (0..12).rev() {
+        node.insert(
+            index.to_string(),
+            json!({"traceID": format!("t{index}"), "value": index % 10}),
+        );
+    }
+    let answer = api.post(PATH, array).await.ok();
+    assert_eq!(answer.header("etag"), None);
+    let mut traces = Vec::new();
+    for id in answer.ids() {
+        traces.push(record(&api, &id).await["trace_id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(traces, ["a", "b", "a"]);
+    let ids = api.post(PATH, Value::Object(node)).await.ok().ids();
+    assert_eq!(ids.len(), 12);
+    for (index, id) in ids.iter().enumerate() {
+        assert_eq!(record(&api, id).await["trace_id"], format!("t{index}"));
+    }
+    let mut sorted = ids.clone();
+    sorted.sort();
+    assert_eq!(sorted, ids, "ids sort as the input was");
+}
+
+#[tokio::test]
+async fn a_bulk_holds_1_to_100() {
+    let api = Api::new().await;
+    let of = |count| Value::Array(vec![json!({"trace_id": "t", "value": 1}); count]);
+    api.post(PATH, json!([]))
+        .await
+        .refused(400, "must hold 1 to 100 feedback objects, got 0");
+    api.post(PATH, of(101)).await.refused(400, "got 101");
+    assert_eq!(api.post(PATH, of(100)).await.ok().ids().len(), 100);
+    assert_eq!(api.database.items("feedback").len(), 100);
+}
+
+#[tokio::test]
+async fn one_invalid_element_stops_the_whole_bulk_and_is_named() {
+    let api = Api::new().await;
+    let bulk = json!([
+        {"trace_id": "a", "value": 1},
+        7,
+        {"value": 1},
+        {"trace_id": "a", "value": 99, "metadata": {"_user": {}}},
+    ]);
+    let answer = api.post(PATH, bulk).await;
+    for part in [
+        "feedback[1] must be a JSON object, got 7",
+        "feedback[2].trace_id is required",
+        "feedback[3].value must be an integer from -10 to 10, got 99",
+        "feedback[3].metadata._user must be",
+    ] {
+        answer.clone().refused(400, part);
+    }
+    assert_eq!(answer.json()["error"]["param"], "feedback[1]");
+    assert!(api.database.items("feedback").is_empty());
+}
+
+#[tokio::test]
+async fn an_update_keeps_what_is_absent_and_clears_what_is_null() {
+    let api = Api::new().await;
+    let id = api
+        .post(
+            PATH,
+            json!({"trace_id": "t", "value": 1, "weight": 0.5, "metadata": {"_user": "u", "n": 1}}),
+        )
+        .await
+        .ok()
+        .id();
+    let path = format!("{PATH}/{id}");
+    let answer = api.put(&path, json!({"value": 2})).await.ok();
+    assert_eq!(
+        answer.text,
+        format!(
+            r#"{{"status":"success","message":"Feedback successfully updated","feedback_ids":["{id}"]}}"#
+        )
+    );
+    assert_eq!(answer.header("etag"), Some("\"2\""));
+    let kept = record(&api, &id).await;
+    assert_eq!((&kept["value"], &kept["weight"]), (&json!(2), &json!(0.5)));
+    assert_eq!(kept["metadata"], json!({"_user": "u", "n": 1}));
+    assert_eq!(kept["version"], 2);
+
+    api.put(&path, json!({"value": 3, "weight": null, "metadata": null}))
+        .await
+        .ok();
+    let cleared = record(&api, &id).await;
+    assert_eq!(
+        (&cleared["value"], &cleared["weight"], &cleared["metadata"]),
+        (&json!(3), &json!(1.0), &Value::Null)
+    );
+    assert!(
+        api.get("/v1/feedback?user=u").await.ok().ids().is_empty(),
+        "no longer indexed"
+    );
+
+    api.put(
+        &path,
+        json!({"value": 4, "weight": 0, "metadata": "{\"_user\":\"w\"}"}),
+    )
+    .await
+    .ok();
+    let set = record(&api, &id).await;
+    assert_eq!(
+        (&set["weight"], &set["metadata"]),
+        (&json!(0.0), &json!({"_user": "w"}))
+    );
+    assert_eq!(api.get("/v1/feedback?user=w").await.ok().ids(), [id]);
+    assert_eq!(set["created_at"], kept["created_at"]);
+}
+
+#[tokio::test]
+async fn an_id_may_be_spelt_either_way_and_in_any_case() {
+    let api = Api::new().await;
+    let id = api
+        .post(PATH, json!({"trace_id": "t", "value": 1}))
+        .await
+        .ok()
+        .id();
+    let simple = id.replace('-', "");
+    for spelling in [&id, &simple, &id.to_uppercase(), &simple.to_uppercase()] {
+        assert_eq!(
+            api.put(&format!("{PATH}/{spelling}"), json!({"value": 2}))
+                .await
+                .ok()
+                .id(),
+            id
+        );
+        assert_eq!(record(&api, spelling).await["id"], id);
+    }
+    assert_eq!(api.delete(&format!("{PATH}/{simple}")).await.ok().id(), id);
+}
+
+#[tokio::test]
+async fn the_vendor_s_own_node_sample_updates_undefined() {
+    let api = Api::new().await;
+    let id = api
+        .post(PATH, json!({"trace_id": "t", "value": 1}))
+        .await
+        .ok()
+        .id();
+    api.put("/v1/feedback/undefined", json!({"feedback_id": id, "value": 7}))
+        .await
+        .ok();
+    assert_eq!(record(&api, &id).await["value"], 7);
+    // Elsewhere the id in the body is ignored.
+    let other = api
+        .post(PATH, json!({"trace_id": "t", "value": 1}))
+        .await
+        .ok()
+        .id();
+    api.put(&format!("{PATH}/{other}"), json!({"feedback_id": id, "value": 3}))
+        .await
+        .ok();
+    assert_eq!(record(&api, &id).await["value"], 7);
+    api.put("/v1/feedback/undefined", json!({"value": 7}))
+        .await
+        .refused(400, "id must be a UUID, hyphenated or as 32 hex digits");
+    api.put("/v1/feedback/undefined", json!({"value": 7, "feedback_id": "x"}))
+        .await
+        .refused(400, "feedback_id must be a UUID");
+}
+
+#[tokio::test]
+async fn an_update_names_every_fault_too() {
+    let api = Api::new().await;
+    let answer = api.put("/v1/feedback/nonsense", json!({"weight": 7})).await;
+    for part in [
+        "id must be a UUID",
+        "value is required",
+        "weight must be a number from 0 to 1, got 7",
+    ] {
+        answer.clone().refused(400, part);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_is_gone() {
+    let api = Api::new().await;
+    let id = api
+        .post(PATH, json!({"trace_id": "t", "value": 1}))
+        .await
+        .ok()
+        .id();
+    let path = format!("{PATH}/{id}");
+    let answer = api.delete(&path).await.ok();
+    assert_eq!(
+        answer.text,
+        format!(
+            r#"{{"status":"success","message":"Feedback successfully deleted","feedback_ids":["{id}"]}}"#
+        )
+    );
+    for gone in [
+        api.delete(&path).await,
+        api.get(&path).await,
+        api.put(&path, json!({"value": 1})).await,
+    ] {
+        assert_eq!(
+            gone.refused(404, "no such feedback").json()["error"]["code"],
+            "AB08"
+        );
+    }
+    assert!(api.get("/v1/feedback?trace_id=t").await.ok().ids().is_empty());
+    assert!(
+        api.database.items("feedback").is_empty(),
+        "an update does not bring it back"
+    );
+}
+
+#[tokio::test]
+async fn limits_are_told_with_413() {
+    let api = Api::new().await;
+    let metadata =
+        |size: usize| json!({"trace_id": "t", "value": 1, "metadata": {"x": "y".repeat(size - 8)}});
+    api.post(PATH, metadata(65_536)).await.ok();
+    let answer = api
+        .post(PATH, metadata(65_537))
+        .await
+        .refused(413, "metadata must be at most 65536 bytes");
+    assert_eq!(answer.json()["error"]["code"], "AB01");
+    let huge = format!(
+        "{{\"trace_id\":\"t\",\"value\":1,\"x\":\"{}\"}}",
+        "y".repeat(1024 * 1024)
+    );
+    api.call(Method::POST, PATH, &[], &huge)
+        .await
+        .refused(413, "body must be at most 1048576 bytes");
+}
+
+#[tokio::test]
+async fn metadata_comes_back_to_the_letter() {
+    let api = Api::new().await;
+    let nested = format!("{}1{}", "[".repeat(60), "]".repeat(60));
+    for metadata in [
+        r#"{"n":1e300,"big":1234567890123456789012345678901234567890,"f":1.0,"z":-0.0,"e":1e400}"#.to_owned(),
+        r#"{"":"","e":{},"a":[],"null":null,"\u0000":"\ud83d\ude00 é \u001f"}"#.to_owned(),
+        format!("{{\"deep\":{nested}}}"),
+        "{ \"spaced\" :\t1 }".to_owned(),
+    ] {
+        let body = format!(r#"{{"trace_id":"t","value":1,"metadata":{metadata}}}"#);
+        let id = api.call(Method::POST, PATH, &[], &body).await.ok().id();
+        // Compared as text: a number such as 1e400 is JSON, and more than most parsers hold.
+        let text = api.get(&format!("{PATH}/{id}")).await.text;
+        assert!(text.contains(&format!(r#""metadata":{metadata},"#)), "{text}");
+    }
+    let deep = format!(
+        r#"{{"trace_id":"t","value":1,"metadata":{{"x":{}1{}}}}}"#,
+        "[".repeat(127),
+        "]".repeat(127)
+    );
+    api.call(Method::POST, PATH, &[], &deep)
+        .await
+        .refused(400, "nested deeper than 128");
+}
