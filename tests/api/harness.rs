@@ -308,6 +308,11 @@ impl Database {
         shared::dynamo::embedded_client(self.clone(), "http://embedded")
     }
 
+    /// The database itself, which does not fail.
+    pub fn engine(&self) -> Engine {
+        self.engine.clone()
+    }
+
     /// The next calls fail so, one after the other.
     pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         let faults = faults.into_iter().map(|fault| (None, fault));

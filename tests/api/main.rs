@@ -2,10 +2,13 @@
 //! DynamoDB of each test's own. The domain's own rules are tested beside the domain.
 
 mod access;
+mod bootstraps;
 mod faults;
 mod harness;
 mod headers;
+mod lambda;
 mod portkey;
 mod races;
 mod reads;
+mod template;
 mod truefoundry;

@@ -187,8 +187,8 @@ describe("update", () => {
   });
 
   it("takes the id from the body where the vendor's sample puts it", async () => {
-    // The document writes feedbackId or feedback_id, the SDK reads feedbackID, and so it asks
-    // for PUT /v1/feedback/undefined.
+    // The sample writes feedbackId, the SDK reads feedbackID: it asks for PUT
+    // /v1/feedback/undefined, with feedback_id in the body.
     for (const name of ["feedbackId", "feedback_id"]) {
       const id = await created({ traceID: newTrace(), value: 5 });
       const answer = await portkey.feedback.update({ [name]: id, value: 9, weight: 0.25 });

@@ -1,0 +1,95 @@
+//! The functions' real processes, as Lambda runs them: wiring, environment, HTTP to DynamoDB.
+
+use lambda_http::http::Method;
+use serde_json::{Value, json};
+use shared::http::Function;
+
+use crate::harness::{Api, event_json};
+use crate::lambda::Bootstrap;
+
+/// Invokes a function as API Gateway does, and returns status, headers and body.
+async fn call(
+    bootstrap: &Bootstrap,
+    method: Method,
+    path: &str,
+    key: &str,
+    body: &str,
+) -> (u64, Value, Value) {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let event = event_json(&method, path, query, &[("x-portkey-api-key", key)], body, false);
+    let answer = bootstrap.invoke(event).await.expect("an answer, not an error");
+    assert_eq!(answer["isBase64Encoded"], false);
+    let json = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    (
+        answer["statusCode"].as_u64().unwrap(),
+        answer["headers"].clone(),
+        json,
+    )
+}
+
+#[tokio::test]
+async fn create_read_update_and_delete_through_four_processes() {
+    let api = Api::new().await;
+    let engine = api.database.engine();
+    let create = Bootstrap::start(Function::Create, &engine).await;
+    let body = json!({"trace_id": "t", "value": 1, "metadata": {"_user": "ü\u{0}"}}).to_string();
+    let (status, headers, json) = call(&create, Method::POST, "/v1/feedback", &api.key, &body).await;
+    assert_eq!((status, &json["status"]), (200, &json!("success")));
+    assert_eq!(headers["content-type"], "application/json");
+    assert_eq!(headers["etag"], "\"1\"");
+    assert_eq!(headers["x-request-id"], "JKJaXmPLvHcESHA=");
+    let id = json["feedback_ids"][0].as_str().unwrap().to_owned();
+    // What is refused is answered too, and the process goes on.
+    let (status, _, json) = call(&create, Method::POST, "/v1/feedback", &api.key, "{").await;
+    assert_eq!((status, &json["error"]["code"]), (400, &json!("AB01")));
+    let (status, ..) = call(&create, Method::POST, "/v1/feedback", "nobody", &body).await;
+    assert_eq!(status, 401);
+    let rated = json!({"target": {"traceId": "t", "spanId": "s"}, "rating": 3}).to_string();
+    let path = "/api/svc/v1/gateway-feedback";
+    let (status, _, rating) = call(&create, Method::POST, path, &api.key, &rated).await;
+    assert_eq!(status, 200);
+    create.stop().await;
+
+    let path = format!("/v1/feedback/{id}");
+    let update = Bootstrap::start(Function::Update, &engine).await;
+    let (status, headers, _) = call(&update, Method::PUT, &path, &api.key, r#"{"value":2}"#).await;
+    assert_eq!((status, &headers["etag"]), (200, &json!("\"2\"")));
+    update.stop().await;
+
+    let read = Bootstrap::start(Function::Read, &engine).await;
+    let (status, _, record) = call(&read, Method::GET, &path, &api.key, "").await;
+    assert_eq!(
+        (status, &record["value"], &record["metadata"]["_user"]),
+        (200, &json!(2), &json!("ü\u{0}"))
+    );
+    let (_, _, list) = call(&read, Method::GET, "/v1/feedback?trace_id=t", &api.key, "").await;
+    assert_eq!(list["summary"]["count"], 2);
+    read.stop().await;
+
+    let delete = Bootstrap::start(Function::Delete, &engine).await;
+    let (status, ..) = call(&delete, Method::DELETE, &path, &api.key, "").await;
+    assert_eq!(status, 200);
+    let rating = format!(
+        "/api/svc/v1/gateway-feedback/{}",
+        rating["data"]["id"].as_str().unwrap()
+    );
+    let (status, ..) = call(&delete, Method::DELETE, &rating, &api.key, "").await;
+    assert_eq!(status, 200);
+    delete.stop().await;
+    assert!(api.database.items("feedback").is_empty());
+}
+
+#[tokio::test]
+async fn a_function_that_is_not_told_its_table_says_which() {
+    let binary = tokio::task::spawn_blocking(|| crate::lambda::binary("create"))
+        .await
+        .unwrap();
+    let output = tokio::process::Command::new(binary)
+        .env_clear()
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("FEEDBACK_TABLE"), "{said}");
+}

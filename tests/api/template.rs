@@ -1,0 +1,214 @@
+//! template.yaml and cargo-lambda's router against the code: the routes, the tables, and what each
+//! function is told and allowed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_yaml_ng::Value;
+use serde_yaml_ng::value::TaggedValue;
+use shared::config::RETENTION_VARIABLE;
+use shared::http::{Function, ROUTES};
+use shared::tables::{self, Table};
+
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn template() -> Value {
+    serde_yaml_ng::from_str(&read("template.yaml")).unwrap()
+}
+
+/// The resources of a type, by logical id.
+fn resources(template: &Value, of_type: &str) -> BTreeMap<String, Value> {
+    template["Resources"]
+        .as_mapping()
+        .unwrap()
+        .iter()
+        .filter(|(_, resource)| resource["Type"] == of_type)
+        .map(|(name, resource)| (name.as_str().unwrap().to_owned(), resource.clone()))
+        .collect()
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value:?} is no text"))
+        .to_owned()
+}
+
+/// (method, path, function)
+type Routes = BTreeSet<(String, String, String)>;
+
+#[test]
+fn the_template_and_cargo_lambda_have_the_routes_of_the_code() {
+    let mut code = Routes::new();
+    for route in ROUTES {
+        let entry = (
+            route.method.to_string(),
+            route.path.to_owned(),
+            route.function.name().to_owned(),
+        );
+        assert!(code.insert(entry), "{} is there twice", route.key());
+    }
+
+    let mut template_routes = Routes::new();
+    for function in resources(&template(), "AWS::Serverless::Function").values() {
+        let binary = text(&function["Metadata"]["BuildProperties"]["Binary"]);
+        let events = function["Properties"]["Events"].as_mapping().unwrap();
+        for event in events.values().filter(|event| event["Type"] == "HttpApi") {
+            let properties = &event["Properties"];
+            assert_eq!(properties["PayloadFormatVersion"], "2.0");
+            let entry = (
+                text(&properties["Method"]),
+                text(&properties["Path"]),
+                binary.clone(),
+            );
+            assert!(template_routes.insert(entry));
+        }
+    }
+    assert_eq!(template_routes, code);
+
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let router = &manifest["workspace"]["metadata"]["lambda"]["watch"]["router"];
+    let mut watched = Routes::new();
+    for (path, targets) in router.as_table().unwrap() {
+        for target in targets.as_array().unwrap() {
+            let field = |name: &str| target[name].as_str().unwrap().to_owned();
+            assert!(watched.insert((field("method"), path.clone(), field("function"))));
+        }
+    }
+    assert_eq!(watched, code);
+}
+
+/// The tables of the template, by their part in the service.
+fn deployed_tables(template: &Value) -> BTreeMap<&'static str, (String, Value)> {
+    let logical = |table: &Table| match table.variable {
+        "FEEDBACK_TABLE" => "FeedbackTable",
+        "IDEMPOTENCY_TABLE" => "IdempotencyTable",
+        "API_KEYS_TABLE" => "ApiKeysTable",
+        other => panic!("{other} is in no template"),
+    };
+    let deployed = resources(template, "AWS::DynamoDB::Table");
+    assert_eq!(deployed.len(), tables::ALL.len());
+    tables::ALL
+        .into_iter()
+        .map(|table| {
+            let name = logical(table);
+            (
+                table.name,
+                (name.to_owned(), deployed[name]["Properties"].clone()),
+            )
+        })
+        .collect()
+}
+
+fn key_schema(schema: &Value) -> Vec<(String, String)> {
+    let keys = schema.as_sequence().unwrap();
+    keys.iter()
+        .map(|key| (text(&key["AttributeName"]), text(&key["KeyType"])))
+        .collect()
+}
+
+fn expected_schema(hash: &str, range: Option<&str>) -> Vec<(String, String)> {
+    let range = range.map(|range| (range.to_owned(), "RANGE".to_owned()));
+    std::iter::once((hash.to_owned(), "HASH".to_owned()))
+        .chain(range)
+        .collect()
+}
+
+#[test]
+fn the_template_s_tables_are_those_of_the_code() {
+    let template = template();
+    let deployed = deployed_tables(&template);
+    for table in tables::ALL {
+        let (_, properties) = &deployed[table.name];
+        assert_eq!(
+            key_schema(&properties["KeySchema"]),
+            expected_schema(table.hash, table.range)
+        );
+        assert_eq!(properties["BillingMode"], "PAY_PER_REQUEST");
+        let mut indexes: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        for index in properties["GlobalSecondaryIndexes"]
+            .as_sequence()
+            .into_iter()
+            .flatten()
+        {
+            assert_eq!(index["Projection"]["ProjectionType"], "ALL");
+            indexes.insert(text(&index["IndexName"]), key_schema(&index["KeySchema"]));
+        }
+        let expected = table.indexes.iter().map(|index| {
+            (
+                index.name.to_owned(),
+                expected_schema(index.hash, Some(index.range)),
+            )
+        });
+        assert_eq!(indexes, expected.collect(), "{}", table.name);
+        let ttl = &properties["TimeToLiveSpecification"];
+        assert_eq!(ttl["AttributeName"].as_str(), table.expires, "{}", table.name);
+        assert_eq!(ttl["Enabled"].as_bool(), table.expires.map(|_| true));
+        let stream = &properties["StreamSpecification"]["StreamViewType"];
+        assert_eq!(stream.as_str(), table.streams.then_some("NEW_AND_OLD_IMAGES"));
+    }
+}
+
+#[test]
+fn a_function_is_told_the_tables_it_may_touch_and_no_others() {
+    let template = template();
+    let deployed = deployed_tables(&template);
+    let functions = resources(&template, "AWS::Serverless::Function");
+    let names: BTreeSet<String> = functions
+        .values()
+        .map(|f| text(&f["Metadata"]["BuildProperties"]["Binary"]))
+        .collect();
+    assert_eq!(
+        names,
+        Function::ALL
+            .iter()
+            .map(|function| function.name().to_owned())
+            .collect()
+    );
+    for (id, function) in functions {
+        let variables = function["Properties"]["Environment"]["Variables"]
+            .as_mapping()
+            .unwrap();
+        let mut told = BTreeSet::new();
+        for (variable, value) in variables {
+            let Value::Tagged(reference) = value else {
+                panic!("{id}: {variable:?} is not a reference");
+            };
+            if variable == RETENTION_VARIABLE {
+                continue;
+            }
+            let table = tables::ALL.into_iter().find(|table| variable == table.variable);
+            let (logical, _) = &deployed[table.unwrap_or_else(|| panic!("{id}: {variable:?}")).name];
+            assert_eq!(reference.value.as_str(), Some(logical.as_str()), "{id}");
+            told.insert(logical.clone());
+        }
+        assert_eq!(told, allowed_tables(&function), "{id}");
+    }
+}
+
+/// The tables whose names are in a function's policies.
+fn allowed_tables(function: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for policy in function["Properties"]["Policies"].as_sequence().unwrap() {
+        for statement in policy["Statement"].as_sequence().unwrap() {
+            collect(&statement["Resource"], &mut found);
+        }
+    }
+    found
+}
+
+fn collect(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Sequence(values) => values.iter().for_each(|value| collect(value, found)),
+        Value::Tagged(tagged) => {
+            let TaggedValue { value, .. } = tagged.as_ref();
+            let name = text(value);
+            let name = name.trim_start_matches("${").split('.').next().unwrap();
+            found.insert(name.to_owned());
+        }
+        other => panic!("{other:?} is no resource by name"),
+    }
+}
