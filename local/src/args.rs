@@ -8,9 +8,11 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "hindsight", version, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    /// Something else than to serve
     #[command(subcommand)]
     pub command: Option<Command>,
 
+    /// How to serve
     #[command(flatten)]
     pub serve: Serve,
 }
@@ -49,6 +51,7 @@ pub enum Command {
 /// Which keys, and what to do with them.
 #[derive(Args, Debug)]
 pub struct Keys {
+    /// What to do
     #[command(subcommand)]
     pub action: KeysAction,
 }
@@ -90,6 +93,7 @@ pub enum KeysAction {
         /// How long it is valid, as 90d, 12h or 30m; for ever if not given
         #[arg(long, value_name = "DURATION")]
         expires: Option<String>,
+        /// Where the keys are
         #[command(flatten)]
         place: Place,
     },
@@ -98,6 +102,7 @@ pub enum KeysAction {
         /// Only those of this workspace
         #[arg(long)]
         workspace: Option<String>,
+        /// Where the keys are
         #[command(flatten)]
         place: Place,
     },
@@ -105,6 +110,7 @@ pub enum KeysAction {
     Revoke {
         /// The key's id, as it is listed
         id: String,
+        /// Where the keys are
         #[command(flatten)]
         place: Place,
     },

@@ -124,10 +124,11 @@ fn number(json: JsonRef<'_>) -> Result<Option<f64>, Refusal> {
 
 /// A number without a fraction: `5`, `5.0` and `"5"`. `Ok(None)` for anything else in their shape.
 fn integer(json: JsonRef<'_>) -> Result<Option<i64>, Refusal> {
+    // A float without a fraction is written as the integer it is; one that no range of ours holds
+    // may fail to parse.
     Ok(number(json)?
-        .filter(|number| number.fract() == 0.0 && number.abs() < 1e9)
-        // Within ±1e9 and without a fraction, so the cast is exact.
-        .map(|number| number as i64))
+        .filter(|number| number.fract() == 0.0)
+        .and_then(|number| format!("{number:.0}").parse().ok()))
 }
 
 /// A score may be quoted to the caller, be it a short string: it is no secret of anybody's.

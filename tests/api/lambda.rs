@@ -59,16 +59,22 @@ pub fn binary(name: &str) -> PathBuf {
     binaries()[name].clone()
 }
 
+/// An answer, or what the function reported as its error.
+type Outcome = Result<Value, Value>;
+
+/// An event, and where its outcome goes.
+type Invocation = (Value, oneshot::Sender<Outcome>);
+
 /// A function's process, waiting for invocations.
 pub struct Bootstrap {
-    invocations: mpsc::Sender<(Value, oneshot::Sender<Result<Value, Value>>)>,
+    invocations: mpsc::Sender<Invocation>,
     process: Child,
 }
 
 #[derive(Clone)]
 struct RuntimeApi {
-    next: Arc<AsyncMutex<mpsc::Receiver<(Value, oneshot::Sender<Result<Value, Value>>)>>>,
-    running: Arc<Mutex<HashMap<String, oneshot::Sender<Result<Value, Value>>>>>,
+    next: Arc<AsyncMutex<mpsc::Receiver<Invocation>>>,
+    running: Arc<Mutex<HashMap<String, oneshot::Sender<Outcome>>>>,
 }
 
 impl Bootstrap {
@@ -120,7 +126,7 @@ impl Bootstrap {
     }
 
     /// Invokes the function with an event; `Err` is what it reported as its error.
-    pub async fn invoke(&self, event: Value) -> Result<Value, Value> {
+    pub async fn invoke(&self, event: Value) -> Outcome {
         let (answer, answered) = oneshot::channel();
         self.invocations.send((event, answer)).await.unwrap();
         // Not a bound on the speed of anything: a function that died would be waited for for ever.
@@ -170,7 +176,7 @@ async fn error(
     finish(&api, &id, Err(serde_json::from_str(&body).unwrap()))
 }
 
-fn finish(api: &RuntimeApi, id: &str, outcome: Result<Value, Value>) -> impl IntoResponse + use<> {
+fn finish(api: &RuntimeApi, id: &str, outcome: Outcome) -> impl IntoResponse + use<> {
     let answer = api
         .running
         .lock()

@@ -38,6 +38,7 @@ class Key:
         self.id, self.text = made["id"], made["key"]
         self.workspace = workspace
         self.portkey = Portkey(base_url=f"{server.url}/v1", api_key=self.text)
+        unittest.addModuleCleanup(self.portkey.close)
 
     def send(self, method, path, *, headers=None, **options):
         headers = {"Authorization": f"Bearer {self.text}", **(headers or {})}
@@ -243,6 +244,8 @@ class Isolation(unittest.TestCase):
             key: Portkey(base_url=f"{server.url}/v1", api_key=key.text, **forwarded)
             for key in (acme, globex, acme_too, globex_too)
         }
+        for client in clients.values():
+            self.addCleanup(client.close)
         first = {key: clients[key].feedback.create(trace_id=self.trace, value=1) for key in (acme, globex)}
         self.assertNotEqual(first[acme].feedback_ids, first[globex].feedback_ids)
         # It is the workspace's, not the key's.

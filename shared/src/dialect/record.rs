@@ -51,10 +51,10 @@ impl Serialize for Record<'_> {
         let mut record = serializer.serialize_struct("Record", 14)?;
         record.serialize_field("id", &(spelling.id)(feedback.id))?;
         record.serialize_field(spelling.trace_id, trace.as_str())?;
-        record.serialize_field(spelling.span_id, &span.map(|span| span.as_str()))?;
+        record.serialize_field(spelling.span_id, &span.map(super::super::target::SpanId::as_str))?;
         record.serialize_field(
             spelling.tracing_project_fqn,
-            &draft.project.as_ref().map(|project| project.as_str()),
+            &draft.project.as_ref().map(super::super::target::Project::as_str),
         )?;
         match span {
             Some(span) => {
@@ -66,7 +66,13 @@ impl Serialize for Record<'_> {
         record.serialize_field("value", &value)?;
         record.serialize_field("weight", &weight)?;
         record.serialize_field("rating", &rating)?;
-        record.serialize_field("comment", &draft.comment.as_ref().map(|comment| comment.as_str()))?;
+        record.serialize_field(
+            "comment",
+            &draft
+                .comment
+                .as_ref()
+                .map(super::super::metadata::Comment::as_str),
+        )?;
         record.serialize_field("metadata", &metadata)?;
         record.serialize_field(spelling.created_at, &feedback.id.created_at().to_string())?;
         record.serialize_field(spelling.updated_at, &feedback.updated_at.to_string())?;

@@ -110,7 +110,10 @@ impl Call {
                 format!("must be 1 to 255 bytes, got {got}"),
             ));
         }
-        let if_match = self.headers.get(header::IF_MATCH).map(|value| value.as_bytes());
+        let if_match = self
+            .headers
+            .get(header::IF_MATCH)
+            .map(lambda_http::http::HeaderValue::as_bytes);
         Ok(Some(IdempotencyKey::new(
             key,
             [
