@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use shared::access::Scope;
@@ -69,6 +69,14 @@ impl DataDir {
     /// The database, made if it is not there.
     pub fn database(&self) -> Result<Engine, String> {
         let file = self.database_file();
+        // SQLite gives the files beside it the permissions of this one, and takes an empty file
+        // for a new database.
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&file)
+            .map_err(|error| format!("cannot write the database {}: {error}", file.display()))?;
         Engine::open(&file).map_err(|error| {
             let error = error.to_string().replace('\n', " ");
             format!("cannot open the database {}: {error}", file.display())
@@ -86,24 +94,20 @@ impl DataDir {
 }
 
 /// The server's own key: the one that is kept in `file`, or a new one. It opens everything in the
-/// workspace `local`.
+/// workspace `local`. A file that holds something else is left as it is.
 pub async fn server_key(registry: &Registry, file: Option<&Path>) -> Result<ApiKey, String> {
     let now = Timestamp::now();
-    if let Some(key) = file
-        .and_then(|file| fs::read_to_string(file).ok())
-        .as_deref()
-        .map(str::trim)
-        .and_then(ApiKey::parse)
+    if let Some(file) = file
+        && let Some(key) = kept_key(file)?
     {
-        match registry
+        let record = registry
             .find(key.id())
             .await
-            .map_err(|problem| problem.log_message())?
-        {
-            Some(record) if record.is_valid(now) && key.matches(&record.hash) => return Ok(key),
-            // Revoked, or of another database: a new one takes its place below.
-            _ => {}
+            .map_err(|problem| problem.log_message())?;
+        if record.is_some_and(|record| record.is_valid(now) && key.matches(&record.hash)) {
+            return Ok(key);
         }
+        // Revoked, or of another database: a new one takes its place.
     }
     let (key, record) = local_key(now)?;
     registry
@@ -117,6 +121,24 @@ pub async fn server_key(registry: &Registry, file: Option<&Path>) -> Result<ApiK
     Ok(key)
 }
 
+/// The key in a file; `None` if there is no such file, or nothing in it.
+fn kept_key(file: &Path) -> Result<Option<ApiKey>, String> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot read the API key in {}: {error}", file.display())),
+    };
+    match text.trim() {
+        "" => Ok(None),
+        text => ApiKey::parse(text).map(Some).ok_or_else(|| {
+            format!(
+                "{} holds no API key; it was left as it is: move it, or name another file",
+                file.display()
+            )
+        }),
+    }
+}
+
 fn local_key(now: Timestamp) -> Result<(ApiKey, KeyRecord), String> {
     let workspace = Workspace::parse(WORKSPACE).ok_or("the local workspace has no valid name")?;
     Registry::mint(workspace, "cargo run".to_owned(), vec![Scope::Admin], None, now)
@@ -125,16 +147,23 @@ fn local_key(now: Timestamp) -> Result<(ApiKey, KeyRecord), String> {
 
 /// Writes a file that its owner alone may read, whole or not at all.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let beside = path.with_extension("new");
+    let mut chance = [0; 8];
+    getrandom::fill(&mut chance).map_err(io::Error::other)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}", u64::from_ne_bytes(chance)));
+    let beside = path.with_file_name(name);
     let mut file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&beside)?;
-    // The file may have been there before, with other permissions.
-    file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(beside, path)
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // What is left of it is no use to anybody.
+        let _ = fs::remove_file(&beside);
+    }
+    written
 }

@@ -17,6 +17,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use dynoxide::{Database, DynoxideError};
@@ -28,6 +29,9 @@ use tokio::net::TcpListener;
 
 /// The prefix of `x-amz-target` (AWS JSON 1.0 protocol of DynamoDB).
 const TARGET: &str = "DynamoDB_20120810.";
+
+/// The most DynamoDB takes of a request.
+const MAX_REQUEST: usize = 16 * 1024 * 1024;
 
 /// An embedded DynamoDB with the service's tables. Clones are the same database.
 #[derive(Clone)]
@@ -201,6 +205,7 @@ impl HttpConnector for Transport {
 /// Serves the DynamoDB API on a listener, for function processes of the same machine, until the
 /// future is dropped. Requests that a web page could have sent are refused.
 pub async fn serve(engine: Engine, listener: TcpListener) -> std::io::Result<()> {
+    let limit = DefaultBodyLimit::max(MAX_REQUEST);
     let app = Router::new().route(
         "/",
         post(async move |headers: HeaderMap, body: Bytes| {
@@ -234,5 +239,5 @@ pub async fn serve(engine: Engine, listener: TcpListener) -> std::io::Result<()>
             )
         }),
     );
-    axum::serve(listener, app).await
+    axum::serve(listener, app.layer(limit)).await
 }

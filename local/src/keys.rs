@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::DisplayErrorContext;
 use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::access::key::KeyId;
 use shared::access::registry::{KeyRecord, Registry};
+use shared::dynamo::cause;
 use shared::id::Workspace;
 use shared::problem::Problem;
 use shared::tables::API_KEYS;
@@ -116,7 +116,7 @@ async fn table_of(client: &Client, stack: &str) -> Result<String, String> {
         .send();
     let mut found = Vec::new();
     while let Some(name) = pages.next().await {
-        let name = name.map_err(|error| format!("cannot list the tables: {}", DisplayErrorContext(error)))?;
+        let name = name.map_err(|error| format!("cannot list the tables: {}", cause(&error)))?;
         if !name.starts_with(&prefix) {
             break;
         }

@@ -11,12 +11,12 @@ use shared::access::keyring::Keyring;
 use shared::http::{ApiService, Function, service};
 use shared::store::Store;
 
-/// The service of a function, the same that its `main.rs` runs under Lambda.
-pub fn function(function: Function, store: Store, keyring: Keyring) -> ApiService {
-    match function {
-        Function::Create => service(store, keyring, create::handle),
-        Function::Update => service(store, keyring, update::handle),
-        Function::Delete => service(store, keyring, delete::handle),
-        Function::Read => service(store, keyring, read::handle),
+/// The service of the function of this name, the same that its `main.rs` runs under Lambda.
+pub fn function(name: Function, store: Store, keyring: Keyring) -> ApiService {
+    match name {
+        Function::Create => service(name, store, keyring, create::handle),
+        Function::Update => service(name, store, keyring, update::handle),
+        Function::Delete => service(name, store, keyring, delete::handle),
+        Function::Read => service(name, store, keyring, read::handle),
     }
 }

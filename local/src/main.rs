@@ -1,12 +1,14 @@
 //! `cargo run`: wiring only.
 
 use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
+use lambda_http::tracing::{Level, subscriber};
 use local::args::{Arguments, Command, Serve};
 use local::data::{DataDir, server_key};
 use local::dynamodb::{self, Engine};
@@ -36,6 +38,12 @@ async fn main() -> ExitCode {
 
 /// Serves until SIGTERM or Ctrl-C. The error is a line to print.
 async fn serve(arguments: Serve) -> Result<(), String> {
+    // What a request is refused for is in its answer; what went wrong inside is said here.
+    subscriber::fmt()
+        .with_max_level(Level::WARN)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .init();
     // Before anything else, so that a stop at any moment is an orderly one.
     let stop = stop_signal()?;
     let listener = bind(arguments.port).await?;
@@ -98,7 +106,9 @@ async fn sweep(engine: Engine) {
 }
 
 fn greet(port: u16, key: &str) {
-    println!(
+    // Nobody may be reading, and the service is there all the same.
+    let _ = writeln!(
+        io::stdout(),
         "Hindsight is listening on http://127.0.0.1:{port}\n\
          \n\
          Portkey base URL       http://127.0.0.1:{port}/v1\n\

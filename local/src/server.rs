@@ -1,7 +1,7 @@
 //! What API Gateway is to the functions: routing, the event, CORS, limits.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt as _;
 use percent_encoding::percent_decode_str;
-use shared::http::{ApiService, Function, Route, answer, event};
+use shared::http::{ApiService, Function, Route, event};
 use shared::id::FeedbackId;
 use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
@@ -82,7 +82,7 @@ impl Gateway {
         let found = Route::find(&parts.method, path)
             .and_then(|(route, id)| Some((route, id, self.functions.get(&route.function)?.clone())));
         let Some((route, id, service)) = found else {
-            return from_function(answer::not_found());
+            return gateway_answer(StatusCode::NOT_FOUND, "Not Found");
         };
         let Ok(body) = to_bytes(body, MAX_PAYLOAD).await else {
             return gateway_answer(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
@@ -118,7 +118,12 @@ async fn handle(State(gateway): State<Gateway>, request: Request) -> Response {
     }
     if gateway.log {
         let ms = started.elapsed().as_secs_f64() * 1000.0;
-        println!("{method} {path} {} {ms:.1} ms", response.status().as_u16());
+        // The request was answered, whether or not anybody reads of it.
+        let _ = writeln!(
+            io::stdout(),
+            "{method} {path} {} {ms:.1} ms",
+            response.status().as_u16()
+        );
     }
     response
 }
@@ -235,7 +240,7 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("etag, retry-after, x-request-id"),
+        HeaderValue::from_static("etag, retry-after, x-portkey-trace-id, x-request-id"),
     );
 }
 

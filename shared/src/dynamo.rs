@@ -11,13 +11,13 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_dynamodb::config::retry::RetryPartition;
 use aws_sdk_dynamodb::config::{ConfigBag, Credentials, HttpClient, Intercept, Region, RuntimeComponents};
-use aws_sdk_dynamodb::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls;
 
 use crate::problem::Problem;
 
-/// The longest one call may take, all attempts together. Two such calls, and the waits of a
-/// look-up, end before [`crate::http::DEADLINE`] does.
+/// The longest one call may take, all attempts together. A request of several calls is cut off by
+/// [`crate::http::DEADLINE`].
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The longest one attempt may take. DynamoDB answers in single milliseconds; what takes longer
@@ -82,8 +82,8 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Whether an attempt ended without an answer, or with one of 500 and up: it may have taken
-    /// effect.
+    /// Whether an attempt ended with anything but success or a refusal: it may have taken effect.
+    /// Only a status of 400 to 499 is proof that it has not; a 200 whose body was cut off is none.
     pub fn uncertain(&self) -> bool {
         self.uncertain.load(Ordering::Relaxed)
     }
@@ -101,19 +101,21 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let answered = context
+        let refused = context
             .response()
-            .is_some_and(|answer| !answer.status().is_server_error());
+            .is_some_and(|answer| answer.status().is_client_error());
         let succeeded = matches!(context.output_or_error(), Some(Ok(_)));
-        if !answered && !succeeded {
+        if !refused && !succeeded {
             self.uncertain.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
 }
 
-/// The codes by which DynamoDB refuses a request that it did not begin.
-const THROTTLES: [&str; 4] = [
+/// The codes by which DynamoDB refuses a request that it did not begin, those of a transaction's
+/// cancellation reasons among them.
+const THROTTLES: [&str; 5] = [
+    "ProvisionedThroughputExceeded",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "ThrottlingException",
@@ -122,7 +124,13 @@ const THROTTLES: [&str; 4] = [
 
 /// Whether an error code, or a transaction's cancellation code, means throttling.
 pub fn is_throttle(code: &str) -> bool {
-    THROTTLES.contains(&code) || code == "ProvisionedThroughputExceeded"
+    THROTTLES.contains(&code)
+}
+
+/// Whether an error code means that a transaction has hold of the item; nothing was done, and it
+/// may be tried again. The SDK does not.
+pub fn is_conflict(code: Option<&str>) -> bool {
+    code == Some("TransactionConflictException")
 }
 
 /// What a failed call means to the caller of the API. `uncertain` is whether one of its attempts
@@ -131,16 +139,35 @@ pub fn problem<E>(error: &SdkError<E>, uncertain: bool) -> Problem
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    // The context names causes and the service's words about keys and expressions, which are
-    // ours; DynamoDB does not quote attribute values.
-    let cause = || format!("dynamodb: {}", DisplayErrorContext(error));
+    let cause = || cause(error);
     let status = error.raw_response().map(|answer| answer.status().as_u16());
     match (error.code(), status) {
         (Some(code), _) if is_throttle(code) && !uncertain => Problem::Throttled,
-        (Some(code), _) if is_throttle(code) || code == "TransactionInProgressException" => {
+        (Some(code), _)
+            if is_throttle(code) || is_conflict(Some(code)) || code == "TransactionInProgressException" =>
+        {
             Problem::unavailable(cause())
         }
         (_, Some(400..500)) => Problem::internal(cause()),
         _ => Problem::unavailable(cause()),
     }
+}
+
+/// What a failed call says of itself, for the log: the code, the message, and the causes below it.
+/// Not its `Debug` form, which holds the response's body and with it what callers sent.
+pub fn cause<E>(error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let mut text = format!("dynamodb: {error}");
+    if let Some(code) = error.code() {
+        text = format!("{text}: {code}: {}", error.message().unwrap_or_default());
+    } else {
+        let mut below = std::error::Error::source(error);
+        while let Some(source) = below {
+            text = format!("{text}: {source}");
+            below = source.source();
+        }
+    }
+    text
 }

@@ -14,8 +14,7 @@ use crate::problem::{Fault, Problem};
 /// The text of one JSON value inside a body that is known to be well-formed.
 pub type JsonRef<'a> = &'a RawValue;
 
-/// The deepest nesting of a body, counting the body itself. It is serde_json's own recursion
-/// limit, so that whatever is accepted here can be read again by an ordinary parser.
+/// The deepest nesting of a body, counting the body itself: serde_json's own recursion limit.
 pub const MAX_DEPTH: usize = 128;
 
 /// Why a value was refused.
@@ -80,7 +79,7 @@ impl<'a> Object<'a> {
         if members.0.iter().all(|(name, _)| names.insert(name.as_str())) {
             Ok(Self(members.0))
         } else {
-            Err("must not hold a member name twice in one object".to_owned())
+            Err(NAME_TWICE.to_owned())
         }
     }
 
@@ -226,26 +225,68 @@ pub fn string(json: JsonRef<'_>) -> Result<String, Refusal> {
     if Kind::of(json) != Kind::String {
         return Err(Refusal::Mismatch);
     }
-    serde_json::from_str(json.get())
-        .map_err(|_| Refusal::Because("must not hold a lone surrogate (\\ud800 to \\udfff)".to_owned()))
+    serde_json::from_str(json.get()).map_err(|_| lone_surrogate())
 }
 
-/// Checks what the parser skips over when it leaves a value as text: lone surrogates, and member
-/// names that occur twice.
-///
-/// It reads a value again for each level it is nested in; [`MAX_DEPTH`] and the size limits of
-/// what is checked bound that.
-pub fn check_inside(json: JsonRef<'_>) -> Result<(), Refusal> {
-    match Kind::of(json) {
-        Kind::Null | Kind::Bool | Kind::Number => Ok(()),
-        Kind::String => string(json).map(drop),
-        Kind::Array => elements(json)?.into_iter().try_for_each(check_inside),
-        Kind::Object => Object::from_json(json)
-            .map_err(Refusal::Because)?
-            .0
-            .into_iter()
-            .try_for_each(|(_, value)| check_inside(value)),
+/// Checks, in one pass, what the parser skips over when it leaves a value as text: lone surrogates,
+/// member names that occur twice, and nesting deeper than `limit`.
+pub fn check_inside(json: JsonRef<'_>, limit: usize) -> Result<(), Refusal> {
+    let text = json.get();
+    // The names of each object that is open, and `None` for each array.
+    let mut open: Vec<Option<HashSet<String>>> = Vec::new();
+    let mut at_name = false;
+    let mut rest = 0;
+    while let Some(found) = text[rest..].find(['"', '{', '[', '}', ']', ',']) {
+        let start = rest + found;
+        rest = start + 1;
+        match text.as_bytes()[start] {
+            b'"' => {
+                rest += string_length(&text[rest..]);
+                let plain: String = serde_json::from_str(&text[start..rest]).map_err(|_| lone_surrogate())?;
+                if at_name
+                    && let Some(Some(names)) = open.last_mut()
+                    && !names.insert(plain)
+                {
+                    return Err(Refusal::Because(NAME_TWICE.to_owned()));
+                }
+                at_name = false;
+            }
+            b'{' => {
+                open.push(Some(HashSet::new()));
+                at_name = true;
+            }
+            b'[' => open.push(None),
+            b',' => at_name = matches!(open.last(), Some(Some(_))),
+            _ => {
+                open.pop();
+                at_name = false;
+            }
+        }
+        if open.len() > limit {
+            return Err(Refusal::Because(format!(
+                "must not be nested deeper than {limit} levels"
+            )));
+        }
     }
+    Ok(())
+}
+
+/// How far it is from behind the opening quote of a string to behind its closing one.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    text.bytes()
+        .position(|byte| {
+            let closes = byte == b'"' && !escaped;
+            escaped = byte == b'\\' && !escaped;
+            closes
+        })
+        .map_or(text.len(), |end| end + 1)
+}
+
+const NAME_TWICE: &str = "must not hold a member name twice in one object";
+
+fn lone_surrogate() -> Refusal {
+    Refusal::Because("must not hold a lone surrogate (\\ud800 to \\udfff)".to_owned())
 }
 
 /// The elements of a value that is an array; [`Refusal::Mismatch`] for another kind.
@@ -403,7 +444,9 @@ mod tests {
         assert!(Object::parse(r#"{"a":1,"a":2}"#).is_err());
         assert!(Object::parse(r#"{"a":1,"\u0061":2}"#).is_err());
         let inside = document(r#"{"x":[{"a":1,"a":1}]}"#).unwrap();
-        assert!(check_inside(inside).is_err());
+        assert!(check_inside(inside, MAX_DEPTH).is_err());
+        let apart = document(r#"[{"a":{"a":"a","b":["a","a"]},"b":"a"},{"a":1}]"#).unwrap();
+        assert_eq!(check_inside(apart, MAX_DEPTH), Ok(()));
     }
 
     #[test]
@@ -413,10 +456,14 @@ mod tests {
             r#"{"\udc00":1}"#,
             r#"{"x":"\ud800\ud800"}"#,
         ] {
-            let refused = check_inside(document(text).unwrap());
+            let refused = check_inside(document(text).unwrap(), MAX_DEPTH);
             assert!(refused.is_err(), "{text}");
         }
-        assert!(check_inside(document(r#"{"x":"\ud83d\ude00"}"#).unwrap()).is_ok());
+        for text in [r#"{"x":"\ud83d\ude00"}"#, r#"{"\\":"\"","{[":"]}\\"}"#] {
+            assert_eq!(check_inside(document(text).unwrap(), MAX_DEPTH), Ok(()), "{text}");
+        }
+        assert_eq!(check_inside(document("[[1]]").unwrap(), 2), Ok(()));
+        assert!(check_inside(document("[[[]]]").unwrap(), 2).is_err());
     }
 
     #[test]

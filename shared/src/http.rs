@@ -42,7 +42,7 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub type ApiService = BoxCloneSyncService<Request, Response<Body>, Infallible>;
 
 /// The service of one function: `handler` behind the layers that all functions have.
-pub fn service<H, F>(store: Store, keyring: Keyring, handler: H) -> ApiService
+pub fn service<H, F>(function: Function, store: Store, keyring: Keyring, handler: H) -> ApiService
 where
     H: Fn(Arc<Store>, Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Reply, Problem>> + Send + 'static,
@@ -50,7 +50,7 @@ where
     let store = Arc::new(store);
     BoxCloneSyncService::new(
         ServiceBuilder::new()
-            .layer(AnswerLayer)
+            .layer(AnswerLayer::new(function))
             .layer(AccessLayer::new(keyring))
             .service(service_fn(move |call| handler(Arc::clone(&store), call))),
     )
@@ -58,7 +58,7 @@ where
 
 /// Runs a function under the Lambda runtime, which it is told of by its environment. `tables` are
 /// those it cannot do without.
-pub async fn run<H, F>(tables: &[&Table], handler: H) -> Result<(), lambda_http::Error>
+pub async fn run<H, F>(function: Function, tables: &[&Table], handler: H) -> Result<(), lambda_http::Error>
 where
     H: Fn(Arc<Store>, Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Reply, Problem>> + Send + 'static,
@@ -74,7 +74,7 @@ where
             LambdaEvent::new(event::sound_request(event.payload), event.context)
         })
         .layer_fn(Adapter::from)
-        .service(service(store, Keyring::new(registry), handler));
+        .service(service(function, store, Keyring::new(registry), handler));
     lambda_runtime::run(service).await
 }
 

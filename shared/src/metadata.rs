@@ -5,6 +5,9 @@ use crate::fields::{FromJson, JsonRef, Kind, Object, Refusal, check_inside, desc
 /// The most text of metadata, in bytes of JSON.
 pub const MAX_METADATA: usize = 64 * 1024;
 
+/// The deepest nesting of metadata. Parsers commonly give up at 128 levels, and a list adds three.
+pub const MAX_METADATA_DEPTH: usize = 100;
+
 /// The longest value of an indexed field, in bytes.
 pub const MAX_INDEXED: usize = 512;
 
@@ -57,7 +60,7 @@ impl Metadata {
                 json.get().len()
             )));
         }
-        check_inside(json)?;
+        check_inside(json, MAX_METADATA_DEPTH)?;
         let object = Object::from_json(json).map_err(Refusal::Because)?;
         Ok(Self {
             indexed: Indexed::of(&object).map_err(Refusal::Inside)?,

@@ -15,7 +15,7 @@ use crate::timestamp::Timestamp;
 const DEFAULT_LIMIT: usize = 50;
 
 /// The most records of a page.
-const MAX_LIMIT: usize = 100;
+pub const MAX_LIMIT: usize = 100;
 
 /// Newest first, or oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,23 @@ pub struct Filter {
     pub to: Option<Timestamp>,
 }
 
+impl Filter {
+    /// How many fields are given, times aside.
+    pub fn fields(&self) -> usize {
+        [
+            self.trace.is_some(),
+            self.span.is_some(),
+            self.user.is_some(),
+            self.organisation.is_some(),
+            self.prompt.is_some(),
+            self.environment.is_some(),
+        ]
+        .into_iter()
+        .filter(|given| *given)
+        .count()
+    }
+}
+
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListQuery {
@@ -68,19 +85,26 @@ struct Parameters<'a> {
 
 impl<'a> Parameters<'a> {
     /// Refuses names outside of `known`: a filter that is misspelt would otherwise list more
-    /// than was asked for, without a word.
+    /// than was asked for, without a word. The names are the caller's text, so they are told to the
+    /// caller, a few of them, and are no field's name.
     fn new(pairs: &'a [(String, String)], known: &[&str]) -> Self {
         let mut faults = Vec::new();
-        for (index, (name, _)) in pairs.iter().enumerate() {
-            if !known.contains(&name.as_str()) {
-                let known = known.join(", ");
-                let shown: String = name.chars().take(64).collect();
-                faults.push(Fault::new(
-                    shown,
-                    format!("is not a parameter of this list; it takes {known}"),
-                ));
-            } else if pairs[..index].iter().any(|(earlier, _)| earlier == name) {
-                faults.push(Fault::new(name, "must be given once"));
+        let shown: Vec<String> = pairs
+            .iter()
+            .filter(|(name, _)| !known.contains(&name.as_str()))
+            .take(5)
+            .map(|(name, _)| name.chars().take(32).collect())
+            .collect();
+        if !shown.is_empty() {
+            let (known, shown) = (known.join(", "), shown.join(", "));
+            faults.push(Fault::new(
+                "query",
+                format!("takes {known}; it does not know {shown}"),
+            ));
+        }
+        for name in known {
+            if pairs.iter().filter(|(pair, _)| pair == name).count() > 1 {
+                faults.push(Fault::new(*name, "must be given once"));
             }
         }
         Self { pairs, faults }
@@ -366,7 +390,7 @@ mod tests {
         ]);
         assert_eq!(
             faulty(parse_portkey(&query)),
-            ["trase", "limit", "order", "trace_id", "from", "limit", "cursor"]
+            ["query", "limit", "order", "trace_id", "from", "limit", "cursor"]
         );
         assert_eq!(faulty(parse_portkey(&pairs(&[("span_id", "s")]))), ["trace_id"]);
         assert_eq!(faulty(parse_truefoundry(&[])), ["traceId"]);

@@ -243,3 +243,69 @@ async fn a_target_saves_the_look_up() {
         .ok();
     assert_eq!(api.database.calls(), ["DeleteItem"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_cut_off_is_no_proof_that_nothing_was_written() {
+    let api = Api::new().await;
+    for then in [Fault::Throttle, Fault::ServerError] {
+        let count = api.database.items("feedback").len();
+        let mut faults = vec![Fault::CutAnswer];
+        faults.extend(always(then));
+        api.database.fail_on("PutItem", faults);
+        api.post(PATH, json!({"trace_id": "t", "value": 1}))
+            .await
+            .refused(503, "the database did not answer in time");
+        api.database.recover();
+        assert_eq!(api.database.items("feedback").len(), count + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_a_transaction_holds_is_waited_for() {
+    let api = Api::new().await;
+    let id = api
+        .post(PATH, json!({"trace_id": "t", "value": 1}))
+        .await
+        .ok()
+        .id();
+    let path = format!("{PATH}/{id}");
+    api.database.fail_on("UpdateItem", [Fault::Conflict; 5]);
+    assert_eq!(
+        api.put(&path, json!({"value": 2})).await.ok().header("etag"),
+        Some("\"2\"")
+    );
+    api.database.fail_on("DeleteItem", [Fault::Conflict; 5]);
+    api.delete(&path).await.ok();
+    // Not for ever.
+    api.database.fail_on("UpdateItem", always(Fault::Conflict));
+    let id = api
+        .post(PATH, json!({"trace_id": "t", "value": 1}))
+        .await
+        .ok()
+        .id();
+    api.put(&format!("{PATH}/{id}"), json!({"value": 2}))
+        .await
+        .refused(503, "the database did not answer in time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_names_another_target_is_404_even_after_a_lost_answer() {
+    let api = Api::new().await;
+    let target = |span: &str| json!({"traceId": "t", "spanId": span});
+    let id = api
+        .post(TRUEFOUNDRY, json!({"target": target("s"), "rating": 1}))
+        .await
+        .ok()
+        .id();
+    let path = format!("{TRUEFOUNDRY}/{id}");
+    api.database.fail_on("DeleteItem", [Fault::Refused]);
+    let elsewhere = json!({"target": target("other")}).to_string();
+    api.call(Method::DELETE, &path, &[], &elsewhere)
+        .await
+        .refused(404, "no such feedback");
+    assert_eq!(api.database.items("feedback").len(), 1);
+    api.database.fail_on("DeleteItem", [Fault::LostAnswer]);
+    let right = json!({"target": target("s")}).to_string();
+    api.call(Method::DELETE, &path, &[], &right).await.ok();
+    assert!(api.database.items("feedback").is_empty());
+}

@@ -288,6 +288,10 @@ pub enum Fault {
     Hang,
     /// It does what was asked, and the connection breaks before the answer.
     LostAnswer,
+    /// It does what was asked, and its answer is cut off.
+    CutAnswer,
+    /// A transaction has hold of the item.
+    Conflict,
     /// The connection cannot be made.
     Refused,
     /// The index has not heard of the record yet.
@@ -393,6 +397,14 @@ impl HttpConnector for Database {
                 Some(Fault::Throttle) => error(400, "ProvisionedThroughputExceededException"),
                 Some(Fault::ServerError) => error(500, "InternalServerError"),
                 Some(Fault::AccessDenied) => error(400, "AccessDeniedException"),
+                Some(Fault::Conflict) => error(400, "TransactionConflictException"),
+                Some(Fault::CutAnswer) => {
+                    engine.call(&operation, &body);
+                    Ok(HttpResponse::new(
+                        200.try_into().unwrap(),
+                        SdkBody::from("{\"Attr"),
+                    ))
+                }
                 Some(Fault::Hang) => std::future::pending().await,
                 Some(Fault::Refused) => Err(ConnectorError::io("connection refused".into())),
                 Some(Fault::LostAnswer) => {

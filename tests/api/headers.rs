@@ -217,10 +217,15 @@ async fn if_match_holds_a_write_to_the_version_it_saw() {
         assert_ne!(next, version);
         put(&version).await.refused(412, "not at the version");
         put("*").await.ok();
-        put("\"no version\"").await.refused(412, "not at the version");
+        for other in ["\"no version\"", "W/\"2\""] {
+            put(other).await.refused(412, "not at the version");
+        }
         put("5")
             .await
-            .refused(400, "If-Match must be a version in double quotes");
+            .refused(400, "If-Match must be one version in double quotes");
+        put("\"1\", \"2\"")
+            .await
+            .refused(400, "If-Match must be one version");
         // The same with a key: a repeat after success is no mismatch.
         let current = api.get(&path).await.ok().header("etag").unwrap().to_owned();
         let headers = [("if-match", current.as_str()), ("idempotency-key", path.as_str())];

@@ -436,5 +436,11 @@ async fn metadata_comes_back_to_the_letter() {
     );
     api.call(Method::POST, PATH, &[], &deep)
         .await
-        .refused(400, "nested deeper than 128");
+        .refused(400, "body must not be nested deeper than 128 levels");
+    let deep = deep
+        .replacen(&"[".repeat(27), "", 1)
+        .replacen(&"]".repeat(27), "", 1);
+    api.call(Method::POST, PATH, &[], &deep)
+        .await
+        .refused(400, "metadata must not be nested deeper than 100 levels");
 }

@@ -3,6 +3,7 @@
     HINDSIGHT_BIN=target/debug/hindsight python -m unittest restart
 """
 
+import atexit
 import base64
 import contextlib
 import json
@@ -25,6 +26,9 @@ BINARY = str(pathlib.Path(os.environ["HINDSIGHT_BIN"]).resolve())
 # What a start or a stop may take on a busy machine, in seconds.
 PATIENCE = 30
 
+# So that a run that is ended from outside ends the servers it has started.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+
 
 def target_id(trace, span):
     """TrueFoundry's name of a span."""
@@ -39,6 +43,7 @@ class Server:
         self.output = tempfile.TemporaryFile("w+", errors="replace")
         command = [BINARY, "--data-dir", str(data_dir), "--port", "0", *arguments]
         self.process = subprocess.Popen(command, stdout=self.output, stderr=subprocess.STDOUT)
+        atexit.register(self.close)
         try:
             self.url, self.key = self.greeting()
         except BaseException:
@@ -74,6 +79,7 @@ class Server:
         return self.process.wait(PATIENCE), time.monotonic() - asked
 
     def close(self):
+        atexit.unregister(self.close)
         if self.process.poll() is None:
             self.kill()
         self.output.close()

@@ -84,7 +84,7 @@ class Leaver:
         self.shown = keys("revoke", self.key.id)
         self.revoked, self.stopped = time.monotonic(), None
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self.watch)
+        self.thread = threading.Thread(target=self.watch, daemon=True)
         self.thread.start()
 
     def watch(self):

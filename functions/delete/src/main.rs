@@ -1,8 +1,14 @@
 //! The Lambda function `delete`: wiring only, see the library beside it.
 
+use shared::http::Function;
 use shared::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    shared::http::run(&[&FEEDBACK, &IDEMPOTENCY, &API_KEYS], delete::handle).await
+    shared::http::run(
+        Function::Delete,
+        &[&FEEDBACK, &IDEMPOTENCY, &API_KEYS],
+        delete::handle,
+    )
+    .await
 }

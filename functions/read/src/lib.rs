@@ -10,18 +10,18 @@ use shared::store::Store;
 
 /// Answers a GET of either dialect: of one record where the path has an id, else of a list.
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
-    match (call.route.dialect, call.id()) {
-        (Dialect::Portkey, "") => portkey_list(&store, &call).await,
-        (Dialect::TrueFoundry, "") => truefoundry_list(&store, &call).await,
-        (Dialect::Portkey, id) => {
+    match (call.route.dialect, call.route.has_id()) {
+        (Dialect::Portkey, false) => portkey_list(&store, &call).await,
+        (Dialect::TrueFoundry, false) => truefoundry_list(&store, &call).await,
+        (Dialect::Portkey, true) => {
             let feedback = store
-                .get(call.workspace(), portkey::parse_id(id)?, call.now)
+                .get(call.workspace(), portkey::parse_id(call.id())?, call.now)
                 .await?;
             Ok(Reply::about(portkey::render_one(&feedback), feedback.version))
         }
-        (Dialect::TrueFoundry, id) => {
+        (Dialect::TrueFoundry, true) => {
             let feedback = store
-                .get(call.workspace(), truefoundry::parse_id(id)?, call.now)
+                .get(call.workspace(), truefoundry::parse_id(call.id())?, call.now)
                 .await?;
             Ok(Reply::about(truefoundry::render_one(&feedback), feedback.version))
         }

@@ -125,7 +125,8 @@ fn trace_id(fields: &mut Fields<'_>) -> Option<TraceId> {
     match (fields.raw("trace_id").is_some(), fields.raw("traceID").is_some()) {
         (false, true) => fields.required("traceID"),
         (true, true) => {
-            let (trace, alias) = (fields.required("trace_id")?, fields.required("traceID")?);
+            let (trace, alias) = (fields.required("trace_id"), fields.required("traceID"));
+            let (trace, alias): (TraceId, TraceId) = trace.zip(alias)?;
             if trace == alias {
                 return Some(trace);
             }

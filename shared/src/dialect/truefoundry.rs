@@ -39,23 +39,27 @@ impl FromJson for TargetField {
             .then(|| fields.required::<TargetId>("feedbackTargetId"))
             .flatten()
             .map(|TargetId(trace, span)| (trace, span));
-        let named = by_names
-            .then(|| {
-                let (trace, span) = (fields.required("traceId"), fields.required("spanId"));
-                trace.zip(span)
-            })
-            .flatten();
+        // Beside a target id the names are there to agree with it; alone, both must be there.
+        let (trace, span): (Option<TraceId>, Option<SpanId>) = if by_id {
+            (fields.optional("traceId"), fields.optional("spanId"))
+        } else {
+            (fields.required("traceId"), fields.required("spanId"))
+        };
         let project = match fields.optional("tracingProjectFQN") {
             Some(project) => Some(project),
             None => fields.optional("tracingProjectFqn"),
         };
-        if encoded.is_some() && named.is_some() && encoded != named {
-            fields.fault(Fault::new(
-                "feedbackTargetId",
-                "must name the same span as traceId and spanId where both are given",
-            ));
+        if let Some((of_trace, of_span)) = &encoded {
+            let agrees = trace.as_ref().is_none_or(|trace| trace == of_trace)
+                && span.as_ref().is_none_or(|span| span == of_span);
+            if !agrees {
+                fields.fault(Fault::new(
+                    "feedbackTargetId",
+                    "must name the same span as traceId and spanId where both are given",
+                ));
+            }
         }
-        let target = encoded.or(named).map(|(trace, span)| Self {
+        let target = encoded.or(trace.zip(span)).map(|(trace, span)| Self {
             target: Target::Span(trace, span),
             project,
         });

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use lambda_http::http::{HeaderMap, header};
 use lambda_http::tower::{Layer, Service};
-use lambda_http::{Body, Request, RequestExt as _};
+use lambda_http::{Body, Request};
 
 use super::call::{Call, MAX_BODY, Reply};
 use super::route::Route;
@@ -121,13 +121,10 @@ fn bytes(body: Body) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
+/// The query's parameters in their order, which lambda_http's map of them does not keep.
 fn query(request: &Request) -> Vec<(String, String)> {
-    request
-        .query_string_parameters_ref()
-        .into_iter()
-        .flat_map(|map| map.iter())
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    let query = request.uri().query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 #[cfg(test)]

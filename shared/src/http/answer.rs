@@ -19,7 +19,7 @@ use percent_encoding::percent_decode_str;
 use super::DEADLINE;
 use super::access::Arrival;
 use super::call::Reply;
-use super::route::Route;
+use super::route::{Function, Route};
 use crate::dialect::{Dialect, portkey, truefoundry};
 use crate::problem::{Problem, RETRY_AFTER};
 
@@ -31,19 +31,32 @@ const PORTKEY_TRACE_ID: HeaderName = HeaderName::from_static("x-portkey-trace-id
 
 /// Puts [`Answer`] around the layers within.
 #[derive(Clone, Copy, Debug)]
-pub struct AnswerLayer;
+pub struct AnswerLayer {
+    function: Function,
+}
+
+impl AnswerLayer {
+    /// A layer that answers for the routes of this function.
+    pub fn new(function: Function) -> Self {
+        Self { function }
+    }
+}
 
 impl<S> Layer<S> for AnswerLayer {
     type Service = Answer<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Answer { inner }
+        Answer {
+            function: self.function,
+            inner,
+        }
     }
 }
 
 /// Answers every request.
 #[derive(Clone, Debug)]
 pub struct Answer<S> {
+    function: Function,
     inner: S,
 }
 
@@ -62,12 +75,14 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
+        let function = self.function;
         let mut inner = self.inner.clone();
         Box::pin(async move {
             let started = Instant::now();
             let request_id = request_id(&request);
-            let Some((route, id)) = routed(&request) else {
-                return Ok(not_found());
+            let own = |(route, _): &(&Route, _)| route.function == function;
+            let Some((route, id)) = routed(&request).filter(own) else {
+                return Ok(sealed(not_found(), &request_id));
             };
             let arrival = Arrival { route, id, request };
             let work = AssertUnwindSafe(async { inner.call(arrival).await }).catch_unwind();
@@ -76,11 +91,13 @@ where
                 Ok(Err(_)) => Err(Problem::internal("a handler panicked")),
                 Err(_) => Err(Problem::unavailable("the deadline has passed")),
             };
-            let response = match &result {
+            let problem = result.as_ref().err();
+            let status = problem.map_or(StatusCode::OK, status);
+            log(route, problem, status, &request_id, started);
+            let response = match result {
                 Ok(reply) => ok(reply),
-                Err(problem) => error(route.dialect, problem, &request_id),
+                Err(problem) => error(route.dialect, &problem, &request_id),
             };
-            log(route, &result, response.status(), &request_id, started);
             Ok(sealed(response, &request_id))
         })
     }
@@ -127,8 +144,8 @@ fn request_id(request: &Request) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-fn ok(reply: &Reply) -> Response<Body> {
-    let mut response = Response::new(Body::Text(reply.body.clone()));
+fn ok(reply: Reply) -> Response<Body> {
+    let mut response = Response::new(Body::Text(reply.body));
     let tag = reply.version.map(|version| format!("\"{version}\""));
     if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -180,10 +197,10 @@ fn error(dialect: Dialect, problem: &Problem, request_id: &HeaderValue) -> Respo
 
 /// What API Gateway answers where there is no route; here it is for a function that was wired to
 /// one it does not have.
-pub fn not_found() -> Response<Body> {
+fn not_found() -> Response<Body> {
     let mut response = Response::new(Body::from(r#"{"message":"Not Found"}"#));
     *response.status_mut() = StatusCode::NOT_FOUND;
-    sealed(response, &HeaderValue::from_static("unknown"))
+    response
 }
 
 /// The headers that every answer has.
@@ -203,7 +220,7 @@ fn sealed(mut response: Response<Body>, request_id: &HeaderValue) -> Response<Bo
 /// what was in them.
 fn log(
     route: &Route,
-    result: &Result<Reply, Problem>,
+    problem: Option<&Problem>,
     status: StatusCode,
     request_id: &HeaderValue,
     started: Instant,
@@ -211,13 +228,13 @@ fn log(
     let request_id = request_id.to_str().unwrap_or_default();
     let ms = started.elapsed().as_secs_f64() * 1000.0;
     let (method, path, status) = (route.method.as_str(), route.path, status.as_u16());
-    match result {
-        Ok(_) => tracing::info!(request_id, method, path, status, ms, "answered"),
-        Err(problem @ (Problem::Internal { .. } | Problem::Unavailable { .. })) => {
+    match problem {
+        None => tracing::info!(request_id, method, path, status, ms, "answered"),
+        Some(problem @ (Problem::Internal { .. } | Problem::Unavailable { .. })) => {
             let cause = problem.log_message();
             tracing::error!(request_id, method, path, status, ms, cause, "failed");
         }
-        Err(problem) => {
+        Some(problem) => {
             let cause = problem.log_message();
             tracing::info!(request_id, method, path, status, ms, cause, "refused");
         }

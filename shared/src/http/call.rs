@@ -86,14 +86,19 @@ impl Call {
         if value == "*" {
             return Ok(None);
         }
-        let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        match quoted.map(str::parse) {
-            Some(Ok(version)) => Ok(Some(version)),
+        // A weak tag never matches (RFC 9110, section 13.1.1).
+        let (weak, tag) = match value.strip_prefix("W/") {
+            Some(tag) => (true, tag),
+            None => (false, value),
+        };
+        let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        match quoted.filter(|tag| !tag.contains('"')).map(str::parse) {
+            Some(Ok(version)) if !weak => Ok(Some(version)),
             // A tag of the right form that no record ever has.
-            Some(Err(_)) => Err(Problem::VersionMismatch),
+            Some(_) => Err(Problem::VersionMismatch),
             None => Err(Problem::invalid(
                 "If-Match",
-                r#"must be a version in double quotes, as "3", or *"#,
+                r#"must be one version in double quotes, as "3", or *"#,
             )),
         }
     }

@@ -97,6 +97,11 @@ impl Route {
             .find(|route| route.method.as_str() == method && route.path == path)
     }
 
+    /// Whether it is about the one record that its `{id}` names.
+    pub fn has_id(&self) -> bool {
+        self.path.ends_with("{id}")
+    }
+
     /// The name API Gateway gives it.
     pub fn key(&self) -> String {
         format!("{} {}", self.method, self.path)

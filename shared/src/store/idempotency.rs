@@ -53,9 +53,8 @@ impl IdempotencyKey {
 
 /// Why an attempt did not go through.
 enum Failed {
-    /// The marker may be another's: it decides.
-    Marked,
-    /// Nothing was written, because of a race; it may be tried again.
+    /// Another request was first, under this key or on this record, and nothing was written. If it
+    /// was this very request, its marker tells; if not, it is worth another try.
     Raced,
     /// Unless the marker tells of an earlier success, this is the answer.
     Answer(Problem),
@@ -206,12 +205,11 @@ impl Store {
             Ok(()) => Ok(written),
             Err(Cancelled::Problem(problem)) => Err(problem.into()),
             Err(Cancelled::Conflict) => Err(Failed::Raced),
-            Err(Cancelled::Conditions(failed)) => Err(match (failed.as_slice(), write) {
-                ([], _) | ([(0, _), ..], _) => Failed::Marked,
-                ([(_, met), ..], Write::Delete { .. }) => unmatched(met.as_ref(), now).into(),
-                // Somebody else changed the record since its version was read: read it again.
-                (_, Write::Update { .. }) => Failed::Raced,
-                (_, Write::Create(_)) => Problem::internal("a newly minted id is taken").into(),
+            Err(Cancelled::Conditions(failed)) => Err(match (failed.first(), write) {
+                // The first action is the marker.
+                (Some((1.., met)), Write::Delete { .. }) => unmatched(met.as_ref(), now).into(),
+                (Some((1.., _)), Write::Create(_)) => Problem::internal("a newly minted id is taken").into(),
+                _ => Failed::Raced,
             }),
         }
     }

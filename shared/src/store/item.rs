@@ -21,6 +21,17 @@ pub type Item = HashMap<String, AttributeValue>;
 /// that does not suffice.
 const SCHEMA: u8 = 1;
 
+/// A record's score, without the rest of it.
+#[derive(Clone, Debug)]
+pub struct Scored {
+    /// The record.
+    pub id: FeedbackId,
+    /// The partition it is in.
+    pub partition: String,
+    /// Its score.
+    pub score: Score,
+}
+
 /// A string attribute.
 pub fn text(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
@@ -98,28 +109,50 @@ pub fn index_keys(
 
 /// The record of an item. An item that is none, in a table that is ours alone, is a defect.
 pub fn to_feedback(item: &Item) -> Result<Feedback, Problem> {
-    read(item).ok_or_else(|| {
-        let sk = string(item, "sk").unwrap_or("without a sort key");
-        Problem::internal(format!("an item of the feedback table cannot be read: {sk}"))
-    })
+    read(item).ok_or_else(|| unreadable(item))
 }
 
-fn read(item: &Item) -> Option<Feedback> {
-    let (workspace, id) = keys::owner(string(item, "sk")?)?;
-    let score = match item.get("rating") {
+/// The score of an item alone, and what it belongs to.
+pub fn to_scored(item: &Item) -> Result<Scored, Problem> {
+    let read = || {
+        Some(Scored {
+            id: id(item)?,
+            partition: string(item, "pk")?.to_owned(),
+            score: score(item)?,
+        })
+    };
+    read().ok_or_else(|| unreadable(item))
+}
+
+fn unreadable(item: &Item) -> Problem {
+    let sk = string(item, "sk").unwrap_or("without a sort key");
+    Problem::internal(format!("an item of the feedback table cannot be read: {sk}"))
+}
+
+/// The id in an item's sort key.
+pub fn id(item: &Item) -> Option<FeedbackId> {
+    keys::owner(string(item, "sk")?).map(|(_, id)| id)
+}
+
+fn score(item: &Item) -> Option<Score> {
+    Some(match item.get("rating") {
         Some(_) => Score::Rating(Rating::new(int(item, "rating")?)?),
         None => Score::Value(
             Value::new(int(item, "value")?)?,
             Weight::new(string(item, "weight")?.parse().ok()?)?,
         ),
-    };
+    })
+}
+
+fn read(item: &Item) -> Option<Feedback> {
+    let (workspace, id) = keys::owner(string(item, "sk")?)?;
     Some(Feedback {
         workspace,
         id,
         draft: Draft {
             target: keys::target(string(item, "pk")?)?,
             project: optional(item, "project", Project::parse)?,
-            score,
+            score: score(item)?,
             comment: optional(item, "comment", |text| {
                 Some(Comment::from_stored(text.to_owned()))
             })?,

@@ -3,17 +3,20 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures_util::future::try_join_all;
 
-use super::item::{self, text};
+use super::item::{self, Scored, text};
 use super::write::primary_key;
 use super::{Store, keys};
 use crate::dynamo;
 use crate::feedback::Feedback;
 use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
-use crate::query::{Filter, ListQuery, MAX_SUMMARY, Order, Summary};
-use crate::tables::{BY_ENVIRONMENT, BY_ORGANISATION, BY_PROMPT, BY_TIME, BY_TRACE, BY_USER, Index};
+use crate::query::{Filter, ListQuery, MAX_LIMIT, MAX_SUMMARY, Order, Summary};
+use crate::tables::{
+    BY_ENVIRONMENT, BY_ORGANISATION, BY_PROMPT, BY_TIME, BY_TRACE, BY_USER, FEEDBACK, Index,
+};
 use crate::target::{SpanId, Target, TraceId};
 use crate::timestamp::Timestamp;
 
@@ -35,8 +38,9 @@ const WAITS: [Duration; 6] = [
 /// here holds fewer than it could, and a cursor to go on with.
 const MAX_EXAMINED: usize = 1_000;
 
-/// The most text a page holds, in bytes of metadata and comments: a Lambda answer ends at 6 MiB.
-const MAX_PAGE: usize = 3 * 1024 * 1024;
+/// The most text a page holds before it ends, in bytes of [`text_size`]. A Lambda answer ends at
+/// 6 MB; this leaves room for the record that goes over it and for the names of fields.
+const MAX_PAGE: usize = 5 * 1024 * 1024;
 
 /// A page of a list.
 #[derive(Clone, Debug)]
@@ -114,12 +118,14 @@ impl Store {
         query: &ListQuery,
         now: Timestamp,
     ) -> Result<Page, Problem> {
-        let paths = paths(workspace, &query.filter);
+        let (paths, covered) = paths(workspace, &query.filter);
         // Twice what one lane must yield if all yield alike; a lane that runs dry is asked again.
-        let batch = (query.limit * 2)
-            .div_ceil(paths.len())
-            .max(4)
-            .min(query.limit + 1);
+        // Where most of what is read may be left out, a page's worth at a time.
+        let batch = if query.filter.fields() > covered {
+            MAX_LIMIT
+        } else {
+            (query.limit * 2).div_ceil(paths.len()).max(4)
+        };
         let ids = Ids::of(query);
         let mut merge = Merge {
             lanes: paths.into_iter().map(|path| Lane::new(path, ids)).collect(),
@@ -151,85 +157,108 @@ impl Store {
         span: Option<&SpanId>,
         now: Timestamp,
     ) -> Result<Summary, Problem> {
-        let mut records = self.all(Path::trace(workspace, trace)).await?;
+        let (mut scores, mut complete) = self.scores(Path::trace(workspace, trace), now).await?;
         if let Some(span) = span {
             let target = Target::Span(trace.clone(), span.clone());
-            records.retain(|feedback| feedback.draft.target != target);
-            records.extend(self.all(Path::target(workspace, &target)).await?);
-            records.sort_by_key(|feedback| feedback.id);
+            let partition = keys::partition(&target);
+            scores.retain(|scored| scored.partition != partition);
+            let (own, all) = self.scores(Path::target(workspace, &target), now).await?;
+            complete &= all;
+            scores.extend(own);
+            scores.sort_by_key(|scored| scored.id);
         }
-        records.retain(|feedback| !feedback.is_expired(now));
         let mut summary = Summary {
-            truncated: records.len() > MAX_SUMMARY,
+            truncated: !complete || scores.len() > MAX_SUMMARY,
             ..Summary::default()
         };
-        for feedback in records.iter().take(MAX_SUMMARY) {
-            summary.add(feedback.draft.score);
+        for scored in scores.iter().take(MAX_SUMMARY) {
+            summary.add(scored.score);
         }
         Ok(summary)
     }
 
-    /// The records of one path, oldest first, up to one more than a summary takes.
-    async fn all(&self, path: Path) -> Result<Vec<Feedback>, Problem> {
-        let mut merge = Merge {
-            lanes: vec![Lane::new(path, Ids::ALL)],
-            order: Order::Ascending,
-            batch: MAX_SUMMARY + 1,
-        };
-        let mut records = Vec::new();
-        while records.len() <= MAX_SUMMARY
-            && let Some(feedback) = merge.next(self).await?
-        {
-            records.push(feedback);
+    /// The scores of one path, oldest first, and whether they are all there are: reading stops
+    /// once there are more than a summary takes.
+    async fn scores(&self, path: Path, now: Timestamp) -> Result<(Vec<Scored>, bool), Problem> {
+        let (mut scores, mut start) = (Vec::new(), None);
+        loop {
+            let page = self
+                .query(&path, Ids::ALL)
+                .projection_expression("pk, sk, #value, weight, rating, expires_at")
+                .expression_attribute_names("#value", "value")
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| dynamo::problem(&error, false))?;
+            for item in page.items().iter().filter(|item| !item::is_expired(item, now)) {
+                scores.extend(readable(item::to_scored(item)));
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() || scores.len() > MAX_SUMMARY {
+                return Ok((scores, start.is_none()));
+            }
         }
-        Ok(records)
+    }
+
+    /// A query of those records of a path whose ids are in a range, oldest first. The range must
+    /// not be empty.
+    fn query(&self, path: &Path, ids: Ids) -> QueryFluentBuilder {
+        let Path {
+            index,
+            hash,
+            prefix,
+            consistent,
+        } = path;
+        let end = |id: u128| text(format!("{prefix}{}", FeedbackId::from_u128(id).hyphenated()));
+        self.client
+            .query()
+            .table_name(&self.config.feedback)
+            .set_index_name(index.map(|index| index.name.to_owned()))
+            .key_condition_expression("#hash = :hash AND #range BETWEEN :first AND :last")
+            .expression_attribute_names("#hash", index.map_or(FEEDBACK.hash, |index| index.hash))
+            .expression_attribute_names("#range", index.map_or("sk", |index| index.range))
+            .expression_attribute_values(":hash", text(hash))
+            .expression_attribute_values(":first", end(ids.first))
+            .expression_attribute_values(":last", end(ids.last))
+            .consistent_read(*consistent)
     }
 
     /// The next records of a lane, `batch` at most.
     async fn refill(&self, lane: &mut Lane, order: Order, batch: usize) -> Result<(), Problem> {
         while lane.ready.is_empty() && !lane.done {
-            let Some((first, last)) = lane.rest.ends() else {
+            if lane.rest.is_empty() {
                 lane.done = true;
                 return Ok(());
-            };
-            let Path {
-                index,
-                hash,
-                consistent,
-                prefix,
-                ..
-            } = &lane.path;
-            let range = index.map_or("sk", |index| index.range);
+            }
             let page = self
-                .client
-                .query()
-                .table_name(&self.config.feedback)
-                .set_index_name(index.map(|index| index.name.to_owned()))
-                .key_condition_expression("#hash = :hash AND #range BETWEEN :first AND :last")
-                .expression_attribute_names("#hash", index.map_or("pk", |index| index.hash))
-                .expression_attribute_names("#range", range)
-                .expression_attribute_values(":hash", text(hash))
-                .expression_attribute_values(":first", text(format!("{prefix}{}", first.hyphenated())))
-                .expression_attribute_values(":last", text(format!("{prefix}{}", last.hyphenated())))
-                .consistent_read(*consistent)
+                .query(&lane.path, lane.rest)
                 .scan_index_forward(order == Order::Ascending)
                 .limit(i32::try_from(batch).unwrap_or(i32::MAX))
                 .send()
                 .await
                 .map_err(|error| dynamo::problem(&error, false))?;
-            lane.done = page.last_evaluated_key().is_none();
-            for item in page.items() {
-                lane.ready.push_back(item::to_feedback(item)?);
-            }
-            match lane.ready.back() {
-                Some(last) => lane.rest = lane.rest.beyond(last.id, order),
+            match page.items().last().and_then(item::id) {
+                Some(last) => lane.rest = lane.rest.beyond(last, order),
                 // DynamoDB may end an empty page before the end of the range. Nothing is filtered
                 // by it here, so it does not; were it to, this would ask the same for ever.
                 None => lane.done = true,
             }
+            lane.done |= page.last_evaluated_key().is_none();
+            lane.ready.extend(
+                page.items()
+                    .iter()
+                    .filter_map(|item| readable(item::to_feedback(item))),
+            );
         }
         Ok(())
     }
+}
+
+/// A record that cannot be read is a defect to be logged; it does not take those beside it along.
+fn readable<T>(record: Result<T, Problem>) -> Option<T> {
+    record
+        .inspect_err(|problem| tracing::error!(cause = problem.log_message(), "left out of a list"))
+        .ok()
 }
 
 /// How a set of records is reached: the partition of the table or of an index that holds them.
@@ -266,41 +295,41 @@ impl Path {
     }
 }
 
-/// The paths to what a filter asks for: those of its narrowest field. What its other fields
-/// refuse is left out afterwards.
-fn paths(workspace: &Workspace, filter: &Filter) -> Vec<Path> {
+/// The paths to what a filter asks for: those of its narrowest fields, and how many fields these
+/// are. What the other fields refuse is left out afterwards.
+fn paths(workspace: &Workspace, filter: &Filter) -> (Vec<Path>, usize) {
     let sharded = |index, value: &str| {
-        (0..keys::SHARDS)
-            .map(|shard| Path::index(index, keys::sharded(workspace, shard, value)))
-            .collect()
+        let path = |shard| Path::index(index, keys::sharded(workspace, shard, value));
+        (0..keys::SHARDS).map(path).collect()
     };
     match filter {
         Filter {
             trace: Some(trace),
             span: Some(span),
             ..
-        } => vec![Path::target(
-            workspace,
-            &Target::Span(trace.clone(), span.clone()),
-        )],
+        } => {
+            let target = Target::Span(trace.clone(), span.clone());
+            (vec![Path::target(workspace, &target)], 2)
+        }
         Filter {
             trace: Some(trace), ..
-        } => vec![Path::trace(workspace, trace)],
-        Filter { user: Some(user), .. } => vec![Path::index(&BY_USER, keys::spread(workspace, user))],
+        } => (vec![Path::trace(workspace, trace)], 1),
+        Filter { user: Some(user), .. } => (vec![Path::index(&BY_USER, keys::spread(workspace, user))], 1),
         Filter {
             prompt: Some(prompt), ..
-        } => sharded(&BY_PROMPT, prompt),
+        } => (sharded(&BY_PROMPT, prompt), 1),
         Filter {
             organisation: Some(organisation),
             ..
-        } => sharded(&BY_ORGANISATION, organisation),
+        } => (sharded(&BY_ORGANISATION, organisation), 1),
         Filter {
             environment: Some(environment),
             ..
-        } => sharded(&BY_ENVIRONMENT, environment),
-        _ => (0..keys::SHARDS)
-            .map(|shard| Path::index(&BY_TIME, keys::time(workspace, shard)))
-            .collect(),
+        } => (sharded(&BY_ENVIRONMENT, environment), 1),
+        _ => {
+            let path = |shard| Path::index(&BY_TIME, keys::time(workspace, shard));
+            ((0..keys::SHARDS).map(path).collect(), 0)
+        }
     }
 }
 
@@ -351,13 +380,8 @@ impl Ids {
         .unwrap_or(Self::NONE)
     }
 
-    fn ends(self) -> Option<(FeedbackId, FeedbackId)> {
-        (self.first <= self.last).then(|| {
-            (
-                FeedbackId::from_u128(self.first),
-                FeedbackId::from_u128(self.last),
-            )
-        })
+    fn is_empty(self) -> bool {
+        self.first > self.last
     }
 }
 
@@ -418,16 +442,34 @@ fn wanted(feedback: &Feedback, filter: &Filter) -> bool {
         && same(&filter.environment, &indexed.environment)
 }
 
+/// At most how many bytes of an answer a record's texts take. The answer is JSON within the JSON
+/// that Lambda hands to API Gateway: in both, what is escaped grows.
 fn text_size(feedback: &Feedback) -> usize {
-    let metadata = feedback
-        .draft
-        .metadata
+    let draft = &feedback.draft;
+    let plain = |text: &str| -> usize {
+        let size = |byte: u8| match byte {
+            0..0x20 => "\\\\u0000".len(),
+            b'"' | b'\\' => r#"\\\""#.len(),
+            _ => 1,
+        };
+        text.bytes().map(size).sum()
+    };
+    // Already JSON: it is escaped once more.
+    let json = |json: &str| json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    let ids =
+        plain(draft.target.trace().as_str()) + draft.target.span().map_or(0, |span| plain(span.as_str()));
+    let project = draft
+        .project
         .as_ref()
-        .map_or(0, |metadata| metadata.json().len());
-    let comment = feedback
-        .draft
+        .map_or(0, |project| plain(project.as_str()));
+    let comment = draft
         .comment
         .as_ref()
-        .map_or(0, |comment| comment.as_str().len());
-    metadata + comment
+        .map_or(0, |comment| plain(comment.as_str()));
+    let metadata = draft
+        .metadata
+        .as_ref()
+        .map_or(0, |metadata| json(metadata.json()));
+    // The ids come a second time within the target id, in base64.
+    3 * ids + project + comment + metadata
 }

@@ -4,12 +4,15 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 
 use super::item::{self, Item, number, text};
-use super::{Store, Written, fill_random, keys};
+use super::{Store, Written, back_off, fill_random, keys};
 use crate::dynamo::{self, Attempts};
 use crate::feedback::{Change, Draft, Feedback, Named, ScoreChange};
 use crate::fields::Patch;
@@ -109,8 +112,7 @@ impl Store {
         // An attempt that wrote and whose answer was lost must not be repeated: it would raise the
         // version twice, or miss its own If-Match. The item remembers by whom it was written last.
         let condition = format!("{condition} AND (attribute_not_exists(write_id) OR write_id <> :write_id)");
-        let attempts = Attempts::default();
-        let result = self
+        let request = self
             .client
             .update_item()
             .table_name(&self.config.feedback)
@@ -120,14 +122,20 @@ impl Store {
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(Some(merged(expression.values, values)))
             .return_values(ReturnValue::UpdatedNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await;
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let (attempts, mut conflicts) = (Attempts::default(), 0);
+        let result = loop {
+            let call = request.clone().customize().interceptor(attempts.clone());
+            match call.send().await {
+                Err(error) if dynamo::is_conflict(error.code()) && back_off(conflicts).await.is_some() => {
+                    conflicts += 1;
+                }
+                result => break result,
+            }
+        };
         let version = match result {
             Ok(output) => output.attributes().and_then(|item| item::int(item, "version")),
-            Err(error) => match old_item(&error) {
+            Err(error) => match met_by_update(&error) {
                 Some(old) if old.get("write_id") == Some(&write_id) => item::int(&old, "version"),
                 Some(old) => return Err(unmatched(Some(&old), now)),
                 None if is_condition_failure(&error) => return Err(Problem::NotFound),
@@ -150,34 +158,61 @@ impl Store {
     ) -> Result<Written, Problem> {
         let key = self.key(workspace, named, now).await?;
         let (condition, values) = alive_at(if_match, now);
-        let attempts = Attempts::default();
-        let result = self
+        let request = self
             .client
             .delete_item()
             .table_name(&self.config.feedback)
-            .set_key(Some(key))
+            .set_key(Some(key.clone()))
             .condition_expression(condition)
             .set_expression_attribute_names(version_name(if_match))
             .set_expression_attribute_values(Some(values))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await;
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let (attempts, mut conflicts) = (Attempts::default(), 0);
+        let result = loop {
+            let call = request.clone().customize().interceptor(attempts.clone());
+            match call.send().await {
+                Err(error) if dynamo::is_conflict(error.code()) && back_off(conflicts).await.is_some() => {
+                    conflicts += 1;
+                }
+                result => break result,
+            }
+        };
+        let deleted = Written {
+            ids: vec![named.id],
+            version: None,
+        };
         match result {
             Ok(_) => {}
-            Err(error) => match old_item(&error) {
+            Err(error) => match met_by_delete(&error) {
                 Some(old) => return Err(unmatched(Some(&old), now)),
-                // An attempt whose answer was lost may have deleted it, and then this is no failure.
-                None if is_condition_failure(&error) && attempts.uncertain() => {}
+                // An attempt whose answer was lost may have deleted it, and then this is no failure;
+                // unless the record is about another target than the caller said.
+                None if is_condition_failure(&error) && attempts.uncertain() => {
+                    if !self.is_elsewhere(workspace, named, &key, now).await? {
+                        return Ok(deleted);
+                    }
+                    return Err(Problem::NotFound);
+                }
                 None if is_condition_failure(&error) => return Err(Problem::NotFound),
                 None => return Err(dynamo::problem(&error, attempts.uncertain())),
             },
         }
-        Ok(Written {
-            ids: vec![named.id],
-            version: None,
-        })
+        Ok(deleted)
+    }
+
+    /// Whether the record of an id is in another partition than the one of `key`.
+    async fn is_elsewhere(
+        &self,
+        workspace: &Workspace,
+        named: &Named,
+        key: &Item,
+        now: Timestamp,
+    ) -> Result<bool, Problem> {
+        match self.locate(workspace, named.id, now).await {
+            Ok(partition) => Ok(item::string(key, "pk") != Some(&partition)),
+            Err(Problem::NotFound) => Ok(false),
+            Err(problem) => Err(problem),
+        }
     }
 
     /// The primary key of a record: told by its target, or looked up by its id.
@@ -393,9 +428,7 @@ pub(super) async fn transact(client: &Client, actions: Vec<TransactWriteItem>) -
         return Ok(());
     };
     let general = |error| Cancelled::Problem(dynamo::problem(error, attempts.uncertain()));
-    let Some(aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
-        cancelled,
-    )) = error.as_service_error()
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
     else {
         return Err(general(&error));
     };
@@ -409,8 +442,12 @@ pub(super) async fn transact(client: &Client, actions: Vec<TransactWriteItem>) -
         Err(Cancelled::Conditions(failed))
     } else if has(&|code| code == "TransactionConflict") {
         Err(Cancelled::Conflict)
-    } else if has(&dynamo::is_throttle) && !attempts.uncertain() {
-        Err(Cancelled::Problem(Problem::Throttled))
+    } else if has(&dynamo::is_throttle) {
+        Err(Cancelled::Problem(if attempts.uncertain() {
+            Problem::unavailable(dynamo::cause(&error))
+        } else {
+            Problem::Throttled
+        }))
     } else {
         Err(general(&error))
     }
@@ -425,29 +462,18 @@ fn is_condition_failure<E: aws_sdk_dynamodb::error::ProvideErrorMetadata>(error:
     error.code() == Some("ConditionalCheckFailedException")
 }
 
-/// The item that an update or delete met where its condition failed.
-trait ConditionFailure {
-    fn met(&self) -> Option<Item>;
+/// The item an update met where its condition failed.
+fn met_by_update(error: &SdkError<UpdateItemError>) -> Option<Item> {
+    match error.as_service_error() {
+        Some(UpdateItemError::ConditionalCheckFailedException(failure)) => failure.item().cloned(),
+        _ => None,
+    }
 }
 
-macro_rules! condition_failure {
-    ($($error:path),*) => {$(
-        impl ConditionFailure for $error {
-            fn met(&self) -> Option<Item> {
-                match self {
-                    Self::ConditionalCheckFailedException(failure) => failure.item().cloned(),
-                    _ => None,
-                }
-            }
-        }
-    )*};
-}
-
-condition_failure!(
-    aws_sdk_dynamodb::operation::update_item::UpdateItemError,
-    aws_sdk_dynamodb::operation::delete_item::DeleteItemError
-);
-
-fn old_item<E: ConditionFailure>(error: &SdkError<E>) -> Option<Item> {
-    error.as_service_error().and_then(ConditionFailure::met)
+/// The item a delete met where its condition failed.
+fn met_by_delete(error: &SdkError<DeleteItemError>) -> Option<Item> {
+    match error.as_service_error() {
+        Some(DeleteItemError::ConditionalCheckFailedException(failure)) => failure.item().cloned(),
+        _ => None,
+    }
 }
