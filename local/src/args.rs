@@ -46,6 +46,43 @@ pub struct Serve {
 pub enum Command {
     /// Make, list and revoke API keys
     Keys(Keys),
+    /// Check the numbers
+    Stats(Stats),
+}
+
+/// What to do with the numbers.
+#[derive(Args, Debug)]
+pub struct Stats {
+    /// What to do
+    #[command(subcommand)]
+    pub action: StatsAction,
+}
+
+/// What can be done with the numbers.
+#[derive(Debug, Subcommand)]
+pub enum StatsAction {
+    /// Compare the roll-ups with all records; exits with 1 and the differences if they do not agree
+    Verify {
+        /// Where the numbers are
+        #[command(flatten)]
+        place: StatsPlace,
+    },
+}
+
+/// Where the numbers are: the local database unless tables are named.
+#[derive(Args, Debug)]
+pub struct StatsPlace {
+    /// The directory of the local database
+    #[arg(long, value_name = "DIR", default_value = ".hindsight")]
+    pub data_dir: PathBuf,
+
+    /// The deployed table of feedback, found with the usual AWS credentials and region
+    #[arg(long, value_name = "NAME", requires = "stats_table")]
+    pub feedback_table: Option<String>,
+
+    /// The deployed table of roll-ups
+    #[arg(long, value_name = "NAME", requires = "feedback_table")]
+    pub stats_table: Option<String>,
 }
 
 /// Which keys, and what to do with them.

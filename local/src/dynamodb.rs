@@ -150,6 +150,9 @@ impl Engine {
             "Scan" => answer(database.scan(request(body)?)),
             "TransactWriteItems" => answer(database.transact_write_items(request(body)?)),
             "ListTables" => answer(database.list_tables(request(body)?)),
+            "ListStreams" => answer(database.list_streams(request(body)?)),
+            "GetShardIterator" => answer(database.get_shard_iterator(request(body)?)),
+            "GetRecords" => answer(database.get_records(request(body)?)),
             "DescribeTable" => answer(database.describe_table(request(body)?)),
             other => Err(DynoxideError::ValidationException(format!(
                 "the embedded DynamoDB does not offer {other}, which this service does not call"

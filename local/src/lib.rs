@@ -6,17 +6,25 @@ pub mod data;
 pub mod dynamodb;
 pub mod keys;
 pub mod server;
+pub mod stats;
+pub mod stream;
 
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
 use shared::access::keyring::Keyring;
+use shared::config::Config;
 use shared::http::{ApiService, Function, service};
+use shared::stats::read::Reader;
 use shared::store::Store;
 
 /// The service of the function of this name, the same that its `main.rs` runs under Lambda.
-pub fn function(name: Function, store: Store, keyring: Keyring) -> ApiService {
+pub fn function(name: Function, client: Client, config: Arc<Config>, keyring: Keyring) -> ApiService {
     match name {
-        Function::Create => service(name, store, keyring, create::handle),
-        Function::Update => service(name, store, keyring, update::handle),
-        Function::Delete => service(name, store, keyring, delete::handle),
-        Function::Read => service(name, store, keyring, read::handle),
+        Function::Create => service(name, Store::new(client, config), keyring, create::handle),
+        Function::Update => service(name, Store::new(client, config), keyring, update::handle),
+        Function::Delete => service(name, Store::new(client, config), keyring, delete::handle),
+        Function::Read => service(name, Store::new(client, config), keyring, read::handle),
+        Function::Analytics => service(name, Reader::new(client, config), keyring, analytics::handle),
     }
 }

@@ -13,10 +13,11 @@ use local::args::{Arguments, Command, Serve};
 use local::data::{DataDir, server_key};
 use local::dynamodb::{self, Engine};
 use local::server::Gateway;
+use local::stream;
 use shared::access::keyring::Keyring;
 use shared::access::registry::Registry;
 use shared::config::Config;
-use shared::store::Store;
+use shared::stats::count::Counter;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,6 +26,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Some(Command::Keys(keys)) => local::keys::run(keys).await.map(|text| println!("{text}")),
+        Some(Command::Stats(stats)) => local::stats::run(stats).await.map(|text| println!("{text}")),
         None => serve(arguments.serve).await,
     };
     match done {
@@ -64,10 +66,14 @@ async fn serve(arguments: Serve) -> Result<(), String> {
     let config = Arc::new(Config::embedded().map_err(to_line)?);
     let registry = Registry::new(client.clone(), &config.api_keys);
     let key = server_key(&registry, key_file.as_deref()).await?;
-    tokio::spawn(sweep(engine));
-    let (store, keyring) = (Store::new(client, config), Keyring::new(registry));
+    tokio::spawn(sweep(engine.clone()));
+    tokio::spawn(stream::feed(
+        engine,
+        Counter::new(client.clone(), Arc::clone(&config)),
+    ));
+    let keyring = Keyring::new(registry);
     let gateway = Gateway::new(
-        move |function| local::function(function, store.clone(), keyring.clone()),
+        move |function| local::function(function, client.clone(), Arc::clone(&config), keyring.clone()),
         true,
     );
     let port = listener.local_addr().map_err(to_line)?.port();

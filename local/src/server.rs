@@ -151,9 +151,9 @@ fn event(
     event.raw_query_string = Some(query.to_owned());
     event.headers = joined(headers);
     event.request_context = context;
-    if let Some(id) = id {
-        let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
-        event.path_parameters.insert("id".to_owned(), id);
+    if let Some((name, segment)) = route.parameter().zip(id) {
+        let segment = percent_decode_str(segment).decode_utf8_lossy().into_owned();
+        event.path_parameters.insert(name.to_owned(), segment);
     }
     match std::str::from_utf8(body) {
         Ok("") => {}

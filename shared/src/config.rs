@@ -4,7 +4,7 @@ use std::env;
 use std::fmt;
 use std::time::Duration;
 
-use crate::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY, Table};
+use crate::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY, STATS, Table};
 
 /// The variable that says for how many days feedback is kept; `0` or nothing is for ever.
 pub const RETENTION_VARIABLE: &str = "FEEDBACK_RETENTION_DAYS";
@@ -18,6 +18,8 @@ pub struct Config {
     pub idempotency: String,
     /// The name of [`API_KEYS`].
     pub api_keys: String,
+    /// The name of [`STATS`].
+    pub stats: String,
     /// How long feedback is kept; `None` is for ever.
     pub retention: Option<Duration>,
 }
@@ -42,6 +44,7 @@ impl Config {
             feedback: name(&FEEDBACK)?,
             idempotency: name(&IDEMPOTENCY)?,
             api_keys: name(&API_KEYS)?,
+            stats: name(&STATS)?,
             retention: retention(env::var(RETENTION_VARIABLE).ok().as_deref())?,
         })
     }
@@ -52,6 +55,7 @@ impl Config {
             feedback: FEEDBACK.name.to_owned(),
             idempotency: IDEMPOTENCY.name.to_owned(),
             api_keys: API_KEYS.name.to_owned(),
+            stats: STATS.name.to_owned(),
             retention: retention(env::var(RETENTION_VARIABLE).ok().as_deref())?,
         })
     }

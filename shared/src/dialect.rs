@@ -3,6 +3,7 @@
 //! Each dialect turns a request's body into domain types or a list of every fault in it, and
 //! turns records, outcomes and [`Problem`](crate::problem::Problem)s into the vendor's JSON.
 
+pub mod analytics;
 pub mod portkey;
 pub mod record;
 pub mod truefoundry;

@@ -15,6 +15,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::util::BoxCloneSyncService;
 use lambda_http::tower::{ServiceBuilder, service_fn};
@@ -29,7 +30,6 @@ use crate::access::registry::Registry;
 use crate::config::Config;
 use crate::dynamo;
 use crate::problem::Problem;
-use crate::store::Store;
 use crate::tables::Table;
 use access::AccessLayer;
 use answer::AnswerLayer;
@@ -42,25 +42,32 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub type ApiService = BoxCloneSyncService<Request, Response<Body>, Infallible>;
 
 /// The service of one function: `handler` behind the layers that all functions have.
-pub fn service<H, F>(function: Function, store: Store, keyring: Keyring, handler: H) -> ApiService
+pub fn service<S, H, F>(function: Function, state: S, keyring: Keyring, handler: H) -> ApiService
 where
-    H: Fn(Arc<Store>, Call) -> F + Clone + Send + Sync + 'static,
+    S: Send + Sync + 'static,
+    H: Fn(Arc<S>, Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Reply, Problem>> + Send + 'static,
 {
-    let store = Arc::new(store);
+    let state = Arc::new(state);
     BoxCloneSyncService::new(
         ServiceBuilder::new()
             .layer(AnswerLayer::new(function))
             .layer(AccessLayer::new(keyring))
-            .service(service_fn(move |call| handler(Arc::clone(&store), call))),
+            .service(service_fn(move |call| handler(Arc::clone(&state), call))),
     )
 }
 
 /// Runs a function under the Lambda runtime, which it is told of by its environment. `tables` are
-/// those it cannot do without.
-pub async fn run<H, F>(function: Function, tables: &[&Table], handler: H) -> Result<(), lambda_http::Error>
+/// those it cannot do without; `state` makes what its handler works on.
+pub async fn run<S, H, F>(
+    function: Function,
+    tables: &[&Table],
+    state: impl FnOnce(Client, Arc<Config>) -> S,
+    handler: H,
+) -> Result<(), lambda_http::Error>
 where
-    H: Fn(Arc<Store>, Call) -> F + Clone + Send + Sync + 'static,
+    S: Send + Sync + 'static,
+    H: Fn(Arc<S>, Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Reply, Problem>> + Send + 'static,
 {
     tracing::init_default_subscriber();
@@ -68,13 +75,13 @@ where
     let client = dynamo::client().await;
     let registry = Registry::new(client.clone(), &config.api_keys);
     connect(&registry).await;
-    let store = Store::new(client, config);
+    let state = state(client, config);
     let service = ServiceBuilder::new()
         .map_request(|event: LambdaEvent<LambdaRequest>| {
             LambdaEvent::new(event::sound_request(event.payload), event.context)
         })
         .layer_fn(Adapter::from)
-        .service(service(function, store, Keyring::new(registry), handler));
+        .service(service(function, state, Keyring::new(registry), handler));
     lambda_runtime::run(service).await
 }
 

@@ -17,6 +17,7 @@ pub mod metadata;
 pub mod problem;
 pub mod query;
 pub mod score;
+pub mod stats;
 pub mod store;
 pub mod tables;
 pub mod target;

@@ -78,7 +78,7 @@ pub struct ListQuery {
 }
 
 /// The parameters of a query string, decoded, each name once.
-struct Parameters<'a> {
+pub(crate) struct Parameters<'a> {
     pairs: &'a [(String, String)],
     faults: Vec<Fault>,
 }
@@ -87,7 +87,7 @@ impl<'a> Parameters<'a> {
     /// Refuses names outside of `known`: a filter that is misspelt would otherwise list more
     /// than was asked for, without a word. The names are the caller's text, so they are told to the
     /// caller, a few of them, and are no field's name.
-    fn new(pairs: &'a [(String, String)], known: &[&str]) -> Self {
+    pub(crate) fn new(pairs: &'a [(String, String)], known: &[&str]) -> Self {
         let mut faults = Vec::new();
         let shown: Vec<String> = pairs
             .iter()
@@ -110,7 +110,12 @@ impl<'a> Parameters<'a> {
         Self { pairs, faults }
     }
 
-    fn take<T>(&mut self, name: &str, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub(crate) fn take<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         let (_, text) = self.pairs.iter().find(|(pair, _)| pair == name)?;
         let value = parse(text);
         if value.is_none() {
@@ -125,13 +130,13 @@ impl<'a> Parameters<'a> {
         value
     }
 
-    fn text(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         self.take(name, "1 to 512 bytes", |text| {
             (1..=512).contains(&text.len()).then(|| text.to_owned())
         })
     }
 
-    fn moment(&mut self, name: &str) -> Option<Timestamp> {
+    pub(crate) fn moment(&mut self, name: &str) -> Option<Timestamp> {
         self.take(
             name,
             "a date and time of RFC 3339, as 2026-01-31T12:00:00Z",
@@ -154,11 +159,27 @@ impl<'a> Parameters<'a> {
         self.take(name, expected, |text| decode_cursor(text, order))
     }
 
-    fn finish(self, query: ListQuery) -> Result<ListQuery, Problem> {
-        if self.faults.is_empty() {
-            Ok(query)
-        } else {
-            Err(Problem::Invalid(self.faults))
+    /// A parameter that must be there.
+    pub(crate) fn required<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self, &str) -> Option<T>,
+    ) -> Option<T> {
+        if !self.pairs.iter().any(|(pair, _)| pair == name) {
+            self.fault(name, "is required");
+        }
+        read(self, name)
+    }
+
+    pub(crate) fn fault(&mut self, name: &str, rest: &str) {
+        self.faults.push(Fault::new(name, rest));
+    }
+
+    /// `value`, which a reader has when it noted no fault, or all the faults.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Problem> {
+        match value {
+            Some(value) if self.faults.is_empty() => Ok(value),
+            _ => Err(Problem::Invalid(self.faults)),
         }
     }
 }
@@ -216,7 +237,7 @@ pub fn parse_portkey(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
         limit: parameters.limit(),
         after: parameters.cursor("cursor", order),
     };
-    parameters.finish(query)
+    parameters.finish(Some(query))
 }
 
 /// Reads the query of `GET /api/svc/v1/gateway-feedback`: newest first, of one trace or span.
@@ -264,7 +285,7 @@ pub fn parse_truefoundry(pairs: &[(String, String)]) -> Result<ListQuery, Proble
         limit: parameters.limit(),
         after: parameters.cursor("pageToken", order),
     };
-    parameters.finish(query)
+    parameters.finish(Some(query))
 }
 
 /// The first byte of every cursor: the form the rest has.

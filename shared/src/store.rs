@@ -73,7 +73,7 @@ fn fill_random(bytes: &mut [u8]) -> Result<(), Problem> {
 
 /// Waits before trying something again, longer with each `attempt`, by chance shorter or longer
 /// so that callers who collided do not meet again. `None` after the last attempt.
-async fn back_off(attempt: u32) -> Option<()> {
+pub(crate) async fn back_off(attempt: u32) -> Option<()> {
     /// With [`FIRST`] doubled each time up to [`LONGEST`], about three seconds in all.
     const ATTEMPTS: u32 = 16;
     const FIRST: Duration = Duration::from_millis(10);

@@ -92,5 +92,16 @@ pub const API_KEYS: Table = Table {
     streams: false,
 };
 
+/// The roll-ups, and how far the stream has been counted.
+pub const STATS: Table = Table {
+    name: "stats",
+    variable: "STATS_TABLE",
+    hash: "pk",
+    range: Some("sk"),
+    indexes: &[],
+    expires: Some("expires_at"),
+    streams: false,
+};
+
 /// Every table.
-pub const ALL: [&Table; 3] = [&FEEDBACK, &IDEMPOTENCY, &API_KEYS];
+pub const ALL: [&Table; 4] = [&FEEDBACK, &IDEMPOTENCY, &API_KEYS, &STATS];

@@ -28,6 +28,12 @@ impl Timestamp {
         Self(millis.min(Self::MAX.0))
     }
 
+    /// Seconds since the epoch, with a fraction; what is before it is moved to it.
+    pub fn from_seconds(seconds: f64) -> Self {
+        let since = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        Self::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// Milliseconds since the epoch.
     pub fn millis(self) -> u64 {
         self.0
@@ -82,6 +88,50 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// An hour or a day, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Granularity {
+    /// From :00 to :59.
+    Hour,
+    /// From 00:00 to 23:59.
+    Day,
+}
+
+impl Granularity {
+    /// The name it has in keys.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+
+    /// The granularity of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Hour, Self::Day]
+            .into_iter()
+            .find(|known| known.name() == name)
+    }
+
+    fn millis(self) -> u64 {
+        match self {
+            Self::Hour => 60 * 60 * 1000,
+            Self::Day => 24 * 60 * 60 * 1000,
+        }
+    }
+
+    /// The first moment of the hour or day that `moment` is in. Days of UTC have no odd lengths,
+    /// so they are multiples since the epoch.
+    pub fn floor(self, moment: Timestamp) -> Timestamp {
+        Timestamp(moment.0 - moment.0 % self.millis())
+    }
+
+    /// The first moment of an hour or day that is not before `moment`.
+    pub fn ceiling(self, moment: Timestamp) -> Timestamp {
+        Timestamp(moment.0.next_multiple_of(self.millis()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +168,23 @@ mod tests {
         assert_eq!(Timestamp::parse("1969-12-31T23:59:59Z"), Some(Timestamp(0)));
         assert_eq!(Timestamp::from_millis(u64::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn hours_and_days_begin_and_end_where_utc_has_them() {
+        let at = |text| Timestamp::parse(text).unwrap();
+        let moment = at("2026-11-21T02:53:05.042Z");
+        assert_eq!(Granularity::Hour.floor(moment), at("2026-11-21T02:00:00Z"));
+        assert_eq!(Granularity::Hour.ceiling(moment), at("2026-11-21T03:00:00Z"));
+        assert_eq!(Granularity::Day.floor(moment), at("2026-11-21T00:00:00Z"));
+        assert_eq!(Granularity::Day.ceiling(moment), at("2026-11-22T00:00:00Z"));
+        let midnight = at("2026-11-21T00:00:00Z");
+        for granularity in [Granularity::Hour, Granularity::Day] {
+            assert_eq!(
+                (granularity.floor(midnight), granularity.ceiling(midnight)),
+                (midnight, midnight)
+            );
+        }
     }
 
     #[test]

@@ -22,14 +22,15 @@ use shared::access::registry::Registry;
 use shared::config::Config;
 use shared::http::{Route, event};
 use shared::id::Workspace;
-use shared::store::Store;
+use shared::stats::count::Counter;
 use shared::timestamp::Timestamp;
 
 /// One deployment: functions, database, and a key that opens everything in the workspace `test`.
 #[derive(Clone)]
 pub struct Api {
     pub database: Database,
-    pub store: Store,
+    pub client: Client,
+    pub config: Arc<Config>,
     pub registry: Registry,
     pub keyring: Keyring,
     pub key: String,
@@ -46,7 +47,8 @@ impl Api {
         let client = database.client();
         let registry = Registry::new(client.clone(), &config.api_keys);
         let mut api = Self {
-            store: Store::new(client, Arc::new(config)),
+            client,
+            config: Arc::new(config),
             keyring: Keyring::new(registry.clone()),
             registry,
             key: String::new(),
@@ -69,6 +71,14 @@ impl Api {
         .unwrap();
         self.registry.insert(&record).await.unwrap();
         key.reveal()
+    }
+
+    /// Counts all changes of the feedback table that are not counted yet.
+    pub async fn count(&self) -> usize {
+        let counter = Counter::new(self.client.clone(), Arc::clone(&self.config));
+        local::stream::drain(&self.database.engine(), &counter)
+            .await
+            .unwrap()
     }
 
     /// The same deployment, called with this key.
@@ -131,7 +141,12 @@ impl Api {
             panic!("not an event of an HTTP API");
         };
         let request = LambdaRequest::ApiGatewayV2(event::sound(request));
-        let service = local::function(route.function, self.store.clone(), self.keyring.clone());
+        let service = local::function(
+            route.function,
+            self.client.clone(),
+            Arc::clone(&self.config),
+            self.keyring.clone(),
+        );
         let response = match service.oneshot(request.into()).await {
             Ok(response) => response,
             Err(never) => match never {},
@@ -160,7 +175,7 @@ pub fn event_json(
     is_base64: bool,
 ) -> Value {
     let (route_key, parameters) = match Route::find(method, path) {
-        Some((route, Some(id))) => (route.key(), json!({"id": id})),
+        Some((route, Some(segment))) => (route.key(), json!({route.parameter().unwrap(): segment})),
         Some((route, None)) => (route.key(), Value::Null),
         None => ("$default".to_owned(), Value::Null),
     };

@@ -31,6 +31,7 @@ fn binaries() -> &'static HashMap<String, PathBuf> {
                 "build",
                 "--workspace",
                 "--bins",
+                "--tests",
                 "--locked",
                 "--message-format=json",
             ])

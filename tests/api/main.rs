@@ -2,6 +2,7 @@
 //! DynamoDB of each test's own. The domain's own rules are tested beside the domain.
 
 mod access;
+mod analytics;
 mod bootstraps;
 mod faults;
 mod harness;

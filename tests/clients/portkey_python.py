@@ -312,9 +312,12 @@ class Feedback:
                 self.assertEqual(raised.exception.response.json()["error"]["code"], "AB05")
 
     def test_too_much_is_refused_with_the_limit(self):
-        for arguments, limit in (({"metadata": {"text": "x" * 65_536}}, "65536"), ({"padding": "x" * 1_048_576}, "1048576")):
+        for much, limit in (
+            ({"metadata": {"text": "x" * 65_536}}, "65536"),
+            ({"padding": "x" * 1_048_576}, "1048576"),
+        ):
             with self.subTest(limit=limit), self.assertRaises(exceptions.APIStatusError) as raised:
-                self.portkey.call("bulk_create", feedbacks=[{"trace_id": self.trace, "value": 1, **arguments}])
+                self.portkey.call("bulk_create", feedbacks=[{"trace_id": self.trace, "value": 1, **much}])
             self.assertEqual(raised.exception.status_code, 413)
             self.assertIn(limit, raised.exception.message)
 

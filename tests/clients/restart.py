@@ -180,14 +180,21 @@ class Restart(Directory):
         self.assertEqual(self.start().key, server.key)
         self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
 
-    def test_a_key_that_is_gone_or_of_another_database_is_replaced(self):
-        first = self.start()
-        first.stop()
+    def test_a_key_that_opens_nothing_is_replaced(self):
+        other = Server(self.home / "other")
+        self.addCleanup(other.close)
+        other.stop()
+        server = self.start()
+        server.stop()
+        revoked = server.key
+        command = [BINARY, "keys", "revoke", "_".join(revoked.split("_")[:2]), "--data-dir", str(self.data)]
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
         file = self.data / "api-key"
-        for text in (None, "", "nonsense\n", f"hsk_{'0' * 16}_{'0' * 72}\n"):
-            with self.subTest(text=text):
+        for name, text in (("revoked", revoked), ("gone", None), ("empty", ""), ("another's", other.key)):
+            with self.subTest(name):
                 file.unlink() if text is None else file.write_text(text)
                 server = self.start()
+                self.assertNotIn(server.key, (revoked, other.key))
                 self.assertEqual(file.read_text(), f"{server.key}\n")
                 self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
                 self.assertEqual(server.send("GET", "/v1/feedback").status_code, 200)
@@ -245,6 +252,12 @@ class Refusals(Directory):
     def test_a_key_file_that_cannot_be_written(self):
         file = self.home / "nowhere" / "key"
         self.assertIn(str(file), self.refused("--api-key-file", str(file)))
+
+    def test_a_key_file_that_holds_something_else(self):
+        file = self.home / "notes"
+        file.write_text("not a key\n")
+        self.assertIn(str(file), self.refused("--api-key-file", str(file)))
+        self.assertEqual(file.read_text(), "not a key\n")
 
     def test_a_damaged_database(self):
         self.start().stop()

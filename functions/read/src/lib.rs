@@ -10,7 +10,7 @@ use shared::store::Store;
 
 /// Answers a GET of either dialect: of one record where the path has an id, else of a list.
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
-    match (call.route.dialect, call.route.has_id()) {
+    match (call.route.dialect, call.route.parameter().is_some()) {
         (Dialect::Portkey, false) => portkey_list(&store, &call).await,
         (Dialect::TrueFoundry, false) => truefoundry_list(&store, &call).await,
         (Dialect::Portkey, true) => {

@@ -1,9 +1,10 @@
 //! The Lambda function `read`: wiring only, see the library beside it.
 
 use shared::http::Function;
+use shared::store::Store;
 use shared::tables::{API_KEYS, FEEDBACK};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    shared::http::run(Function::Read, &[&FEEDBACK, &API_KEYS], read::handle).await
+    shared::http::run(Function::Read, &[&FEEDBACK, &API_KEYS], Store::new, read::handle).await
 }

@@ -1,6 +1,7 @@
 //! The Lambda function `update`: wiring only, see the library beside it.
 
 use shared::http::Function;
+use shared::store::Store;
 use shared::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY};
 
 #[tokio::main(flavor = "current_thread")]
@@ -8,6 +9,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     shared::http::run(
         Function::Update,
         &[&FEEDBACK, &IDEMPOTENCY, &API_KEYS],
+        Store::new,
         update::handle,
     )
     .await

@@ -110,7 +110,8 @@ fn routed(request: &Request) -> Option<(&'static Route, String)> {
     if let Some(route) = key.and_then(Route::of_key) {
         let id = request
             .path_parameters_ref()
-            .and_then(|parameters| parameters.first("id"));
+            .zip(route.parameter())
+            .and_then(|(parameters, name)| parameters.first(name));
         return Some((route, id.map(decoded).unwrap_or_default()));
     }
     let (route, id) = Route::find(request.method(), request.raw_http_path())?;

@@ -17,11 +17,19 @@ pub enum Function {
     Delete,
     /// Reads and lists it.
     Read,
+    /// Answers with numbers.
+    Analytics,
 }
 
 impl Function {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::Delete, Self::Read];
+    pub const ALL: [Self; 5] = [
+        Self::Create,
+        Self::Update,
+        Self::Delete,
+        Self::Read,
+        Self::Analytics,
+    ];
 
     /// The package's name.
     pub fn name(self) -> &'static str {
@@ -30,6 +38,7 @@ impl Function {
             Self::Update => "update",
             Self::Delete => "delete",
             Self::Read => "read",
+            Self::Analytics => "analytics",
         }
     }
 }
@@ -39,7 +48,7 @@ impl Function {
 pub struct Route {
     /// The HTTP method.
     pub method: Method,
-    /// The path, as API Gateway writes it: `{id}` stands for one segment.
+    /// The path, as API Gateway writes it: a last `{name}` stands for one segment.
     pub path: &'static str,
     /// Whose spelling it speaks.
     pub dialect: Dialect,
@@ -65,7 +74,17 @@ pub const ROUTES: &[Route] = &[
     ),
     truefoundry(Method::GET, "/api/svc/v1/gateway-feedback/{id}", Function::Read),
     truefoundry(Method::GET, "/api/svc/v1/gateway-feedback", Function::Read),
+    analytics("/v1/analytics/graphs/feedbacks"),
+    analytics("/v1/analytics/graphs/feedbacks/scores"),
+    analytics("/v1/analytics/graphs/feedbacks/score"),
+    analytics("/v1/analytics/graphs/feedbacks/weighted"),
+    analytics("/v1/analytics/graphs/feedbacks/ai-models"),
+    analytics("/v1/analytics/groups/metadata/{key}"),
 ];
+
+const fn analytics(path: &'static str) -> Route {
+    portkey(Method::GET, path, Function::Analytics)
+}
 
 const fn portkey(method: Method, path: &'static str, function: Function) -> Route {
     route(method, path, Dialect::Portkey, function)
@@ -83,7 +102,7 @@ const fn route(method: Method, path: &'static str, dialect: Dialect, function: F
         function,
         scope: match function {
             Function::Create | Function::Update | Function::Delete => Scope::Write,
-            Function::Read => Scope::Read,
+            Function::Read | Function::Analytics => Scope::Read,
         },
     }
 }
@@ -97,9 +116,10 @@ impl Route {
             .find(|route| route.method.as_str() == method && route.path == path)
     }
 
-    /// Whether it is about the one record that its `{id}` names.
-    pub fn has_id(&self) -> bool {
-        self.path.ends_with("{id}")
+    /// The name of the segment that is the caller's, if there is one.
+    pub fn parameter(&self) -> Option<&'static str> {
+        let (_, segment) = self.path.rsplit_once('/')?;
+        segment.strip_prefix('{')?.strip_suffix('}')
     }
 
     /// The name API Gateway gives it.
@@ -107,7 +127,7 @@ impl Route {
         format!("{} {}", self.method, self.path)
     }
 
-    /// The route of a request, and the segment its `{id}` stands for, as it is in the path. A path
+    /// The route of a request, and the segment its parameter stands for, as it is in the path. A path
     /// is matched as API Gateway matches it: by its segments, the empty ones too.
     pub fn find<'p>(method: &Method, path: &'p str) -> Option<(&'static Self, Option<&'p str>)> {
         ROUTES
@@ -116,12 +136,17 @@ impl Route {
             .find_map(|route| Some((route, route.matches(path)?)))
     }
 
-    /// Whether the path is this route's, and what its `{id}` is.
+    /// Whether the path is this route's, and what its parameter is.
     fn matches<'p>(&self, path: &'p str) -> Option<Option<&'p str>> {
-        match self.path.strip_suffix("{id}") {
+        match self.parameter() {
             None => (path == self.path).then_some(None),
-            Some(start) => path
-                .strip_prefix(start)
+            Some(name) => path
+                .strip_prefix(
+                    self.path
+                        .strip_suffix('}')?
+                        .strip_suffix(name)?
+                        .strip_suffix('{')?,
+                )
                 .filter(|id| !id.is_empty() && !id.contains('/'))
                 .map(Some),
         }

@@ -148,6 +148,40 @@ impl Store {
         Ok(Page { records, next: None })
     }
 
+    /// Every living record of a filter, oldest first. `None` if more than `most` would have to be
+    /// looked at.
+    pub async fn matching(
+        &self,
+        workspace: &Workspace,
+        filter: &Filter,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Feedback>>, Problem> {
+        let query = ListQuery {
+            filter: filter.clone(),
+            order: Order::Ascending,
+            limit: MAX_LIMIT,
+            after: None,
+        };
+        let (ids, (paths, _)) = (Ids::of(&query), paths(workspace, filter));
+        let mut merge = Merge {
+            lanes: paths.into_iter().map(|path| Lane::new(path, ids)).collect(),
+            order: query.order,
+            batch: most,
+        };
+        let (mut records, mut examined) = (Vec::new(), 0);
+        while let Some(feedback) = merge.next(self).await? {
+            examined += 1;
+            if examined > most {
+                return Ok(None);
+            }
+            if !feedback.is_expired(now) && wanted(&feedback, filter) {
+                records.push(feedback);
+            }
+        }
+        Ok(Some(records))
+    }
+
     /// The scores of a trace, over all of its spans. Those of `span`, if one is given, are read
     /// consistently; the others from the index.
     pub async fn summary(

@@ -393,7 +393,7 @@ impl Clauses {
 }
 
 /// Why a transaction was cancelled.
-pub(super) enum Cancelled {
+pub(crate) enum Cancelled {
     /// For each action whose condition failed, in their order: its place, and the item it met.
     Conditions(Vec<(usize, Option<Item>)>),
     /// Another transaction had hold of an item; nothing was written, and it may be tried again.
@@ -415,7 +415,7 @@ impl Cancelled {
 
 /// Runs a transaction. The SDK gives each a `ClientRequestToken`, so its own retries take effect
 /// once.
-pub(super) async fn transact(client: &Client, actions: Vec<TransactWriteItem>) -> Result<(), Cancelled> {
+pub(crate) async fn transact(client: &Client, actions: Vec<TransactWriteItem>) -> Result<(), Cancelled> {
     let attempts = Attempts::default();
     let result = client
         .transact_write_items()
@@ -454,7 +454,7 @@ pub(super) async fn transact(client: &Client, actions: Vec<TransactWriteItem>) -
 }
 
 /// A request of ours that the SDK finds incomplete: a defect.
-pub(super) fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> Problem {
+pub(crate) fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> Problem {
     Problem::internal(format!("a DynamoDB request is incomplete: {error}"))
 }
 

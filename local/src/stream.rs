@@ -1,0 +1,104 @@
+//! What the event source mapping is to `aggregate`: it brings the table's changes, about once a
+//! second, and goes on where counting stopped.
+
+use std::time::Duration;
+
+use aggregate::{Event, handle};
+use serde_json::{Value, json};
+use shared::stats::count::{Counter, SequenceNumber};
+use shared::tables::FEEDBACK;
+
+use crate::dynamodb::Engine;
+
+/// How long changes are waited for.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The most changes of one delivery; Lambda's default for a batch is 100, its most 10,000.
+const BATCH: usize = 1_000;
+
+/// Feeds for as long as the process lives. What goes wrong is said, and tried again.
+pub async fn feed(engine: Engine, counter: Counter) {
+    loop {
+        if let Err(cause) = drain(&engine, &counter).await {
+            eprintln!("hindsight: the numbers fall behind: {cause}");
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Delivers all changes there are, and returns how many were delivered. A change that cannot be
+/// read is said and left out, as the on-failure queue leaves it out.
+pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> {
+    let shard = shard();
+    let mut delivered = 0;
+    let mut position = counter
+        .checkpoint(&shard)
+        .await
+        .map_err(|problem| problem.log_message())?;
+    loop {
+        let (from, after) = (engine.clone(), position.clone());
+        let changes = tokio::task::spawn_blocking(move || changes(&from, after.as_ref()))
+            .await
+            .map_err(|error| error.to_string())??;
+        let Some(last) = changes.last().map(sequence) else {
+            return Ok(delivered);
+        };
+        delivered += changes.len();
+        let mut rest = changes;
+        while !rest.is_empty() {
+            let event: Event = serde_json::from_value(json!({"Records": rest, "shardId": shard}))
+                .map_err(|error| format!("the stream cannot be read: {error}"))?;
+            let response = handle(counter, event)
+                .await
+                .map_err(|problem| problem.log_message())?;
+            let Some(failure) = response.batch_item_failures.into_iter().next() else {
+                break;
+            };
+            eprintln!(
+                "hindsight: a change cannot be counted and is left out: {}",
+                failure.item_identifier
+            );
+            let poison = SequenceNumber(failure.item_identifier);
+            rest.retain(|change| sequence(change) > poison);
+        }
+        position = Some(last);
+    }
+}
+
+/// The one shard an embedded table's stream has.
+fn shard() -> String {
+    format!("shardId-00000001-{}", FEEDBACK.name)
+}
+
+fn sequence(change: &Value) -> SequenceNumber {
+    let number = change["dynamodb"]["SequenceNumber"].as_str();
+    SequenceNumber(number.unwrap_or_default().to_owned())
+}
+
+/// The changes after a place in the stream, or from its beginning.
+pub fn changes(engine: &Engine, after: Option<&SequenceNumber>) -> Result<Vec<Value>, String> {
+    let call = |operation: &str, body: Value| match engine.call(operation, &body.to_string()) {
+        (200, json) => serde_json::from_str::<Value>(&json).map_err(|error| error.to_string()),
+        (_, json) => Err(format!("{operation}: {json}")),
+    };
+    let streams = call("ListStreams", json!({"TableName": FEEDBACK.name}))?;
+    let stream = &streams["Streams"][0]["StreamArn"];
+    let place = match after {
+        Some(number) => json!({
+            "StreamArn": stream,
+            "ShardId": shard(),
+            "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
+            "SequenceNumber": number.0,
+        }),
+        None => json!({"StreamArn": stream, "ShardId": shard(), "ShardIteratorType": "TRIM_HORIZON"}),
+    };
+    let iterator = call("GetShardIterator", place)?;
+    let mut page = call(
+        "GetRecords",
+        json!({"ShardIterator": iterator["ShardIterator"], "Limit": BATCH}),
+    )?;
+    match page["Records"].take() {
+        Value::Array(records) => Ok(records),
+        _ => Err("GetRecords answered without records".to_owned()),
+    }
+}

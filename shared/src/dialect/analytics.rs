@@ -1,0 +1,507 @@
+//! Portkey's feedback analytics: `/v1/analytics/…` (contract, section 8).
+
+use serde::Serialize;
+
+use super::to_json;
+use crate::feedback::Feedback;
+use crate::fields::{Kind, Object, string};
+use crate::id::Workspace;
+use crate::problem::Problem;
+use crate::query::{Filter, Parameters};
+use crate::score::Score;
+use crate::stats::image::model;
+use crate::stats::read::{Cells, Range};
+use crate::stats::rollup::Dimension;
+use crate::stats::tally::Tally;
+use crate::target::{SpanId, TraceId};
+use crate::timestamp::{Granularity, Timestamp};
+
+/// Up to this many hours a graph is by the hour, beyond it by the day.
+const HOURLY: u64 = 48;
+
+/// How many groups a page holds that does not say; Portkey's own default.
+const DEFAULT_PAGE: usize = 50;
+
+/// The most groups of a page.
+const MAX_PAGE: usize = 1_000;
+
+/// The parameters that are honoured.
+const KNOWN: [&str; 12] = [
+    "time_of_generation_min",
+    "time_of_generation_max",
+    "workspace_slug",
+    "trace_id",
+    "span_id",
+    "prompt_slug",
+    "ai_org_model",
+    "metadata",
+    "weighted_feedback_min",
+    "weighted_feedback_max",
+    "current_page",
+    "page_size",
+];
+
+/// What an analytics call asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// Of which time.
+    pub range: Range,
+    /// Which records, as far as the store's indexes know them.
+    pub filter: Filter,
+    /// Metadata that must be there with this text, the indexed fields among it.
+    pub metadata: Vec<(String, String)>,
+    /// Any of these models, if any are named.
+    pub models: Option<Vec<String>>,
+    /// The least value × weight.
+    pub weighted_min: Option<f64>,
+    /// The most value × weight.
+    pub weighted_max: Option<f64>,
+    /// Which page of groups, from 0.
+    pub page: usize,
+    /// How many groups a page holds.
+    pub page_size: usize,
+}
+
+impl Question {
+    /// Reads a query string's parameters. [`Problem::ForeignWorkspace`] for the slug of another
+    /// workspace than the key's.
+    pub fn parse(pairs: &[(String, String)], workspace: &Workspace) -> Result<Self, Problem> {
+        let mut parameters = Parameters::new(pairs, &KNOWN);
+        if let Some(slug) = parameters.take("workspace_slug", "a workspace", |text| Some(text.to_owned()))
+            && slug != workspace.as_str()
+        {
+            return Err(Problem::ForeignWorkspace);
+        }
+        let from = parameters.required("time_of_generation_min", Parameters::moment);
+        let to = parameters.required("time_of_generation_max", Parameters::moment);
+        if from.zip(to).is_some_and(|(from, to)| to < from) {
+            parameters.fault(
+                "time_of_generation_max",
+                "must not be before time_of_generation_min",
+            );
+        }
+        let mut metadata = parameters
+            .take(
+                "metadata",
+                "a JSON object of texts, numbers and booleans",
+                equalities,
+            )
+            .unwrap_or_default();
+        metadata.extend(
+            parameters
+                .text("prompt_slug")
+                .map(|slug| ("_prompt".to_owned(), slug)),
+        );
+        let models = parameters.take("ai_org_model", "models with commas between them", |text| {
+            let models: Vec<String> = text.split(',').map(str::to_owned).collect();
+            models.iter().all(|model| !model.is_empty()).then_some(models)
+        });
+        let trace = parameters.take("trace_id", TraceId::EXPECTED, TraceId::parse);
+        let span = parameters.take("span_id", SpanId::EXPECTED, SpanId::parse);
+        if span.is_some() && trace.is_none() {
+            parameters.fault(
+                "trace_id",
+                "is required beside span_id: a span is named within its trace",
+            );
+        }
+        let field = |name: &str| {
+            let found = metadata.iter().find(|(field, _)| field == name);
+            found
+                .map(|(_, text)| text.clone())
+                .filter(|text| !text.is_empty())
+        };
+        let filter = Filter {
+            trace,
+            span,
+            user: field("_user"),
+            organisation: field("_organisation"),
+            prompt: field("_prompt"),
+            environment: field("_environment"),
+            from,
+            to,
+        };
+        let whole = |text: &str| text.parse::<usize>().ok();
+        let question = from.zip(to).map(|(from, to)| Self {
+            range: Range { from, to },
+            filter,
+            metadata,
+            models,
+            weighted_min: parameters.take("weighted_feedback_min", "a number", finite),
+            weighted_max: parameters.take("weighted_feedback_max", "a number", finite),
+            page: parameters
+                .take("current_page", "a page, from 0", whole)
+                .unwrap_or_default(),
+            page_size: parameters
+                .take("page_size", "an integer from 1 to 1000", |text| {
+                    whole(text).filter(|size| (1..=MAX_PAGE).contains(size))
+                })
+                .unwrap_or(DEFAULT_PAGE),
+        });
+        parameters.finish(question)
+    }
+
+    /// How finely a graph of this range is drawn.
+    pub fn buckets(&self) -> Granularity {
+        let hours = (self.range.to.millis() - self.range.from.millis()).div_ceil(60 * 60 * 1000);
+        if hours <= HOURLY {
+            Granularity::Hour
+        } else {
+            Granularity::Day
+        }
+    }
+
+    /// The one dimension that all of the filter is about, and the values it lets through, if
+    /// roll-ups by it can answer: [`Dimension::All`] where there is no filter. `None` where only
+    /// the records can.
+    pub fn dimension(&self) -> Option<(Dimension, Option<Vec<String>>)> {
+        if self.filter.trace.is_some() || self.weighted_min.is_some() || self.weighted_max.is_some() {
+            return None;
+        }
+        match (self.metadata.as_slice(), &self.models) {
+            ([], None) => Some((Dimension::All, None)),
+            ([], Some(models)) => Some((Dimension::Model, Some(models.clone()))),
+            ([(field, text)], None) => match Dimension::of_field(field)? {
+                // A day has as many user roll-ups as users; one user has few records.
+                Dimension::User => None,
+                _ if text.is_empty() => None,
+                dimension => Some((dimension, Some(vec![text.clone()]))),
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether a record passes.
+    pub fn admits(&self, feedback: &Feedback) -> bool {
+        let metadata = feedback.draft.metadata.as_ref();
+        let texts = self.metadata.iter();
+        let same = |(field, text): &(String, String)| {
+            metadata
+                .and_then(|metadata| member(metadata.json(), field))
+                .as_ref()
+                == Some(text)
+        };
+        let weighted = match feedback.draft.score {
+            Score::Value(value, weight) => Some(f64::from(value.get()) * weight.get()),
+            Score::Rating(_) => None,
+        };
+        texts.into_iter().all(same)
+            && self
+                .models
+                .as_ref()
+                .is_none_or(|models| models.contains(&model(metadata)))
+            && self
+                .weighted_min
+                .is_none_or(|least| weighted.is_some_and(|weighted| weighted >= least))
+            && self
+                .weighted_max
+                .is_none_or(|most| weighted.is_some_and(|weighted| weighted <= most))
+    }
+}
+
+fn finite(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// The members of a JSON object by their text.
+fn equalities(json: &str) -> Option<Vec<(String, String)>> {
+    let object = Object::parse(json).ok()?;
+    let members = object.members().iter();
+    members
+        .map(|(name, _)| Some((name.clone(), member(json, name)?)))
+        .collect()
+}
+
+/// A member of a metadata object as text: a string itself, a number or boolean by its JSON text.
+pub fn member(json: &str, name: &str) -> Option<String> {
+    let object = Object::parse(json).ok()?;
+    let value = object.get(name)?;
+    match Kind::of(value) {
+        Kind::String => string(value).ok(),
+        Kind::Number | Kind::Bool => Some(value.get().to_owned()),
+        Kind::Null | Kind::Array | Kind::Object => None,
+    }
+}
+
+/// What every answer has beyond Portkey's shape.
+#[derive(Serialize)]
+struct Extra {
+    /// Until when changes have been counted; what is newer than this may be missing.
+    as_of: Option<String>,
+    ratings: Ratings,
+}
+
+impl Extra {
+    fn new(total: &Tally, as_of: Option<Timestamp>) -> Self {
+        Self {
+            as_of: as_of.map(|moment| moment.to_string()),
+            ratings: Ratings::of(total),
+        }
+    }
+}
+
+/// The numbers of the other scale.
+#[derive(Serialize)]
+struct Ratings {
+    total: i64,
+    mean: Option<f64>,
+    distribution: Vec<Rated>,
+}
+
+#[derive(Serialize)]
+struct Rated {
+    rating: i64,
+    total: i64,
+}
+
+impl Ratings {
+    fn of(tally: &Tally) -> Self {
+        let sum: i64 = tally.by_rating().map(|(rating, count)| rating * count).sum();
+        Self {
+            total: tally.rated(),
+            mean: ratio(sum as f64, tally.rated()),
+            distribution: tally
+                .by_rating()
+                .filter(|(_, total)| *total != 0)
+                .map(|(rating, total)| Rated { rating, total })
+                .collect(),
+        }
+    }
+}
+
+/// `None` of nothing.
+fn ratio(sum: f64, count: i64) -> Option<f64> {
+    (count > 0).then(|| sum / count as f64)
+}
+
+/// Σ(value × weight) / n; 0 of nothing, as Portkey has a number there.
+fn average(tally: &Tally) -> f64 {
+    ratio(tally.weighted.to_f64(), tally.count()).unwrap_or_default()
+}
+
+/// The share of votes above 0, and where it lies with 95 % confidence (Wilson's interval, J. Am.
+/// Stat. Assoc. 22, 1927).
+#[derive(Serialize)]
+struct Positive {
+    share: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Positive {
+    fn of(tally: &Tally) -> Option<Self> {
+        const Z: f64 = 1.959_963_984_540_054;
+        let positive: i64 = tally
+            .by_value()
+            .filter(|(value, _)| *value > 0)
+            .map(|(_, count)| count)
+            .sum();
+        let share = ratio(positive as f64, tally.count())?;
+        let n = tally.count() as f64;
+        let z2 = Z * Z;
+        let centre = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
+        let spread = Z / (1.0 + z2 / n) * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
+        Some(Self {
+            share,
+            low: (centre - spread).max(0.0),
+            high: (centre + spread).min(1.0),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Graph<S, P> {
+    summary: S,
+    data_points: Vec<P>,
+    object: &'static str,
+    #[serde(flatten)]
+    extra: Extra,
+}
+
+fn graph<S: Serialize, P: Serialize>(
+    summary: S,
+    data_points: Vec<P>,
+    total: &Tally,
+    as_of: Option<Timestamp>,
+) -> String {
+    to_json(&Graph {
+        summary,
+        data_points,
+        object: "analytics-graph",
+        extra: Extra::new(total, as_of),
+    })
+}
+
+#[derive(Serialize)]
+struct Total {
+    total: i64,
+}
+
+fn sum<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Tally {
+    tallies.into_iter().fold(Tally::default(), |mut sum, tally| {
+        sum += tally;
+        sum
+    })
+}
+
+fn by_bucket(cells: &Cells) -> Vec<(Timestamp, Tally)> {
+    let mut buckets: Vec<(Timestamp, Tally)> = Vec::new();
+    for ((bucket, _), tally) in cells {
+        match buckets.last_mut() {
+            Some((last, sum)) if last == bucket => *sum += tally,
+            _ => buckets.push((*bucket, tally.clone())),
+        }
+    }
+    buckets.retain(|(_, tally)| tally.count() > 0);
+    buckets
+}
+
+fn by_value(cells: &Cells) -> Vec<(String, Tally)> {
+    let mut values: std::collections::BTreeMap<&str, Tally> = std::collections::BTreeMap::new();
+    for ((_, value), tally) in cells {
+        *values.entry(value).or_default() += tally;
+    }
+    let mut groups: Vec<(String, Tally)> = values
+        .into_iter()
+        .filter(|(_, tally)| tally.count() + tally.rated() > 0)
+        .map(|(value, tally)| (value.to_owned(), tally))
+        .collect();
+    // The largest first; equals by name, so that pages do not overlap.
+    groups.sort_by(|(one_name, one), (other_name, other)| {
+        let size = |tally: &Tally| tally.count() + tally.rated();
+        size(other).cmp(&size(one)).then_with(|| one_name.cmp(other_name))
+    });
+    groups
+}
+
+/// `…/graphs/feedbacks`: how many votes, by time.
+pub fn render_feedbacks(cells: &Cells, as_of: Option<Timestamp>) -> String {
+    #[derive(Serialize)]
+    struct Point {
+        timestamp: String,
+        total: i64,
+    }
+    let total = sum(cells.values());
+    let points = by_bucket(cells)
+        .into_iter()
+        .map(|(bucket, tally)| Point {
+            timestamp: bucket.to_string(),
+            total: tally.count(),
+        })
+        .collect();
+    graph(Total { total: total.count() }, points, &total, as_of)
+}
+
+/// `…/feedbacks/scores`: how many votes of each value.
+pub fn render_scores(cells: &Cells, as_of: Option<Timestamp>) -> String {
+    #[derive(Serialize)]
+    struct Point {
+        score: i64,
+        total: i64,
+    }
+    let total = sum(cells.values());
+    let points = total
+        .by_value()
+        .filter(|(_, count)| *count != 0)
+        .map(|(score, total)| Point { score, total })
+        .collect();
+    graph(Total { total: total.count() }, points, &total, as_of)
+}
+
+/// `…/feedbacks/weighted`: the average of value × weight, by time.
+pub fn render_weighted(cells: &Cells, as_of: Option<Timestamp>) -> String {
+    #[derive(Serialize)]
+    struct Summary {
+        avg: f64,
+        /// Σ(value × weight) / Σ weight
+        mean: Option<f64>,
+        positive: Option<Positive>,
+    }
+    #[derive(Serialize)]
+    struct Point {
+        timestamp: String,
+        avg: f64,
+    }
+    let total = sum(cells.values());
+    let weight = total.weight.to_f64();
+    let summary = Summary {
+        avg: average(&total),
+        mean: (weight > 0.0).then(|| total.weighted.to_f64() / weight),
+        positive: Positive::of(&total),
+    };
+    let points = by_bucket(cells)
+        .into_iter()
+        .map(|(bucket, tally)| Point {
+            timestamp: bucket.to_string(),
+            avg: average(&tally),
+        })
+        .collect();
+    graph(summary, points, &total, as_of)
+}
+
+/// `…/feedbacks/ai-models`: by the model that the caller named.
+pub fn render_models(cells: &Cells, as_of: Option<Timestamp>) -> String {
+    #[derive(Serialize)]
+    struct Nothing {}
+    #[derive(Serialize)]
+    struct Point {
+        ai_model: String,
+        total: i64,
+        avg_weighted_feedback: f64,
+        ratings: Ratings,
+    }
+    let total = sum(cells.values());
+    let points = by_value(cells)
+        .into_iter()
+        .map(|(ai_model, tally)| Point {
+            ai_model,
+            total: tally.count(),
+            avg_weighted_feedback: average(&tally),
+            ratings: Ratings::of(&tally),
+        })
+        .collect();
+    graph(Nothing {}, points, &total, as_of)
+}
+
+/// `…/groups/metadata/{key}`: by the values of a metadata field, a page of them.
+pub fn render_groups(cells: &Cells, question: &Question, as_of: Option<Timestamp>) -> String {
+    #[derive(Serialize)]
+    struct Groups {
+        object: &'static str,
+        total: usize,
+        data: Vec<Group>,
+        #[serde(flatten)]
+        extra: Extra,
+    }
+    #[derive(Serialize)]
+    struct Group {
+        metadata_value: String,
+        requests_with_feedback: i64,
+        avg_weighted_feedback: f64,
+        last_seen: Option<String>,
+        object: &'static str,
+        ratings: Ratings,
+    }
+    let total = sum(cells.values());
+    let groups = by_value(cells);
+    let count = groups.len();
+    let first = question.page.saturating_mul(question.page_size);
+    let data = groups
+        .into_iter()
+        .skip(first)
+        .take(question.page_size)
+        .map(|(metadata_value, tally)| Group {
+            metadata_value,
+            requests_with_feedback: tally.count() + tally.rated(),
+            avg_weighted_feedback: average(&tally),
+            last_seen: tally.last_seen.map(|moment| moment.to_string()),
+            object: "analytics-group",
+            ratings: Ratings::of(&tally),
+        })
+        .collect();
+    to_json(&Groups {
+        object: "list",
+        total: count,
+        data,
+        extra: Extra::new(&total, as_of),
+    })
+}

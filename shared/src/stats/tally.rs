@@ -1,0 +1,151 @@
+//! What is counted of feedback: each scale apart, and everything so that it can be taken back.
+
+use std::ops::{AddAssign, Neg};
+
+use super::decimal::Decimal;
+use crate::score::Score;
+use crate::timestamp::Timestamp;
+
+/// How often each value from −10 to 10 was given.
+pub const VALUES: usize = 21;
+
+/// How often each rating from 1 to 5 was given.
+pub const RATINGS: usize = 5;
+
+/// The counts of a set of records, or the difference between two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Of each value, −10 first.
+    pub values: [i64; VALUES],
+    /// Of each rating, 1 first.
+    pub ratings: [i64; RATINGS],
+    /// The sum of the weights.
+    pub weight: Decimal,
+    /// The sum of value × weight.
+    pub weighted: Decimal,
+    /// When the latest of the records was created; a record that goes does not take it back.
+    pub last_seen: Option<Timestamp>,
+}
+
+impl Tally {
+    /// The counts of one record.
+    pub fn of(score: Score, created_at: Timestamp) -> Self {
+        let mut tally = Self {
+            last_seen: Some(created_at),
+            ..Self::default()
+        };
+        match score {
+            Score::Value(value, weight) => {
+                let weight = Decimal::from_f64(weight.get()).unwrap_or_default();
+                tally.weight = weight;
+                tally.weighted = weight * i64::from(value.get());
+                if let Some(count) = tally.values.get_mut(place(value.get())) {
+                    *count = 1;
+                }
+            }
+            Score::Rating(rating) => {
+                if let Some(count) = tally.ratings.get_mut(usize::from(rating.get()) - 1) {
+                    *count = 1;
+                }
+            }
+        }
+        tally
+    }
+
+    /// How many records have a value.
+    pub fn count(&self) -> i64 {
+        self.values.iter().sum()
+    }
+
+    /// How many records have a rating.
+    pub fn rated(&self) -> i64 {
+        self.ratings.iter().sum()
+    }
+
+    /// Whether nothing is counted, or nothing changed.
+    pub fn is_zero(&self) -> bool {
+        self.values.iter().chain(&self.ratings).all(|count| *count == 0)
+            && self.weight == Decimal::ZERO
+            && self.weighted == Decimal::ZERO
+    }
+
+    /// Each value with its count.
+    pub fn by_value(&self) -> impl Iterator<Item = (i64, i64)> {
+        (-10..).zip(self.values)
+    }
+
+    /// Each rating with its count.
+    pub fn by_rating(&self) -> impl Iterator<Item = (i64, i64)> {
+        (1..).zip(self.ratings)
+    }
+}
+
+/// Where a value from −10 to 10 is counted.
+fn place(value: i8) -> usize {
+    usize::from((value + 10).unsigned_abs())
+}
+
+impl AddAssign<&Self> for Tally {
+    fn add_assign(&mut self, other: &Self) {
+        for (count, more) in self.values.iter_mut().zip(other.values) {
+            *count += more;
+        }
+        for (count, more) in self.ratings.iter_mut().zip(other.ratings) {
+            *count += more;
+        }
+        self.weight += other.weight;
+        self.weighted += other.weighted;
+        self.last_seen = self.last_seen.max(other.last_seen);
+    }
+}
+
+impl Neg for Tally {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self {
+            values: self.values.map(|count| -count),
+            ratings: self.ratings.map(|count| -count),
+            weight: -self.weight,
+            weighted: -self.weighted,
+            // What goes was not seen again by going.
+            last_seen: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::score::{Rating, Value, Weight};
+
+    #[test]
+    fn what_goes_takes_back_what_it_counted_for() {
+        let at = Timestamp::from_millis(1);
+        let value = |value, weight| Score::Value(Value::new(value).unwrap(), Weight::new(weight).unwrap());
+        let scores = [
+            value(-10, 0.1),
+            value(10, 0.0),
+            value(0, 1.0),
+            Score::Rating(Rating::new(5).unwrap()),
+        ];
+        let mut tally = Tally::default();
+        for score in scores {
+            tally += &Tally::of(score, at);
+        }
+        assert_eq!((tally.count(), tally.rated()), (3, 1));
+        assert_eq!(tally.weighted.to_string(), "-1");
+        assert_eq!(tally.weight.to_string(), "1.1");
+        let voted: Vec<i64> = tally
+            .by_value()
+            .filter(|(_, count)| *count > 0)
+            .map(|(value, _)| value)
+            .collect();
+        assert_eq!(voted, [-10, 0, 10]);
+        for score in scores {
+            tally += &-Tally::of(score, at);
+        }
+        assert!(tally.is_zero());
+        assert_eq!(tally.last_seen, Some(at));
+    }
+}

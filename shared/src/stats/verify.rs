@@ -1,0 +1,78 @@
+//! Reading both tables whole: what the numbers are checked against.
+
+use aws_sdk_dynamodb::Client;
+
+use super::count::CHECKPOINTS;
+use super::rollup::{Rollup, from_item};
+use super::tally::Tally;
+use crate::dynamo;
+use crate::feedback::Feedback;
+use crate::problem::Problem;
+use crate::store::item::{Item, string, to_feedback};
+
+/// The feedback of all workspaces, and the roll-ups of all of it.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    client: Client,
+    feedback: String,
+    stats: String,
+}
+
+impl Tables {
+    /// The tables of these names.
+    pub fn new(client: Client, feedback: impl Into<String>, stats: impl Into<String>) -> Self {
+        Self {
+            client,
+            feedback: feedback.into(),
+            stats: stats.into(),
+        }
+    }
+
+    /// Every record there is, expired ones that are not swept yet among them: they are counted
+    /// until their deletion is.
+    pub async fn each_record(&self, mut visit: impl FnMut(Feedback)) -> Result<(), Problem> {
+        self.each(&self.feedback, |item| {
+            visit(to_feedback(item)?);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every roll-up there is.
+    pub async fn each_rollup(&self, mut visit: impl FnMut(Rollup, Tally)) -> Result<(), Problem> {
+        self.each(&self.stats, |item| {
+            if string(item, "pk") == Some(CHECKPOINTS) {
+                return Ok(());
+            }
+            let (rollup, tally) =
+                from_item(item).ok_or_else(|| Problem::internal("a roll-up cannot be read"))?;
+            visit(rollup, tally);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn each(
+        &self,
+        table: &str,
+        mut visit: impl FnMut(&Item) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        let mut start = None;
+        loop {
+            let page = self
+                .client
+                .scan()
+                .table_name(table)
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| dynamo::problem(&error, false))?;
+            page.items().iter().try_for_each(&mut visit)?;
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
