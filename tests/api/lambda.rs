@@ -22,7 +22,8 @@ use tokio::process::Child;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 /// Every binary of the workspace, built once for the whole test process by the cargo that runs it,
-/// into the target directory it runs from.
+/// into the target directory it runs from. With the tests beside them, since then they are built
+/// with the features that the tests were built with, and what they depend on is there already.
 fn binaries() -> &'static HashMap<String, PathBuf> {
     static BINARIES: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
     BINARIES.get_or_init(|| {
@@ -44,6 +45,8 @@ fn binaries() -> &'static HashMap<String, PathBuf> {
             .unwrap()
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            // The binaries themselves, and not their test harnesses of the same names.
+            .filter(|message| message["profile"]["test"] == false)
             .filter_map(|message| {
                 let path = message["executable"].as_str()?;
                 Some((
