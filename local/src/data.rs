@@ -1,7 +1,7 @@
 //! What a server finds at its start: its database, and the key to it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -77,6 +77,14 @@ impl DataDir {
             .mode(0o600)
             .open(&file)
             .map_err(|error| format!("cannot write the database {}: {error}", file.display()))?;
+        if !is_database(&file)
+            .map_err(|error| format!("cannot read the database {}: {error}", file.display()))?
+        {
+            return Err(format!(
+                "{} is damaged, or no database: move it away, or name another --data-dir",
+                file.display()
+            ));
+        }
         Engine::open(&file).map_err(|error| {
             let error = error.to_string().replace('\n', " ");
             format!("cannot open the database {}: {error}", file.display())
@@ -91,6 +99,14 @@ impl DataDir {
     fn database_file(&self) -> PathBuf {
         self.path.join("hindsight.db")
     }
+}
+
+/// Whether a file is empty or begins as every SQLite database does (sqlite.org/fileformat.html).
+fn is_database(file: &Path) -> io::Result<bool> {
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    let mut head = Vec::new();
+    File::open(file)?.take(16).read_to_end(&mut head)?;
+    Ok(head.is_empty() || head == MAGIC)
 }
 
 /// The server's own key: the one that is kept in `file`, or a new one. It opens everything in the

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::Path;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -128,6 +129,16 @@ impl Engine {
     /// An SDK client of this database.
     pub fn client(&self) -> Client {
         shared::dynamo::embedded_client(Transport(self.clone()), "http://embedded")
+    }
+
+    /// An SDK client that waits for as long as it takes: for a command beside a busy server.
+    pub fn patient_client(&self) -> Client {
+        let patient = self
+            .client()
+            .config()
+            .to_builder()
+            .timeout_config(TimeoutConfig::disabled());
+        Client::from_conf(patient.build())
     }
 
     /// Answers one request of the DynamoDB API as DynamoDB would: a status and a JSON body.

@@ -99,7 +99,7 @@ async fn registry(place: &Place) -> Result<Registry, String> {
         }
         (None, None) => {
             let engine = DataDir::existing(&place.data_dir)?.database()?;
-            Ok(Registry::new(engine.client(), API_KEYS.name))
+            Ok(Registry::new(engine.patient_client(), API_KEYS.name))
         }
     }
 }

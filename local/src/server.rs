@@ -75,20 +75,25 @@ impl Gateway {
     /// Answers one request as API Gateway and the functions together do.
     pub async fn answer(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
+        let request_id = request_id();
         let path = parts.uri.path();
         if parts.uri.to_string().len() > MAX_REQUEST_LINE {
-            return gateway_answer(StatusCode::URI_TOO_LONG, "Request URI Too Long");
+            return gateway_answer(StatusCode::URI_TOO_LONG, "Request URI Too Long", &request_id);
         }
         let found = Route::find(&parts.method, path)
             .and_then(|(route, id)| Some((route, id, self.functions.get(&route.function)?.clone())));
         let Some((route, id, service)) = found else {
-            return gateway_answer(StatusCode::NOT_FOUND, "Not Found");
+            return gateway_answer(StatusCode::NOT_FOUND, "Not Found", &request_id);
         };
         let Ok(body) = to_bytes(body, MAX_PAYLOAD).await else {
-            return gateway_answer(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+            return gateway_answer(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Request Entity Too Large",
+                &request_id,
+            );
         };
         let query = parts.uri.query().unwrap_or_default();
-        let event = event(route, id, path, query, &parts.headers, &body);
+        let event = event(route, id, path, query, &parts.headers, &body, request_id);
         let request = LambdaRequest::ApiGatewayV2(event::sound(event)).into();
         match service.oneshot(request).await {
             Ok(response) => from_function(response),
@@ -137,11 +142,12 @@ fn event(
     query: &str,
     headers: &HeaderMap,
     body: &[u8],
+    request_id: String,
 ) -> ApiGatewayV2httpRequest {
     let mut context = ApiGatewayV2httpRequestContext::default();
     context.route_key = Some(route.key());
     context.stage = Some("$default".to_owned());
-    context.request_id = Some(request_id());
+    context.request_id = Some(request_id);
     context.http.method = route.method.clone();
     context.http.path = Some(path.to_owned());
     let mut event = ApiGatewayV2httpRequest::default();
@@ -200,11 +206,14 @@ fn from_function(response: lambda_http::Response<lambda_http::Body>) -> Response
 }
 
 /// What API Gateway says by itself.
-fn gateway_answer(status: StatusCode, message: &str) -> Response {
+fn gateway_answer(status: StatusCode, message: &str, request_id: &str) -> Response {
     let mut response = Response::new(Body::from(format!(r#"{{"message":"{message}"}}"#)));
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
     response
 }
 

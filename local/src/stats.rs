@@ -30,7 +30,7 @@ async fn tables(place: &StatsPlace) -> Result<Tables, String> {
         _ => {
             let engine = DataDir::existing(&place.data_dir)?.database()?;
             let (feedback, stats) = (shared::tables::FEEDBACK.name, shared::tables::STATS.name);
-            Ok(Tables::new(engine.client(), feedback, stats))
+            Ok(Tables::new(engine.patient_client(), feedback, stats))
         }
     }
 }

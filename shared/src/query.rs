@@ -110,11 +110,34 @@ impl<'a> Parameters<'a> {
         Self { pairs, faults }
     }
 
+    /// A parameter that may be the caller's own text: of one that is wrong only the length is told.
     pub(crate) fn take<T>(
         &mut self,
         name: &str,
         expected: &str,
         parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.parse(name, expected, parse, |text| {
+            format!("{} bytes that are not", text.len())
+        })
+    }
+
+    /// A parameter out of a few words or numbers: what came instead is told as it is.
+    pub(crate) fn choose<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.parse(name, expected, parse, |text| text.chars().take(24).collect())
+    }
+
+    fn parse<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        describe: impl FnOnce(&str) -> String,
     ) -> Option<T> {
         let (_, text) = self.pairs.iter().find(|(pair, _)| pair == name)?;
         let value = parse(text);
@@ -122,10 +145,9 @@ impl<'a> Parameters<'a> {
             let got = if text.is_empty() {
                 "nothing".to_owned()
             } else {
-                format!("{} bytes that are not", text.len())
+                describe(text)
             };
-            self.faults
-                .push(Fault::new(name, format!("must be {expected}, got {got}")));
+            self.fault(name, &format!("must be {expected}, got {got}"));
         }
         value
     }
@@ -137,7 +159,7 @@ impl<'a> Parameters<'a> {
     }
 
     pub(crate) fn moment(&mut self, name: &str) -> Option<Timestamp> {
-        self.take(
+        self.choose(
             name,
             "a date and time of RFC 3339, as 2026-01-31T12:00:00Z",
             |text| {
@@ -148,7 +170,7 @@ impl<'a> Parameters<'a> {
     }
 
     fn limit(&mut self) -> usize {
-        let limit = self.take("limit", "an integer from 1 to 100", |text| {
+        let limit = self.choose("limit", "an integer from 1 to 100", |text| {
             text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit))
         });
         limit.unwrap_or(DEFAULT_LIMIT)
@@ -203,7 +225,7 @@ pub fn parse_portkey(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
         ],
     );
     let order = parameters
-        .take("order", "asc or desc", |text| match text {
+        .choose("order", "asc or desc", |text| match text {
             "asc" => Some(Order::Ascending),
             "desc" => Some(Order::Descending),
             _ => None,

@@ -188,7 +188,7 @@ async fn what_is_no_cursor_or_parameter_is_told() {
         ("cursor=garbage", "cursor must be a cursor"),
         ("cursor=", "cursor must be a cursor"),
         ("limit=0", "limit must be an integer from 1 to 100"),
-        ("limit=101", "limit must be"),
+        ("limit=101", "limit must be an integer from 1 to 100, got 101"),
         ("limit=ten", "limit must be"),
         ("order=up", "order must be asc or desc"),
         ("from=yesterday", "from must be a date and time of RFC 3339"),
