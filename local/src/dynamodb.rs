@@ -6,6 +6,9 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
@@ -22,11 +25,14 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use dynoxide::{Database, DynoxideError};
+use rusqlite::Connection;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use shared::tables::{self, Table};
+use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 /// The prefix of `x-amz-target` (AWS JSON 1.0 protocol of DynamoDB).
 const TARGET: &str = "DynamoDB_20120810.";
@@ -34,10 +40,19 @@ const TARGET: &str = "DynamoDB_20120810.";
 /// The most DynamoDB takes of a request.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
 
+/// How long a stream keeps a change, in seconds (DynamoDB's own term).
+const STREAM_KEPT: u64 = 24 * 60 * 60;
+
 /// An embedded DynamoDB with the service's tables. Clones are the same database.
 #[derive(Clone)]
 pub struct Engine {
     database: Database,
+    /// Where SQLite has it: a file, or the name of a shared one in memory.
+    place: String,
+    /// One call at a time, which is what SQLite does anyway. A call that is given up while it waits
+    /// here is gone; one that waits for SQLite's lock in a thread would be done all the same, and
+    /// beside it every repeat of it.
+    turn: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Engine {
@@ -49,27 +64,59 @@ impl fmt::Debug for Engine {
 impl Engine {
     /// A database that is gone with the process.
     pub fn memory() -> Result<Self, DynoxideError> {
-        Self::with_tables(Database::memory()?)
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        // With a name, so that a second connection can index it.
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self::at(format!("file:hindsight-{count}?mode=memory&cache=shared"))
     }
 
     /// The database in this file, made if it is not there.
     pub fn open(path: &Path) -> Result<Self, DynoxideError> {
-        Self::with_tables(Database::new(&path.to_string_lossy())?)
+        Self::at(path.to_string_lossy().into_owned())
     }
 
-    fn with_tables(database: Database) -> Result<Self, DynoxideError> {
-        let engine = Self { database };
-        let existing: serde_json::Value =
-            answer(engine.database.list_tables(request(&json!({}).to_string())?))
-                .and_then(|json| serde_json::from_str(&json).map_err(internal))?;
+    fn at(place: String) -> Result<Self, DynoxideError> {
+        let engine = Self {
+            database: Database::new(&place)?,
+            place,
+            turn: Arc::new(Semaphore::new(1)),
+        };
+        engine.index_stream()?;
+        engine.make_tables()?;
+        Ok(engine)
+    }
+
+    /// Indexes the stream's records. Without it each write looks at all of them for the next
+    /// sequence number, and slows down with every one before it.
+    fn index_stream(&self) -> Result<(), DynoxideError> {
+        Connection::open(&self.place)?.execute_batch(
+            "CREATE INDEX IF NOT EXISTS hindsight_stream
+                 ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
+             CREATE INDEX IF NOT EXISTS hindsight_stream_shard
+                 ON _stream_records (table_name, shard_id, CAST(sequence_number AS INTEGER));",
+        )?;
+        Ok(())
+    }
+
+    /// Forgets what the stream has kept for its day. Blocks.
+    pub fn trim_stream(&self, now: Timestamp) -> Result<usize, DynoxideError> {
+        let connection = Connection::open(&self.place)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        let end = now.seconds().saturating_sub(STREAM_KEPT);
+        Ok(connection.execute("DELETE FROM _stream_records WHERE created_at < ?1", [end])?)
+    }
+
+    fn make_tables(&self) -> Result<(), DynoxideError> {
+        let existing: serde_json::Value = answer(self.database.list_tables(request(&json!({}).to_string())?))
+            .and_then(|json| serde_json::from_str(&json).map_err(internal))?;
         let exists = |table: &Table| {
             let names = existing["TableNames"].as_array();
             names.is_some_and(|names| names.iter().any(|name| name == table.name))
         };
         for table in tables::ALL.into_iter().filter(|table| !exists(table)) {
-            engine.create(table)?;
+            self.create(table)?;
         }
-        Ok(engine)
+        Ok(())
     }
 
     fn create(&self, table: &Table) -> Result<(), DynoxideError> {
@@ -150,6 +197,22 @@ impl Engine {
         }
     }
 
+    /// [`Engine::call`] when it is its turn, without blocking.
+    async fn call_in_turn(self, target: String, body: Vec<u8>) -> (u16, String) {
+        let failed = || (500, "{}".to_owned());
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
+            return failed();
+        };
+        let work = move || {
+            let answer = self.call(&target, &String::from_utf8_lossy(&body));
+            drop(turn);
+            answer
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|_| failed())
+    }
+
     fn dispatch(&self, target: &str, body: &str) -> Result<String, DynoxideError> {
         let database = &self.database;
         match target.strip_prefix(TARGET).unwrap_or(target) {
@@ -204,10 +267,7 @@ impl HttpConnector for Transport {
             .to_owned();
         let body = request.body().bytes().map(<[u8]>::to_vec).unwrap_or_default();
         HttpConnectorFuture::new(async move {
-            let work = move || engine.call(&target, &String::from_utf8_lossy(&body));
-            let (status, json) = tokio::task::spawn_blocking(work)
-                .await
-                .map_err(|error| ConnectorError::other(error.into(), None))?;
+            let (status, json) = engine.call_in_turn(target, body).await;
             let status = status
                 .try_into()
                 .map_err(|error| ConnectorError::other(Box::new(error), None))?;
@@ -240,11 +300,7 @@ pub async fn serve(engine: Engine, listener: TcpListener) -> std::io::Result<()>
                 );
             }
             let target = text("x-amz-target").to_owned();
-            let work = move || engine.call(&target, &String::from_utf8_lossy(&body));
-            let (status, json) = match tokio::task::spawn_blocking(work).await {
-                Ok(answered) => answered,
-                Err(_) => (500, "{}".to_owned()),
-            };
+            let (status, json) = engine.call_in_turn(target, body.to_vec()).await;
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             (
                 status,

@@ -18,6 +18,7 @@ use shared::access::keyring::Keyring;
 use shared::access::registry::Registry;
 use shared::config::Config;
 use shared::stats::count::Counter;
+use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -98,13 +99,17 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, String> {
     })
 }
 
-/// Deletes what has expired, once a minute; DynamoDB takes longer.
+/// Deletes what has expired, once a minute, and what the stream has kept for a day.
 async fn sweep(engine: Engine) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
     loop {
         minute.tick().await;
         let engine = engine.clone();
-        let swept = tokio::task::spawn_blocking(move || engine.sweep()).await;
+        let swept = tokio::task::spawn_blocking(move || {
+            engine.trim_stream(Timestamp::now())?;
+            engine.sweep()
+        })
+        .await;
         if let Ok(Err(error)) = swept {
             eprintln!("hindsight: cannot sweep what has expired: {error}");
         }
