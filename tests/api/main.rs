@@ -7,6 +7,7 @@ mod bootstraps;
 mod faults;
 mod harness;
 mod headers;
+mod hostile;
 mod lambda;
 mod portkey;
 mod races;
