@@ -424,7 +424,7 @@ async fn a_lone_surrogate_is_no_text() {
             "trace_id must not hold a lone surrogate",
         ),
         (
-            format!(r#"{{"traceID":"x\udfff","value":1}}"#),
+            r#"{"traceID":"x\udfff","value":1}"#.to_owned(),
             "traceID must not hold a lone surrogate",
         ),
         (format!(r#"{{"trace_id":"t","value":"{lone}"}}"#), "value must"),

@@ -9,6 +9,7 @@ mod harness;
 mod headers;
 mod hostile;
 mod lambda;
+mod leaks;
 mod portkey;
 mod races;
 mod reads;
