@@ -8,6 +8,7 @@ mod faults;
 mod harness;
 mod headers;
 mod hostile;
+mod isolation;
 mod lambda;
 mod leaks;
 mod portkey;
