@@ -12,6 +12,7 @@ mod isolation;
 mod lambda;
 mod leaks;
 mod portkey;
+mod properties;
 mod races;
 mod reads;
 mod template;
