@@ -29,6 +29,7 @@ use crate::access::keyring::Keyring;
 use crate::access::registry::Registry;
 use crate::config::Config;
 use crate::dynamo;
+use crate::log;
 use crate::problem::Problem;
 use crate::tables::Table;
 use access::AccessLayer;
@@ -70,7 +71,7 @@ where
     H: Fn(Arc<S>, Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Reply, Problem>> + Send + 'static,
 {
-    tracing::init_default_subscriber();
+    log::init();
     let config = Arc::new(Config::from_env(tables)?);
     let client = dynamo::client().await;
     let registry = Registry::new(client.clone(), &config.api_keys);

@@ -13,6 +13,7 @@ pub mod feedback;
 pub mod fields;
 pub mod http;
 pub mod id;
+pub mod log;
 pub mod metadata;
 pub mod problem;
 pub mod query;

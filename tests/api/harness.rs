@@ -313,6 +313,10 @@ pub enum Fault {
     IndexLags,
     /// It refuses what it does not allow.
     AccessDenied,
+    /// It refuses the request, and sends it back beside the reason.
+    Repeats,
+    /// It sends the request back as its answer, which it is not.
+    Garbles,
 }
 
 impl Database {
@@ -419,6 +423,21 @@ impl HttpConnector for Database {
                         200.try_into().unwrap(),
                         SdkBody::from("{\"Attr"),
                     ))
+                }
+                Some(Fault::Repeats) => {
+                    let body = json!({
+                        "__type": "com.amazonaws.dynamodb.v20120810#ValidationException",
+                        "message": "One or more parameter values were invalid",
+                        "Item": body,
+                    });
+                    Ok(HttpResponse::new(
+                        400.try_into().unwrap(),
+                        SdkBody::from(body.to_string()),
+                    ))
+                }
+                Some(Fault::Garbles) => {
+                    let body = format!("[{body}");
+                    Ok(HttpResponse::new(200.try_into().unwrap(), SdkBody::from(body)))
                 }
                 Some(Fault::Hang) => std::future::pending().await,
                 Some(Fault::Refused) => Err(ConnectorError::io("connection refused".into())),

@@ -6,13 +6,13 @@ use aggregate::{Event, handle};
 use lambda_http::lambda_runtime::{self, LambdaEvent, service_fn};
 use lambda_http::tracing;
 use shared::config::Config;
-use shared::dynamo;
 use shared::stats::count::Counter;
 use shared::tables::STATS;
+use shared::{dynamo, log};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    tracing::init_default_subscriber();
+    log::init();
     let config = Arc::new(Config::from_env(&[&STATS])?);
     let counter = &Counter::new(dynamo::client().await, config);
     let counting = service_fn(move |event: LambdaEvent<Event>| async move {

@@ -1,0 +1,180 @@
+//! The properties of `src/lib.rs`, tried briefly; `fuzz/` tries them at length.
+
+use proptest::prelude::*;
+use proptest::strategy::BoxedStrategy;
+use shared::access::key::ApiKey;
+use shared::id::FeedbackId;
+use shared::query::{Order, encode_cursor};
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// Any character as it may be written in a string of JSON: itself, escaped, or as a pair of
+/// surrogates.
+fn json_char() -> impl Strategy<Value = String> {
+    (any::<char>(), any::<bool>()).prop_map(|(char, escaped)| {
+        let must = char < ' ' || char == '"' || char == '\\';
+        if escaped || must {
+            let units = char.encode_utf16(&mut [0; 2]).to_vec();
+            units.iter().map(|unit| format!("\\u{unit:04x}")).collect()
+        } else {
+            char.to_string()
+        }
+    })
+}
+
+fn json_string() -> impl Strategy<Value = String> {
+    prop::collection::vec(json_char(), 0..8).prop_map(|chars| format!("\"{}\"", chars.concat()))
+}
+
+/// A number in any spelling that JSON has for one, the absurd among them.
+fn json_number() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "-?(0|[1-9][0-9]{0,3})",
+        "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,40})?([eE][+-]?[0-9]{1,6})?",
+        prop::sample::select(vec!["-0", "-0.0", "1e400", "1E-400", "0e0", "5.0", "0.1e1"])
+            .prop_map(str::to_owned),
+    ]
+}
+
+/// Any JSON value as text, with white space where there may be some.
+fn json_value() -> BoxedStrategy<String> {
+    let word = prop::sample::select(vec!["null", "true", "false"]).prop_map(str::to_owned);
+    let leaf = prop_oneof![word, json_number(), json_string()];
+    leaf.prop_recursive(5, 32, 4, |inner| {
+        let array = (prop::collection::vec(inner.clone(), 0..4), "[ \n\t\r]{0,2}")
+            .prop_map(|(items, space)| format!("[{space}{}{space}]", items.join(&format!("{space},"))));
+        prop_oneof![array, json_object(inner)]
+    })
+    .boxed()
+}
+
+/// An object with names of any kind, now and then one of ours, now and then one that is there twice.
+fn json_object(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    let ours = prop::sample::select(vec![
+        "_user",
+        "_organisation",
+        "_prompt",
+        "_environment",
+        "trace_id",
+        "traceID",
+        "value",
+        "weight",
+        "metadata",
+        "rating",
+        "comment",
+        "target",
+        "traceId",
+        "spanId",
+        "feedbackTargetId",
+        "0",
+        "1",
+    ])
+    .prop_map(|name| format!("\"{name}\""));
+    let member = (prop_oneof![3 => json_string(), 1 => ours], value, "[ \n]{0,1}")
+        .prop_map(|(name, value, space)| format!("{name}{space}:{space}{value}"));
+    prop::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(",")))
+}
+
+/// Text of what separates the parts of a key, and of what escapes it.
+fn separators() -> impl Strategy<Value = String> {
+    prop_oneof![3 => "[#%235\n]{0,12}", 1 => "\\PC{0,8}\n\\PC{0,8}", 1 => any::<String>()]
+}
+
+#[test]
+fn metadata_of_any_json_is_kept_to_the_letter() {
+    proptest!(cases(256), |(object in json_object(json_value()))| {
+        tests::metadata(&object);
+        // As a string that holds it, too.
+        tests::metadata(&serde_json::to_string(&object).unwrap());
+    });
+}
+
+#[test]
+fn bodies_are_read_or_every_fault_is_told() {
+    proptest!(cases(256), |(
+        value in json_value(),
+        metadata in json_object(json_value()),
+        text in json_string(),
+        number in json_number(),
+    )| {
+        tests::portkey_body(&value);
+        tests::truefoundry_body(&value);
+        let small = r#""value":3,"rating":3"#;
+        for scores in [small, &format!(r#""value":{number},"rating":{number},"weight":{number}"#)] {
+            let target = format!(r#""target":{{"traceId":{text},"spanId":{text}}}"#);
+            let body = format!(r#"{{"trace_id":{text},"comment":{text},{target},{scores},"metadata":{metadata}}}"#);
+            tests::portkey_body(&body);
+            tests::truefoundry_body(&body);
+            tests::portkey_body(&format!("[{body},{body}]"));
+        }
+    });
+}
+
+#[test]
+fn every_span_has_a_target_id_that_names_it() {
+    proptest!(cases(512), |(text in any::<String>(), pair in "(.|\n){1,20}\n(.|\n){1,20}", base64 in "[A-Za-z0-9+/_=-]{0,60}")| {
+        for text in [&text, &pair, &base64] {
+            tests::target_id(text);
+        }
+    });
+}
+
+#[test]
+fn every_target_has_a_partition_key_of_its_own() {
+    proptest!(cases(512), |(one in separators(), other in separators())| {
+        tests::partition_key(&one);
+        tests::partition_key(&format!("{one}\n{other}"));
+        tests::partition_key(&format!("{one}#{other}"));
+    });
+}
+
+#[test]
+fn a_cursor_is_the_one_text_of_its_place() {
+    proptest!(cases(256), |(id in any::<u128>(), text in "[A-Za-z0-9_-]{0,40}", flip in any::<prop::sample::Index>())| {
+        tests::cursor(&text);
+        tests::cursor(&FeedbackId::from_u128(id).hyphenated());
+        let cursor = encode_cursor(FeedbackId::from_u128(id), Order::Descending);
+        tests::cursor(&cursor);
+        let mut other = cursor.into_bytes();
+        let place = flip.index(other.len());
+        other[place] = if other[place] == b'A' { b'B' } else { b'A' };
+        tests::cursor(&String::from_utf8(other).unwrap());
+    });
+}
+
+#[test]
+fn an_api_key_is_the_one_text_it_is_shown_as() {
+    proptest!(cases(256), |(
+        id in any::<[u8; 8]>(),
+        secret in any::<[u8; 32]>(),
+        text in any::<String>(),
+        flip in any::<prop::sample::Index>(),
+        to in "[0-9a-f_]",
+    )| {
+        tests::api_key(&text);
+        let mut key = ApiKey::from_random(id, secret).reveal();
+        tests::api_key(&key);
+        let place = flip.index(key.len());
+        let changed = !key[place..].starts_with(&to);
+        key.replace_range(place..=place, &to);
+        tests::api_key(&key);
+        prop_assert_eq!(ApiKey::parse(&key).is_none(), changed);
+    });
+}
+
+#[test]
+fn a_query_is_read_within_its_limits_or_told() {
+    let name = "(trace_id|span_id|user|from|to|limit|cursor|order|traceId|spanId|feedbackTargetId|pageToken|\\PC{0,8})";
+    let value = "([0-9]{1,4}|asc|desc|2026-0[1-9]-0[1-9]T00:00:00(Z|[+ ]05:30)|\\PC{0,20})";
+    let pair = format!("{name}={value}");
+    proptest!(cases(512), |(pairs in prop::collection::vec(pair.as_str(), 0..6), any in any::<String>())| {
+        tests::query(&pairs.join("&"));
+        tests::query(&any);
+    });
+}
