@@ -110,42 +110,23 @@ impl<'a> Parameters<'a> {
         Self { pairs, faults }
     }
 
-    /// A parameter that may be the caller's own text: of one that is wrong only the length is told.
+    /// A parameter, read by `parse`. Of one that is wrong a number or a time is told as it is, and
+    /// of anything else, which may be the caller's own text, only the length.
     pub(crate) fn take<T>(
         &mut self,
         name: &str,
         expected: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        self.parse(name, expected, parse, |text| {
-            format!("{} bytes that are not", text.len())
-        })
-    }
-
-    /// A parameter out of a few words or numbers: what came instead is told as it is.
-    pub(crate) fn choose<T>(
-        &mut self,
-        name: &str,
-        expected: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Option<T> {
-        self.parse(name, expected, parse, |text| text.chars().take(24).collect())
-    }
-
-    fn parse<T>(
-        &mut self,
-        name: &str,
-        expected: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-        describe: impl FnOnce(&str) -> String,
-    ) -> Option<T> {
         let (_, text) = self.pairs.iter().find(|(pair, _)| pair == name)?;
         let value = parse(text);
         if value.is_none() {
-            let got = if text.is_empty() {
-                "nothing".to_owned()
-            } else {
-                describe(text)
+            let is_plain =
+                text.len() <= 32 && text.chars().all(|c| c.is_ascii_digit() || "+-.:TZ".contains(c));
+            let got = match text.len() {
+                0 => "nothing".to_owned(),
+                _ if is_plain => text.clone(),
+                bytes => format!("{bytes} bytes that are not"),
             };
             self.fault(name, &format!("must be {expected}, got {got}"));
         }
@@ -159,7 +140,7 @@ impl<'a> Parameters<'a> {
     }
 
     pub(crate) fn moment(&mut self, name: &str) -> Option<Timestamp> {
-        self.choose(
+        self.take(
             name,
             "a date and time of RFC 3339, as 2026-01-31T12:00:00Z",
             |text| {
@@ -170,7 +151,7 @@ impl<'a> Parameters<'a> {
     }
 
     fn limit(&mut self) -> usize {
-        let limit = self.choose("limit", "an integer from 1 to 100", |text| {
+        let limit = self.take("limit", "an integer from 1 to 100", |text| {
             text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit))
         });
         limit.unwrap_or(DEFAULT_LIMIT)
@@ -225,7 +206,7 @@ pub fn parse_portkey(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
         ],
     );
     let order = parameters
-        .choose("order", "asc or desc", |text| match text {
+        .take("order", "asc or desc", |text| match text {
             "asc" => Some(Order::Ascending),
             "desc" => Some(Order::Descending),
             _ => None,

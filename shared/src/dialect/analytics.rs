@@ -126,13 +126,13 @@ impl Question {
             filter,
             metadata,
             models,
-            weighted_min: parameters.choose("weighted_feedback_min", "a number", finite),
-            weighted_max: parameters.choose("weighted_feedback_max", "a number", finite),
+            weighted_min: parameters.take("weighted_feedback_min", "a number", finite),
+            weighted_max: parameters.take("weighted_feedback_max", "a number", finite),
             page: parameters
-                .choose("current_page", "a page, from 0", whole)
+                .take("current_page", "a page, from 0", whole)
                 .unwrap_or_default(),
             page_size: parameters
-                .choose("page_size", "an integer from 1 to 1000", |text| {
+                .take("page_size", "an integer from 1 to 1000", |text| {
                     whole(text).filter(|size| (1..=MAX_PAGE).contains(size))
                 })
                 .unwrap_or(DEFAULT_PAGE),
