@@ -4,6 +4,7 @@
 //! Every text a caller sends here holds the word `canary`, so one search finds them all.
 
 use std::io;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -177,10 +178,15 @@ async fn call_everything(api: &Api) -> Vec<Answer> {
         "trace_id=canary-trace",
         "user=canary-user&prompt=canary-prompt",
         "organisation=canary-organisation",
-        "environment=canary-environment&limit=canary&from=canary&order=canary&cursor=canary",
+        "environment=canary-environment&limit=x&from=x&order=x&cursor=canary",
         "trace_id=canary&trace_id=canary",
     ] {
         answers.push(api.get(&format!("{PORTKEY}?{query}")).await);
+        let long = "canary".repeat(100);
+        answers.push(
+            api.get(&format!("{PORTKEY}?{query}&user={long}&trace_id={long}"))
+                .await,
+        );
     }
     let encoded = target_id().replace('=', "%3D");
     for query in [
@@ -207,7 +213,7 @@ async fn call_everything(api: &Api) -> Vec<Answer> {
         ),
         (
             "graphs/feedbacks/weighted",
-            "time_of_generation_min=canary&metadata=canary&page_size=canary".to_owned(),
+            "time_of_generation_min=x&metadata=canary&trace_id=".to_owned(),
         ),
         ("groups/metadata/canary", range.to_owned()),
         ("groups/metadata/_user", format!("{range}&unknown=canary")),
@@ -461,7 +467,14 @@ fn a_panic_is_logged_by_its_place_and_not_by_its_words() {
         return panicking_function();
     }
     let name = "leaks::a_panic_is_logged_by_its_place_and_not_by_its_words";
-    let output = Command::new(std::env::current_exe().unwrap())
+    // The file of this process, also after the build of another test has put a new one in its place.
+    let myself = Path::new("/proc/self/exe");
+    let myself = if myself.exists() {
+        myself.to_owned()
+    } else {
+        std::env::current_exe().unwrap()
+    };
+    let output = Command::new(myself)
         .args(["--exact", name, "--nocapture"])
         .env(PANIC_CHILD, "1")
         .env("RUST_BACKTRACE", "1")
