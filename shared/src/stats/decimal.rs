@@ -3,15 +3,15 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Mul, Neg, Sub};
 
-/// How many places behind the point are kept. A weight that was written with more, one below
-/// 1e-11 or so, is counted to this many.
-const PLACES: usize = 28;
+/// How many places behind the point are kept. A weight that was written with more, one below a
+/// hundred-thousandth or so, is counted to this many.
+const PLACES: usize = 22;
 
 /// 10 to the power of [`PLACES`].
-const ONE: i128 = 10_i128.pow(28);
+const ONE: i128 = 10_i128.pow(22);
 
-/// A number with 28 places behind the point, exactly. DynamoDB adds up to 38 digits, which leaves
-/// ten before it: the weighted sum of a hundred million votes of 10 fits.
+/// A number with 22 places behind the point, exactly. DynamoDB adds up to 38 digits, which leaves
+/// sixteen before it: more votes than there will be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal(i128);
 
@@ -20,12 +20,12 @@ impl Decimal {
     pub const ZERO: Self = Self(0);
 
     /// The number as it is written: the shortest decimal that reads back as this `f64`.
-    /// `None` for what is not finite or has more than ten digits before the point.
+    /// `None` for what is not finite or has more than sixteen digits before the point.
     pub fn from_f64(number: f64) -> Option<Self> {
         Self::parse(&number.to_string())
     }
 
-    /// Reads decimal text without an exponent. Places beyond the 28th are left off.
+    /// Reads decimal text without an exponent. Places beyond the 22nd are left off.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, digits) = match text.strip_prefix('-') {
             Some(digits) => (true, digits),
@@ -33,7 +33,7 @@ impl Decimal {
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.is_empty() || whole.len() > 10 || !all_digits(whole) || !all_digits(fraction) {
+        if whole.is_empty() || whole.len() > 16 || !all_digits(whole) || !all_digits(fraction) {
             return None;
         }
         let kept = &fraction[..fraction.len().min(PLACES)];
@@ -124,13 +124,23 @@ mod tests {
             "-10",
             "0.5",
             "0.0033333333333333335",
-            "1234567890.1234567890123456789012345678",
+            "1234567890123456.1234567890123456789012",
         ] {
             assert_eq!(Decimal::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Decimal::from_f64(1e-300), Some(Decimal::ZERO));
         assert_eq!(Decimal::parse("0.50").unwrap().to_string(), "0.5");
-        for not in ["", "-", ".5", "1e5", "NaN", "inf", "12345678901", "1,5", "+1"] {
+        for not in [
+            "",
+            "-",
+            ".5",
+            "1e5",
+            "NaN",
+            "inf",
+            "12345678901234567",
+            "1,5",
+            "+1",
+        ] {
             assert_eq!(Decimal::parse(not), None, "{not}");
         }
     }

@@ -263,18 +263,22 @@ impl Reader {
 
     /// When the newest change happened that has been counted; `None` if none has been.
     pub async fn counted_to(&self) -> Result<Option<Timestamp>, Problem> {
-        let page = self
+        let mut checkpoints = self
             .client
             .query()
             .table_name(&self.config.stats)
             .key_condition_expression("pk = :pk")
             .expression_attribute_values(":pk", text(CHECKPOINTS))
             .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| dynamo::problem(&error, false))?;
-        let moments = page.items().iter().filter_map(|item| int(item, "counted_to"));
-        Ok(moments.max().map(Timestamp::from_millis))
+            .into_paginator()
+            .items()
+            .send();
+        let mut newest = None;
+        while let Some(item) = checkpoints.next().await {
+            let item = item.map_err(|error| dynamo::problem(&error, false))?;
+            newest = newest.max(int(&item, "counted_to"));
+        }
+        Ok(newest.map(Timestamp::from_millis))
     }
 }
 
