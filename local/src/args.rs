@@ -46,7 +46,7 @@ pub struct Serve {
 pub enum Command {
     /// Make, list and revoke API keys
     Keys(Keys),
-    /// Check the numbers
+    /// Check the numbers, or make them anew
     Stats(Stats),
 }
 
@@ -61,6 +61,12 @@ pub struct Stats {
 /// What can be done with the numbers.
 #[derive(Debug, Subcommand)]
 pub enum StatsAction {
+    /// Count all records anew, while everything goes on; may be interrupted and called again
+    Rebuild {
+        /// Where the numbers are
+        #[command(flatten)]
+        place: StatsPlace,
+    },
     /// Compare the roll-ups with all records; exits with 1 and the differences if they do not agree
     Verify {
         /// Where the numbers are
@@ -69,14 +75,18 @@ pub enum StatsAction {
     },
 }
 
-/// Where the numbers are: the local database unless tables are named.
+/// Where the numbers are: the local database unless a stack or tables are named.
 #[derive(Args, Debug)]
 pub struct StatsPlace {
     /// The directory of the local database
     #[arg(long, value_name = "DIR", default_value = ".hindsight")]
     pub data_dir: PathBuf,
 
-    /// The deployed table of feedback, found with the usual AWS credentials and region
+    /// The deployed stack, found with the usual AWS credentials and region
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["feedback_table", "stats_table"])]
+    pub stack: Option<String>,
+
+    /// The deployed table of feedback
     #[arg(long, value_name = "NAME", requires = "stats_table")]
     pub feedback_table: Option<String>,
 

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::access::key::KeyId;
 use shared::access::registry::{KeyRecord, Registry};
-use shared::dynamo::cause;
 use shared::id::Workspace;
 use shared::problem::Problem;
 use shared::tables::API_KEYS;
@@ -15,6 +13,7 @@ use shared::timestamp::Timestamp;
 
 use crate::args::{Keys, KeysAction, Place};
 use crate::data::DataDir;
+use crate::stack;
 
 /// Does what was asked and returns what to print. The error is a line to print.
 pub async fn run(keys: Keys) -> Result<String, String> {
@@ -94,44 +93,13 @@ async fn registry(place: &Place) -> Result<Registry, String> {
         (Some(table), _) => Ok(Registry::new(shared::dynamo::client().await, table)),
         (None, Some(stack)) => {
             let client = shared::dynamo::client().await;
-            let table = table_of(&client, stack).await?;
+            let table = stack::table(&client, stack, "ApiKeysTable").await?;
             Ok(Registry::new(client, table))
         }
         (None, None) => {
             let engine = DataDir::existing(&place.data_dir)?.database()?;
             Ok(Registry::new(engine.patient_client(), API_KEYS.name))
         }
-    }
-}
-
-/// The table of keys that CloudFormation made for a stack: `{stack}-ApiKeysTable-{random}`.
-async fn table_of(client: &Client, stack: &str) -> Result<String, String> {
-    let prefix = format!("{stack}-ApiKeysTable-");
-    // Names come in order, beginning after the one that is given.
-    let mut pages = client
-        .list_tables()
-        .exclusive_start_table_name(&prefix)
-        .into_paginator()
-        .items()
-        .send();
-    let mut found = Vec::new();
-    while let Some(name) = pages.next().await {
-        let name = name.map_err(|error| format!("cannot list the tables: {}", cause(&error)))?;
-        if !name.starts_with(&prefix) {
-            break;
-        }
-        found.push(name);
-    }
-    match found.as_slice() {
-        [table] => Ok(table.clone()),
-        [] => Err(format!(
-            "there is no table {prefix}… in this account and region: is {stack} the name of a deployed stack?"
-        )),
-        several => Err(format!(
-            "{} tables could be meant; name one with --table: {}",
-            several.len(),
-            several.join(", ")
-        )),
     }
 }
 

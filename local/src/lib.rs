@@ -6,6 +6,7 @@ pub mod data;
 pub mod dynamodb;
 pub mod keys;
 pub mod server;
+pub mod stack;
 pub mod stats;
 pub mod stream;
 

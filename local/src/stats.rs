@@ -1,46 +1,148 @@
 //! The command `stats`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
+use indicatif::{ProgressBar, ProgressStyle};
+use shared::problem::Problem;
 use shared::stats::image::Counted;
+use shared::stats::rebuild::Rebuild;
 use shared::stats::rollup::{Rollup, counters};
 use shared::stats::tally::Tally;
 use shared::stats::verify::Tables;
+use shared::tables::{FEEDBACK, STATS};
+use shared::timestamp::Timestamp;
 
 use crate::args::{Stats, StatsAction, StatsPlace};
 use crate::data::DataDir;
+use crate::stack;
 
 /// How many differences are shown.
 const SHOWN: usize = 20;
 
+/// How long counting may go on with generations it has read: a little more than the longest an
+/// invocation of `aggregate` may take, and than the local server takes for a batch.
+const DEPLOYED_MARGIN: Duration = Duration::from_secs(75);
+const LOCAL_MARGIN: Duration = Duration::from_secs(5);
+
+/// Where the numbers are.
+struct Place {
+    client: Client,
+    feedback: String,
+    stats: String,
+    margin: Duration,
+}
+
 /// Does what was asked and returns what to print. The error is what to print before failing.
 pub async fn run(stats: Stats) -> Result<String, String> {
     match stats.action {
-        StatsAction::Verify { place } => verify(&tables(&place).await?).await,
+        StatsAction::Verify { place } => {
+            let Place {
+                client,
+                feedback,
+                stats,
+                ..
+            } = find(&place).await?;
+            verify(&Tables::new(client, feedback, stats)).await
+        }
+        StatsAction::Rebuild { place } => rebuild(find(&place).await?).await,
     }
 }
 
-async fn tables(place: &StatsPlace) -> Result<Tables, String> {
-    match (&place.feedback_table, &place.stats_table) {
-        (Some(feedback), Some(stats)) => Ok(Tables::new(
+async fn find(place: &StatsPlace) -> Result<Place, String> {
+    let deployed = |client, feedback, stats| Place {
+        client,
+        feedback,
+        stats,
+        margin: DEPLOYED_MARGIN,
+    };
+    if let (Some(feedback), Some(stats)) = (&place.feedback_table, &place.stats_table) {
+        return Ok(deployed(
             shared::dynamo::client().await,
             feedback.clone(),
             stats.clone(),
-        )),
-        _ => {
-            let engine = DataDir::existing(&place.data_dir)?.database()?;
-            let (feedback, stats) = (shared::tables::FEEDBACK.name, shared::tables::STATS.name);
-            Ok(Tables::new(engine.patient_client(), feedback, stats))
-        }
+        ));
+    }
+    if let Some(name) = &place.stack {
+        let client = shared::dynamo::client().await;
+        let feedback = stack::table(&client, name, "FeedbackTable").await?;
+        let stats = stack::table(&client, name, "StatsTable").await?;
+        return Ok(deployed(client, feedback, stats));
+    }
+    let engine = DataDir::existing(&place.data_dir)?.database()?;
+    Ok(Place {
+        client: engine.patient_client(),
+        feedback: FEEDBACK.name.to_owned(),
+        stats: STATS.name.to_owned(),
+        margin: LOCAL_MARGIN,
+    })
+}
+
+async fn rebuild(place: Place) -> Result<String, String> {
+    let line = |problem: Problem| problem.log_message();
+    let rebuild = Rebuild::new(place.client.clone(), &place.feedback, &place.stats);
+    let generation = rebuild
+        .begin(place.margin, Timestamp::now())
+        .await
+        .map_err(line)?;
+    eprintln!("Generation {} of the roll-ups is being made.", generation.number);
+    wait_until(generation.since).await;
+    // An estimate that DynamoDB makes every six hours: enough for a bar.
+    let described = place
+        .client
+        .describe_table()
+        .table_name(&place.feedback)
+        .send()
+        .await;
+    let count = described
+        .ok()
+        .and_then(|table| table.table?.item_count)
+        .unwrap_or_default();
+    let bar = ProgressBar::new(u64::try_from(count).unwrap_or_default());
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {pos} of about {len} records, {per_sec}, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    rebuild
+        .touch(generation, |records| {
+            bar.inc(u64::try_from(records).unwrap_or_default());
+        })
+        .await
+        .map_err(|problem| format!("{}; call it again to go on", problem.log_message()))?;
+    bar.finish();
+    // The touches are counted as they come through the stream. What is not through yet when the
+    // generation is read is counted into it all the same.
+    tokio::time::sleep(place.margin).await;
+    rebuild.finish(generation).await.map_err(line)?;
+    tokio::time::sleep(place.margin).await;
+    let cleared = rebuild.clear(generation).await.map_err(line)?;
+    let touched = bar.position();
+    Ok(format!(
+        "{touched} records are counted anew, in generation {}; {cleared} roll-ups of before are deleted.\n\
+         The last of them may still be on their way: `stats verify` tells.",
+        generation.number
+    ))
+}
+
+async fn wait_until(moment: Timestamp) {
+    let now = Timestamp::now();
+    if let Some(wait) = moment.millis().checked_sub(now.millis()) {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
     }
 }
 
 async fn verify(tables: &Tables) -> Result<String, String> {
+    let generation = tables
+        .generation()
+        .await
+        .map_err(|problem| problem.log_message())?;
     let (mut expected, mut records) = (BTreeMap::<Rollup, Tally>::new(), 0_u64);
     tables
         .each_record(|feedback| {
             records += 1;
-            for (rollup, tally) in Counted::from_feedback(&feedback).contributions() {
+            for (rollup, tally) in Counted::from_feedback(&feedback).contributions(generation) {
                 *expected.entry(rollup).or_default() += &tally;
             }
         })
@@ -49,7 +151,7 @@ async fn verify(tables: &Tables) -> Result<String, String> {
     let mut differences = Vec::new();
     let mut rollups = 0_u64;
     tables
-        .each_rollup(|rollup, tally| {
+        .each_rollup(generation, |rollup, tally| {
             rollups += 1;
             let due = expected.remove(&rollup).unwrap_or_default();
             if counters(&due) != counters(&tally) {

@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// A moment as whole milliseconds since the Unix epoch: the resolution of a UUIDv7, and so of
 /// everything this service orders by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::stats::count::{Counter, StreamRecord};
 use shared::stats::image::Counted;
+use shared::stats::rebuild::Rebuild;
 use shared::stats::rollup::{Rollup, counters};
 use shared::stats::tally::Tally;
 use shared::stats::verify::Tables;
@@ -172,6 +173,10 @@ async fn every_filter_is_honoured_whether_roll_ups_know_it_or_not() {
         ("&metadata=%7B%22tier%22:7%7D", 1),
         ("&metadata=%7B%22tier%22:%22gold%22,%22_prompt%22:%22p%22%7D", 1),
         ("&metadata=%7B%7D", 3),
+        // Said as such, and not as `ai_model`, or not at all.
+        ("&metadata=%7B%22_model%22:%22m2%22%7D", 0),
+        ("&metadata=%7B%22ai_model%22:%22m2%22%7D", 1),
+        ("&metadata=%7B%22_model%22:%22unknown%22%7D", 0),
         ("&trace_id=t", 3),
         ("&trace_id=t&span_id=s", 0),
         ("&trace_id=u", 0),
@@ -214,7 +219,13 @@ async fn what_cannot_be_answered_is_told() {
         "must be a date and time",
     )
     .await;
-    bad(&format!("{}&cost_min=1", wide()), 400, "does not know cost_min").await;
+    bad(
+        &format!("{}&cost_min=1", wide()),
+        400,
+        "cost_min cannot be honoured",
+    )
+    .await;
+    bad(&format!("{}&cost=1", wide()), 400, "does not know cost").await;
     bad(
         &format!("{}&metadata=x", wide()),
         400,
@@ -359,10 +370,11 @@ async fn a_workspace_has_its_own_numbers() {
 /// Compares every roll-up with a fold over the records that live.
 async fn verified(api: &Api) -> Result<(), String> {
     let tables = Tables::new(api.client.clone(), "feedback", "stats");
+    let generation = tables.generation().await.unwrap();
     let mut expected: BTreeMap<Rollup, Tally> = BTreeMap::new();
     tables
         .each_record(|record| {
-            for (rollup, tally) in Counted::from_feedback(&record).contributions() {
+            for (rollup, tally) in Counted::from_feedback(&record).contributions(generation) {
                 *expected.entry(rollup).or_default() += &tally;
             }
         })
@@ -370,7 +382,7 @@ async fn verified(api: &Api) -> Result<(), String> {
         .unwrap();
     let mut wrong = Vec::new();
     tables
-        .each_rollup(|rollup, tally| {
+        .each_rollup(generation, |rollup, tally| {
             let due = expected.remove(&rollup).unwrap_or_default();
             if counters(&due) != counters(&tally) {
                 wrong.push(format!("{rollup:?}: {due:?} is {tally:?}"));
@@ -604,4 +616,111 @@ async fn a_batch_is_merged_before_it_is_written() {
         .count();
     assert_eq!(transactions, 1, "a hundred votes, and one write of each roll-up");
     assert_eq!(verified(&api).await, Ok(()));
+}
+
+/// A rebuild of this deployment.
+fn rebuild(api: &Api) -> Rebuild {
+    Rebuild::new(api.client.clone(), "feedback", "stats")
+}
+
+/// Lets the stream of a deployment be forgotten up to now, as if nobody had read it for a day.
+async fn forget_the_stream(api: &Api) {
+    let mut changes = local::stream::changes(&api.database.engine(), None).unwrap();
+    let last = changes.pop().unwrap();
+    let counter = Counter::new(api.client.clone(), api.config.clone());
+    counter
+        .count("shardId-00000001-feedback", records(&[last]))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_rebuild_makes_good_what_the_stream_has_lost() {
+    let (api, _) = recorded(7).await;
+    forget_the_stream(&api).await;
+    assert!(verified(&api).await.is_err(), "the numbers are off");
+    let rebuild = rebuild(&api);
+    let generation = rebuild.begin(Duration::ZERO, Timestamp::now()).await.unwrap();
+    let mut seen = 0;
+    rebuild
+        .touch(generation, |records| seen += records)
+        .await
+        .unwrap();
+    assert_eq!(seen, api.database.items("feedback").len());
+    api.count().await;
+    rebuild.finish(generation).await.unwrap();
+    assert_eq!(verified(&api).await, Ok(()));
+    assert!(rebuild.clear(generation).await.unwrap() > 0);
+    assert_eq!(verified(&api).await, Ok(()));
+    // What a caller sees of a record is as it was.
+    let list = api.get("/v1/feedback?trace_id=t&limit=100").await.ok().json();
+    assert!(
+        list["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|record| record.get("generation").is_none())
+    );
+    // And the next one begins where this one ended.
+    let next = rebuild.begin(Duration::ZERO, Timestamp::now()).await.unwrap();
+    assert_eq!(next.number, generation.number + 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Writes, counting and a rebuild that is interrupted and called again, in any order.
+    #[test]
+    fn a_rebuild_is_exact_whatever_goes_on_beside_it(
+        seed in any::<u64>(),
+        steps in proptest::collection::vec(0_u8..5, 10..40),
+        lost in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (api, _) = recorded(seed).await;
+            if lost {
+                forget_the_stream(&api).await;
+            }
+            let rebuild = rebuild(&api);
+            let generation = rebuild.begin(Duration::from_millis(3), Timestamp::now()).await.unwrap();
+            // The virtual clock stands; the wall clock, which ids are made by, does not.
+            std::thread::sleep(Duration::from_millis(5));
+            let ids = api.get("/v1/feedback?trace_id=t&limit=100").await.ok().ids();
+            for (index, step) in steps.iter().enumerate() {
+                let id = &ids[index % ids.len()];
+                match step {
+                    0 => {
+                        vote(&api, 1, 0.3, json!({"_user": "new", "_prompt": "p1"})).await;
+                    }
+                    1 => {
+                        // It may be gone by now.
+                        api.put(&format!("{PORTKEY}/{id}"), json!({"value": 3, "metadata": {"_model": "m9"}})).await;
+                    }
+                    2 => {
+                        api.delete(&format!("{PORTKEY}/{id}")).await;
+                    }
+                    3 => {
+                        api.count().await;
+                    }
+                    _ => {
+                        assert_eq!(rebuild.begin(Duration::ZERO, Timestamp::now()).await.unwrap(), generation);
+                        // Interrupted: a part of the touches fail.
+                        api.database.fail_on("UpdateItem", [Fault::AccessDenied; 2]);
+                        let _ = rebuild.touch(generation, |_| {}).await;
+                        api.database.recover();
+                    }
+                }
+            }
+            rebuild.touch(generation, |_| {}).await.unwrap();
+            api.count().await;
+            rebuild.finish(generation).await.unwrap();
+            assert_eq!(verified(&api).await, Ok(()));
+            vote(&api, 2, 1.0, json!({})).await;
+            api.put(&format!("{PORTKEY}/{}", ids[0]), json!({"value": -5})).await;
+            api.count().await;
+            rebuild.clear(generation).await.unwrap();
+            assert_eq!(verified(&api).await, Ok(()));
+        });
+    }
 }

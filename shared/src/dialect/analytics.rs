@@ -41,6 +41,29 @@ const KNOWN: [&str; 12] = [
     "page_size",
 ];
 
+/// Parameters that Portkey documents and that are about requests, of which feedback knows nothing.
+const UNKNOWABLE: [&str; 19] = [
+    "api_key_ids",
+    "cache_status",
+    "columns",
+    "completion_token_max",
+    "completion_token_min",
+    "configs",
+    "cost_max",
+    "cost_min",
+    "include_total",
+    "order_by",
+    "order_by_type",
+    "prompt_token_max",
+    "prompt_token_min",
+    "status_code",
+    "total_tokens_max",
+    "total_tokens_min",
+    "total_units_max",
+    "total_units_min",
+    "virtual_keys",
+];
+
 /// What an analytics call asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
@@ -66,7 +89,16 @@ impl Question {
     /// Reads a query string's parameters. [`Problem::ForeignWorkspace`] for the slug of another
     /// workspace than the key's.
     pub fn parse(pairs: &[(String, String)], workspace: &Workspace) -> Result<Self, Problem> {
-        let mut parameters = Parameters::new(pairs, &KNOWN);
+        let known: Vec<&str> = KNOWN.into_iter().chain(UNKNOWABLE).collect();
+        let mut parameters = Parameters::new(pairs, &known);
+        for name in UNKNOWABLE {
+            if pairs.iter().any(|(pair, _)| pair == name) {
+                parameters.fault(
+                    name,
+                    "cannot be honoured: it is about requests, and only feedback is known",
+                );
+            }
+        }
         if let Some(slug) = parameters.take("workspace_slug", "a workspace", |text| Some(text.to_owned()))
             && slug != workspace.as_str()
         {
@@ -161,8 +193,9 @@ impl Question {
             ([], None) => Some((Dimension::All, None)),
             ([], Some(models)) => Some((Dimension::Model, Some(models.clone()))),
             ([(field, text)], None) => match Dimension::of_field(field)? {
-                // A day has as many user roll-ups as users; one user has few records.
-                Dimension::User => None,
+                // A day has as many user roll-ups as users; one user has few records. And the roll-ups
+                // by model are also of what said `ai_model`, or nothing.
+                Dimension::User | Dimension::Model => None,
                 _ if text.is_empty() => None,
                 dimension => Some((dimension, Some(vec![text.clone()]))),
             },

@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use serde::Deserialize;
 
+use super::generation::Generations;
 use super::image::{Counted, Image};
 use super::rollup::{Rollup, counters};
 use super::tally::Tally;
@@ -106,13 +107,14 @@ impl Counter {
         let mut conflicts = 0;
         let mut counted = 0;
         let mut checkpoint = self.checkpoint(shard).await?;
+        let generations = Generations::read(&self.client, &self.config.stats).await?;
         loop {
             let fresh = records.iter().map(|record| &record.dynamodb).filter(|change| {
                 checkpoint
                     .as_ref()
                     .is_none_or(|checkpoint| change.sequence_number > *checkpoint)
             });
-            let batch = Batch::of(fresh);
+            let batch = Batch::of(fresh, generations);
             let Some(last) = batch.last else {
                 return Ok(Outcome {
                     counted,
@@ -244,7 +246,7 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn of(changes: impl Iterator<Item = &'a StreamChange>) -> Self {
+    fn of(changes: impl Iterator<Item = &'a StreamChange>, generations: Generations) -> Self {
         let mut batch = Self {
             tallies: BTreeMap::new(),
             last: None,
@@ -252,7 +254,7 @@ impl<'a> Batch<'a> {
             poison: None,
         };
         for change in changes {
-            let Some(difference) = difference(change) else {
+            let Some(difference) = difference(change, generations) else {
                 batch.poison = Some(change.sequence_number.clone());
                 break;
             };
@@ -273,19 +275,27 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What a change adds to which roll-ups: the new state's counts less the old one's. `None` if
-/// either cannot be read.
-fn difference(change: &StreamChange) -> Option<BTreeMap<Rollup, Tally>> {
+/// What a change adds to which roll-ups: in each generation, the new state's counts, if they count
+/// there, less the old one's. `None` if either cannot be read.
+fn difference(change: &StreamChange, generations: Generations) -> Option<BTreeMap<Rollup, Tally>> {
     let mut difference: BTreeMap<Rollup, Tally> = BTreeMap::new();
-    if let Some(image) = &change.new_image {
-        for (rollup, tally) in Counted::from_image(image)?.contributions() {
-            *difference.entry(rollup).or_default() += &tally;
+    let mut add = |image: &Image, sign: fn(Tally) -> Tally| {
+        let counted = Counted::from_image(image)?;
+        let created_at = counted.id.created_at();
+        for generation in generations.counted() {
+            if generation.counts(counted.mark, created_at) {
+                for (rollup, tally) in counted.contributions(generation.number) {
+                    *difference.entry(rollup).or_default() += &sign(tally);
+                }
+            }
         }
+        Some(())
+    };
+    if let Some(image) = &change.new_image {
+        add(image, |tally| tally)?;
     }
     if let Some(image) = &change.old_image {
-        for (rollup, tally) in Counted::from_image(image)?.contributions() {
-            *difference.entry(rollup).or_default() += &-tally;
-        }
+        add(image, |tally| -tally)?;
     }
     difference.retain(|_, tally| !tally.is_zero());
     Some(difference)

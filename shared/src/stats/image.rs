@@ -44,6 +44,8 @@ pub struct Counted {
     pub score: Score,
     /// Its values by dimension.
     pub values: Vec<(Dimension, String)>,
+    /// The generation that it bears the number of.
+    pub mark: u32,
 }
 
 impl Counted {
@@ -75,6 +77,9 @@ impl Counted {
             id,
             score,
             values: values(metadata.as_ref()),
+            mark: number("generation")
+                .and_then(|mark| u32::try_from(mark).ok())
+                .unwrap_or_default(),
         })
     }
 
@@ -85,17 +90,20 @@ impl Counted {
             id: feedback.id,
             score: feedback.draft.score,
             values: values(feedback.draft.metadata.as_ref()),
+            mark: 0,
         }
     }
 
-    /// What it adds to which roll-ups: those of the hour and day it was created in.
-    pub fn contributions(&self) -> impl Iterator<Item = (Rollup, Tally)> {
+    /// What it adds to which roll-ups of a generation, be it counted there or not: those of the hour
+    /// and day it was created in.
+    pub fn contributions(&self, generation: u32) -> impl Iterator<Item = (Rollup, Tally)> {
         let created_at = self.id.created_at();
         let tally = Tally::of(self.score, created_at);
         self.values.iter().flat_map(move |(dimension, value)| {
             let tally = tally.clone();
             dimension.granularities().iter().map(move |granularity| {
                 let rollup = Rollup {
+                    generation,
                     workspace: self.workspace.clone(),
                     dimension: *dimension,
                     granularity: *granularity,

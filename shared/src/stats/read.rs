@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::Client;
 use futures_util::future::try_join_all;
 
 use super::count::CHECKPOINTS;
+use super::generation::Generations;
 use super::image::Counted;
 use super::rollup::{Dimension, Rollup, bucket_key, from_item};
 use super::tally::Tally;
@@ -156,10 +157,14 @@ impl Reader {
         let wanted = |value: &str| values.is_none_or(|values| values.iter().any(|one| one == value));
         let finest = *dimension.granularities().first().unwrap_or(&Granularity::Day);
         let plan = Plan::of(slice.range, slice.buckets, finest, slice.now);
-        let parts = plan
-            .rollups
-            .iter()
-            .map(|(granularity, part)| self.rollups(slice.workspace, dimension, *granularity, *part));
+        let generation = Generations::read(&self.client, &self.config.stats)
+            .await?
+            .current
+            .number;
+        let parts = plan.rollups.iter().map(|(granularity, part)| {
+            let partition = Rollup::partition(generation, slice.workspace, dimension, *granularity);
+            self.rollups(partition, *part)
+        });
         let mut cells = Cells::new();
         for (rollup, tally) in try_join_all(parts).await?.into_iter().flatten() {
             if wanted(&rollup.value) {
@@ -217,13 +222,7 @@ impl Reader {
         })
     }
 
-    async fn rollups(
-        &self,
-        workspace: &Workspace,
-        dimension: Dimension,
-        granularity: Granularity,
-        range: Range,
-    ) -> Result<Vec<(Rollup, Tally)>, Problem> {
+    async fn rollups(&self, partition: String, range: Range) -> Result<Vec<(Rollup, Tally)>, Problem> {
         let (mut found, mut start) = (Vec::new(), None);
         loop {
             let page = self
@@ -231,10 +230,7 @@ impl Reader {
                 .query()
                 .table_name(&self.config.stats)
                 .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-                .expression_attribute_values(
-                    ":pk",
-                    text(Rollup::partition(workspace, dimension, granularity)),
-                )
+                .expression_attribute_values(":pk", text(&partition))
                 .expression_attribute_values(":first", text(bucket_key(range.from)))
                 // Every sort key of a bucket goes on with more, so the end itself is not in it.
                 .expression_attribute_values(":last", text(bucket_key(range.to)))

@@ -1,7 +1,7 @@
 //! The items of the table `stats`.
 //!
-//! A roll-up's partition key is `{workspace}#{dimension}#{granularity}`, its sort key
-//! `{bucket}#{value}`: so a time range of one dimension, with all of its values, is one query.
+//! A roll-up's partition key is `{workspace}#{dimension}#{granularity}`, with `#{generation}` behind
+//! it from the second generation on, its sort key `{bucket}#{value}`: so a time range of one dimension, with all of its values, is one query.
 
 use std::collections::HashMap;
 
@@ -75,6 +75,8 @@ impl Dimension {
 /// One roll-up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rollup {
+    /// Of which generation.
+    pub generation: u32,
     /// Whose.
     pub workspace: Workspace,
     /// By what.
@@ -89,15 +91,24 @@ pub struct Rollup {
 
 impl Rollup {
     /// Its partition key.
-    pub fn partition(workspace: &Workspace, dimension: Dimension, granularity: Granularity) -> String {
-        format!("{workspace}#{}#{}", dimension.name(), granularity.name())
+    pub fn partition(
+        generation: u32,
+        workspace: &Workspace,
+        dimension: Dimension,
+        granularity: Granularity,
+    ) -> String {
+        let first = format!("{workspace}#{}#{}", dimension.name(), granularity.name());
+        match generation {
+            0 => first,
+            later => format!("{first}#{later}"),
+        }
     }
 
     /// Its primary key.
     pub fn key(&self) -> (String, String) {
         let sort = format!("{}#{}", bucket_key(self.bucket), self.value);
         (
-            Self::partition(&self.workspace, self.dimension, self.granularity),
+            Self::partition(self.generation, &self.workspace, self.dimension, self.granularity),
             sort,
         )
     }
@@ -106,8 +117,13 @@ impl Rollup {
     pub fn from_key(pk: &str, sk: &str) -> Option<Self> {
         let mut parts = pk.split('#');
         let (workspace, dimension, granularity) = (parts.next()?, parts.next()?, parts.next()?);
+        let generation = match parts.next() {
+            None => 0,
+            Some(number) => number.parse().ok()?,
+        };
         let (bucket, value) = sk.split_once('#')?;
         Some(Self {
+            generation,
             workspace: Workspace::parse(workspace)?,
             dimension: Dimension::ALL
                 .into_iter()

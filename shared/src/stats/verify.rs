@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::Client;
 
 use super::count::CHECKPOINTS;
+use super::generation::{GENERATIONS, Generations};
 use super::rollup::{Rollup, from_item};
 use super::tally::Tally;
 use crate::dynamo;
@@ -38,15 +39,26 @@ impl Tables {
         .await
     }
 
-    /// Every roll-up there is.
-    pub async fn each_rollup(&self, mut visit: impl FnMut(Rollup, Tally)) -> Result<(), Problem> {
+    /// The generation of roll-ups that is read.
+    pub async fn generation(&self) -> Result<u32, Problem> {
+        Ok(Generations::read(&self.client, &self.stats).await?.current.number)
+    }
+
+    /// Every roll-up of a generation.
+    pub async fn each_rollup(
+        &self,
+        generation: u32,
+        mut visit: impl FnMut(Rollup, Tally),
+    ) -> Result<(), Problem> {
         self.each(&self.stats, |item| {
-            if string(item, "pk") == Some(CHECKPOINTS) {
+            if matches!(string(item, "pk"), Some(CHECKPOINTS | GENERATIONS)) {
                 return Ok(());
             }
             let (rollup, tally) =
                 from_item(item).ok_or_else(|| Problem::internal("a roll-up cannot be read"))?;
-            visit(rollup, tally);
+            if rollup.generation == generation {
+                visit(rollup, tally);
+            }
             Ok(())
         })
         .await

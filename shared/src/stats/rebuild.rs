@@ -1,0 +1,175 @@
+//! Making the numbers anew, while writes, counting and reads go on.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::generation::{Generation, Generations};
+use super::rollup::Rollup;
+use crate::dynamo;
+use crate::problem::Problem;
+use crate::store::item::{self, Item, int, number, string};
+use crate::timestamp::Timestamp;
+
+/// How many records are touched at once.
+const AT_ONCE: usize = 16;
+
+/// A rebuild of one table of roll-ups from one table of feedback. Each step may be repeated: one
+/// that was interrupted is taken up where it stopped.
+#[derive(Clone, Debug)]
+pub struct Rebuild {
+    client: Client,
+    feedback: String,
+    stats: String,
+}
+
+impl Rebuild {
+    /// A rebuild of these tables.
+    pub fn new(client: Client, feedback: impl Into<String>, stats: impl Into<String>) -> Self {
+        Self {
+            client,
+            feedback: feedback.into(),
+            stats: stats.into(),
+        }
+    }
+
+    /// Begins a generation, or finds the one that was begun. `margin` is longer than counting goes
+    /// on with generations it has read: whoever counts a record of the time after it has read the
+    /// new one.
+    pub async fn begin(&self, margin: Duration, now: Timestamp) -> Result<Generation, Problem> {
+        let before = Generations::read(&self.client, &self.stats).await?;
+        if let Some(building) = before.building {
+            return Ok(building);
+        }
+        let building = Generation {
+            number: before.current.number + 1,
+            since: now + margin,
+        };
+        let after = Generations {
+            building: Some(building),
+            ..before
+        };
+        after.replace(before, &self.client, &self.stats).await?;
+        Ok(building)
+    }
+
+    /// Touches every record that was created before the generation began and does not bear its
+    /// number. Calls `progress` with how many records were looked at since it was called last.
+    /// To be called when the generation's `since` has passed.
+    pub async fn touch(
+        &self,
+        generation: Generation,
+        mut progress: impl FnMut(usize),
+    ) -> Result<(), Problem> {
+        let mut start = None;
+        loop {
+            let page = self
+                .client
+                .scan()
+                .table_name(&self.feedback)
+                .projection_expression("pk, sk, generation")
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| dynamo::problem(&error, false))?;
+            let untouched = page.items().iter().filter(|record| {
+                let mark: u32 = int(record, "generation").unwrap_or_default();
+                item::id(record).is_some_and(|id| !generation.counts(mark, id.created_at()))
+            });
+            stream::iter(untouched.map(Ok))
+                .try_for_each_concurrent(AT_ONCE, |record| self.mark(generation, record))
+                .await?;
+            progress(page.items().len());
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn mark(&self, generation: Generation, record: &Item) -> Result<(), Problem> {
+        let key = |name: &str| record.get(name).cloned().map(|value| (name.to_owned(), value));
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.feedback)
+            .set_key(Some(key("pk").into_iter().chain(key("sk")).collect()))
+            .update_expression("SET generation = :generation")
+            .condition_expression(
+                "attribute_exists(pk) AND (attribute_not_exists(generation) OR generation < :generation)",
+            )
+            .expression_attribute_values(":generation", number(generation.number))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(()),
+            // It was deleted, or touched by another attempt; either is as it should be.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(aws_sdk_dynamodb::operation::update_item::UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(dynamo::problem(&error, true)),
+        }
+    }
+
+    /// Lets the new generation be read in place of the old one.
+    pub async fn finish(&self, generation: Generation) -> Result<(), Problem> {
+        let before = Generations::read(&self.client, &self.stats).await?;
+        if before.current == generation {
+            return Ok(());
+        }
+        let after = Generations {
+            current: generation,
+            building: None,
+        };
+        after.replace(before, &self.client, &self.stats).await
+    }
+
+    /// Deletes the roll-ups of earlier generations, and returns how many there were. To be called
+    /// when nobody counts or reads them any more.
+    pub async fn clear(&self, generation: Generation) -> Result<usize, Problem> {
+        let (mut cleared, mut start) = (0, None);
+        loop {
+            let page = self
+                .client
+                .scan()
+                .table_name(&self.stats)
+                .projection_expression("pk, sk")
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| dynamo::problem(&error, false))?;
+            let old = page.items().iter().filter(|item| {
+                let rollup = string(item, "pk")
+                    .zip(string(item, "sk"))
+                    .and_then(|(pk, sk)| Rollup::from_key(pk, sk));
+                rollup.is_some_and(|rollup| rollup.generation < generation.number)
+            });
+            cleared += stream::iter(old)
+                .map(|item| self.delete(item))
+                .buffer_unordered(AT_ONCE)
+                .try_fold(0, |count, ()| async move { Ok(count + 1) })
+                .await?;
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(cleared);
+            }
+        }
+    }
+
+    async fn delete(&self, item: &Item) -> Result<(), Problem> {
+        self.client
+            .delete_item()
+            .table_name(&self.stats)
+            .set_key(Some(item.clone()))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| dynamo::problem(&error, true))
+    }
+}
