@@ -8,6 +8,7 @@ use shared::access::Scope;
 use shared::access::key::{ApiKey, KeyId};
 use shared::access::keyring::REMEMBERED;
 use shared::access::registry::Registry;
+use shared::http::{ROUTES, Route};
 use shared::id::Workspace;
 use shared::problem::Problem;
 use shared::timestamp::Timestamp;
@@ -21,7 +22,19 @@ const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 fn routes() -> Vec<(Method, String, &'static str)> {
     let id = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
     let rated = r#"{"target":{"traceId":"t","spanId":"s"},"rating":1}"#;
-    vec![
+    let analytics = [
+        "graphs/feedbacks",
+        "graphs/feedbacks/scores",
+        "graphs/feedbacks/score",
+        "graphs/feedbacks/weighted",
+        "graphs/feedbacks/ai-models",
+        "groups/metadata/_user",
+    ]
+    .map(|path| {
+        let range = "time_of_generation_min=2026-01-01T00:00:00Z&time_of_generation_max=2026-01-02T00:00:00Z";
+        (Method::GET, format!("/v1/analytics/{path}?{range}"), "")
+    });
+    let feedback = [
         (Method::POST, PATH.to_owned(), r#"{"trace_id":"t","value":1}"#),
         (Method::PUT, format!("{PATH}/{id}"), r#"{"value":1}"#),
         (Method::DELETE, format!("{PATH}/{id}"), ""),
@@ -32,7 +45,22 @@ fn routes() -> Vec<(Method, String, &'static str)> {
         (Method::DELETE, format!("{TRUEFOUNDRY}/{id}"), rated),
         (Method::GET, format!("{TRUEFOUNDRY}/{id}"), ""),
         (Method::GET, format!("{TRUEFOUNDRY}?traceId=t"), ""),
-    ]
+    ];
+    feedback.into_iter().chain(analytics).collect()
+}
+
+#[test]
+fn no_route_is_left_out_here() {
+    let tried: std::collections::BTreeSet<String> = routes()
+        .iter()
+        .map(|(method, path, _)| {
+            Route::find(method, path.split('?').next().unwrap())
+                .unwrap()
+                .0
+                .key()
+        })
+        .collect();
+    assert_eq!(tried, ROUTES.iter().map(Route::key).collect());
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ fn assert_refusal(answer: &Answer, path: &str) {
     let json = answer.json();
     let text = |pointer: &str| json.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     assert!(!text("/message").is_empty(), "{json}");
-    if path.starts_with(PORTKEY) {
+    if path.starts_with("/v1/") {
         assert_eq!(
             (&json["status"], &json["success"]),
             (&json!("failure"), &json!(false))
@@ -1260,6 +1260,52 @@ fn random_queries_are_answered() {
     ];
     proptest!(cases(256), |(query in query, path in prop::sample::select(&[PORTKEY, TRUEFOUNDRY][..]))| {
         check(&runtime, &site, &Method::GET, &format!("{path}?{query}"), b"")?;
+    });
+}
+
+#[test]
+fn random_questions_are_answered() {
+    let (runtime, site) = random_site();
+    let name = prop::sample::select(
+        &[
+            "time_of_generation_min",
+            "time_of_generation_max",
+            "workspace_slug",
+            "trace_id",
+            "span_id",
+            "prompt_slug",
+            "ai_org_model",
+            "metadata",
+            "weighted_feedback_min",
+            "current_page",
+            "page_size",
+            "cost_min",
+        ][..],
+    );
+    let value = prop_oneof![
+        "\\PC{0,12}",
+        "[%0-9a-fA-F+&=#]{0,12}",
+        "-?[0-9]{1,30}",
+        Just("{\"_user\":\"u\",\"a\":[]}".to_owned()),
+        Just("9999-12-31T23:59:59.999Z".to_owned()),
+        Just("0000-01-01T00:00:00Z".to_owned()),
+    ];
+    let pair = (name, value).prop_map(|(name, value)| format!("{name}={value}"));
+    let query = prop::collection::vec(pair, 0..6).prop_map(|pairs| pairs.join("&"));
+    let ranges = prop::sample::select(
+        &[
+            "",
+            "time_of_generation_min=1970-01-01T00:00:00Z&time_of_generation_max=9999-12-31T23:59:59Z&",
+            "time_of_generation_min=2026-01-01T00:00:00.001Z&time_of_generation_max=2026-01-03T05:06:07Z&",
+        ][..],
+    );
+    let path = prop_oneof![
+        Just("graphs/feedbacks".to_owned()),
+        Just("graphs/feedbacks/weighted".to_owned()),
+        "groups/metadata/[^/?]{1,20}",
+    ];
+    proptest!(cases(256), |(path in path, range in ranges, query in query)| {
+        check(&runtime, &site, &Method::GET, &format!("/v1/analytics/{path}?{range}{query}"), b"")?;
     });
 }
 
