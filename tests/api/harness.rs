@@ -359,6 +359,17 @@ impl Database {
         calls.into_iter().map(|(operation, _)| operation).collect()
     }
 
+    /// The write units of the transactions since it was asked last: two for each action, since every
+    /// item in them is under 1 KB (docs.aws.amazon.com, "DynamoDB transactions").
+    pub fn transaction_units(&self) -> usize {
+        let calls = std::mem::take(&mut self.state.lock().unwrap().calls);
+        let actions = |(operation, body): &(String, Value)| match operation.as_str() {
+            "TransactWriteItems" => body["TransactItems"].as_array().unwrap().len(),
+            _ => 0,
+        };
+        2 * calls.iter().map(actions).sum::<usize>()
+    }
+
     /// Every item of a table, in an order of its own.
     pub fn items(&self, table: &str) -> Vec<Value> {
         let (status, body) = self.engine.call("Scan", &json!({"TableName": table}).to_string());
