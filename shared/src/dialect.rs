@@ -22,16 +22,6 @@ pub enum Dialect {
     TrueFoundry,
 }
 
-impl Dialect {
-    /// The name used in logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Portkey => "portkey",
-            Self::TrueFoundry => "truefoundry",
-        }
-    }
-}
-
 /// What was done to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
