@@ -90,9 +90,9 @@ pub async fn run(keys: Keys) -> Result<String, String> {
 
 async fn registry(place: &Place) -> Result<Registry, String> {
     match (&place.table, &place.stack) {
-        (Some(table), _) => Ok(Registry::new(shared::dynamo::client().await, table)),
+        (Some(table), _) => Ok(Registry::new(stack::client().await?, table)),
         (None, Some(stack)) => {
-            let client = shared::dynamo::client().await;
+            let client = stack::client().await?;
             let table = stack::table(&client, stack, "ApiKeysTable").await?;
             Ok(Registry::new(client, table))
         }

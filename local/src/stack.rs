@@ -1,7 +1,19 @@
 //! A deployed stack's tables.
 
+use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;
-use shared::dynamo::cause;
+use shared::dynamo::{self, Transport, cause};
+
+/// A client of the account and region that the AWS profile or the environment says, whatever kind
+/// of credentials it has. The error is a line to print.
+pub async fn client() -> Result<Client, String> {
+    let line = |error| format!("cannot set up TLS: {error}");
+    let account = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(Transport::new().map_err(line)?)
+        .load()
+        .await;
+    dynamo::client_of(&account).map_err(line)
+}
 
 /// The table that CloudFormation made for a resource of a stack: `{stack}-{resource}-{random}`.
 /// The error is a line to print.

@@ -58,14 +58,10 @@ async fn find(place: &StatsPlace) -> Result<Place, String> {
         margin: DEPLOYED_MARGIN,
     };
     if let (Some(feedback), Some(stats)) = (&place.feedback_table, &place.stats_table) {
-        return Ok(deployed(
-            shared::dynamo::client().await,
-            feedback.clone(),
-            stats.clone(),
-        ));
+        return Ok(deployed(stack::client().await?, feedback.clone(), stats.clone()));
     }
     if let Some(name) = &place.stack {
-        let client = shared::dynamo::client().await;
+        let client = stack::client().await?;
         let feedback = stack::table(&client, name, "FeedbackTable").await?;
         let stats = stack::table(&client, name, "StatsTable").await?;
         return Ok(deployed(client, feedback, stats));

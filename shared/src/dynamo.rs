@@ -1,18 +1,24 @@
 //! The DynamoDB client: how it connects, how long it tries, and what its errors mean here.
 
+mod transport;
+
+use std::env;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
+use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
+use aws_config::meta::region::ProvideRegion as _;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_dynamodb::config::retry::RetryPartition;
 use aws_sdk_dynamodb::config::{ConfigBag, Credentials, HttpClient, Intercept, Region, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
-use aws_smithy_http_client::tls;
+
+pub use transport::Transport;
 
 use crate::problem::Problem;
 
@@ -27,19 +33,44 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_200);
 /// The longest a new connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A client of the account's DynamoDB, or of the one that `AWS_ENDPOINT_URL_DYNAMODB` names.
-pub async fn client() -> Client {
-    // Ring, since the SDK's default provider gathers entropy for 22 ms at the first handshake.
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https();
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http)
+/// The client of a function: of its region's DynamoDB, or of the one that `AWS_ENDPOINT_URL_DYNAMODB`
+/// or `AWS_ENDPOINT_URL` names. Lambda gives region and credentials in the environment, so nothing
+/// else is asked for them: no profile, no container and no instance, whose providers, each with a
+/// service's client, are a tenth of a function's binary.
+///
+/// # Errors
+///
+/// If the TLS library refuses its own defaults.
+pub async fn client() -> Result<Client, rustls::Error> {
+    let region = EnvironmentVariableRegionProvider::new().region().await;
+    let told = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let is_on = |name: &str| told(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let mut config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .http_client(Transport::new()?)
+        .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .retry_config(retries())
         .timeout_config(timeouts())
-        .load()
-        .await;
-    Client::new(&config)
+        .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"))
+        .use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"));
+    config.set_region(region);
+    config.set_endpoint_url(told("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| told("AWS_ENDPOINT_URL")));
+    Ok(Client::from_conf(config.build()))
+}
+
+/// A client of the DynamoDB of an account that was found some other way. It tries as long and as
+/// often as the functions' do.
+///
+/// # Errors
+///
+/// If the TLS library refuses its own defaults.
+pub fn client_of(account: &SdkConfig) -> Result<Client, rustls::Error> {
+    let config = aws_sdk_dynamodb::config::Builder::from(account)
+        .http_client(Transport::new()?)
+        .retry_config(retries())
+        .timeout_config(timeouts())
+        .build();
+    Ok(Client::from_conf(config))
 }
 
 /// A client of a DynamoDB that `http` reaches by itself, wherever it is: no environment, no

@@ -12,6 +12,8 @@ pub mod event;
 pub mod route;
 
 use std::convert::Infallible;
+use std::future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use aws_sdk_dynamodb::Client;
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::util::BoxCloneSyncService;
 use lambda_http::tower::{ServiceBuilder, service_fn};
-use lambda_http::{Adapter, Body, LambdaEvent, Request, Response, lambda_runtime, tracing};
+use lambda_http::{Adapter, Body, IntoResponse, LambdaEvent, Request, Response, lambda_runtime, tracing};
 
 pub use call::{Call, Reply};
 pub use route::{Function, ROUTES, Route};
@@ -73,7 +75,7 @@ where
 {
     log::init();
     let config = Arc::new(Config::from_env(tables)?);
-    let client = dynamo::client().await;
+    let client = dynamo::client().await?;
     let registry = Registry::new(client.clone(), &config.api_keys);
     connect(&registry).await;
     let state = state(client, config);
@@ -82,8 +84,19 @@ where
             LambdaEvent::new(event::sound_request(event.payload), event.context)
         })
         .layer_fn(Adapter::from)
+        .map_response(Ready)
         .service(service(function, state, Keyring::new(registry), handler));
     lambda_runtime::run(service).await
+}
+
+/// An answer whose body is text already. lambda_http's own conversion of a response decodes every
+/// charset that the web has, and the tables for that would be linked into each function.
+struct Ready(Response<Body>);
+
+impl IntoResponse for Ready {
+    fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(future::ready(self.0))
+    }
 }
 
 /// Opens the connection to DynamoDB while the function starts, when it has a full CPU and nobody

@@ -14,7 +14,7 @@ use shared::{dynamo, log};
 async fn main() -> Result<(), lambda_http::Error> {
     log::init();
     let config = Arc::new(Config::from_env(&[&STATS])?);
-    let counter = &Counter::new(dynamo::client().await, config);
+    let counter = &Counter::new(dynamo::client().await?, config);
     let counting = service_fn(move |event: LambdaEvent<Event>| async move {
         handle(counter, event.payload).await.map_err(|problem| {
             let cause = problem.log_message();
