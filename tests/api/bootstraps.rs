@@ -1,11 +1,12 @@
 //! The functions' real processes, as Lambda runs them: wiring, environment, HTTP to DynamoDB.
 
+use bench::lambda::Bootstrap;
 use lambda_http::http::Method;
 use serde_json::{Value, json};
 use shared::http::Function;
 
 use crate::harness::{Api, event_json};
-use crate::lambda::Bootstrap;
+use crate::lambda;
 
 /// Invokes a function as API Gateway does, and returns status, headers and body.
 async fn call(
@@ -17,7 +18,12 @@ async fn call(
 ) -> (u64, Value, Value) {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let event = event_json(&method, path, query, &[("x-portkey-api-key", key)], body, false);
-    let answer = bootstrap.invoke(event).await.expect("an answer, not an error");
+    let answer = bootstrap
+        .invoke(event)
+        .await
+        .unwrap()
+        .outcome
+        .expect("an answer, not an error");
     assert_eq!(answer["isBase64Encoded"], false);
     let json = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
     (
@@ -31,7 +37,7 @@ async fn call(
 async fn create_read_update_and_delete_through_four_processes() {
     let api = Api::new().await;
     let engine = api.database.engine();
-    let create = Bootstrap::start(Function::Create, &engine).await;
+    let create = lambda::start(Function::Create, &engine).await;
     let body = json!({"trace_id": "t", "value": 1, "metadata": {"_user": "ü\u{0}"}}).to_string();
     let (status, headers, json) = call(&create, Method::POST, "/v1/feedback", &api.key, &body).await;
     assert_eq!((status, &json["status"]), (200, &json!("success")));
@@ -48,15 +54,15 @@ async fn create_read_update_and_delete_through_four_processes() {
     let path = "/api/svc/v1/gateway-feedback";
     let (status, _, rating) = call(&create, Method::POST, path, &api.key, &rated).await;
     assert_eq!(status, 200);
-    create.stop().await;
+    create.stop().await.unwrap();
 
     let path = format!("/v1/feedback/{id}");
-    let update = Bootstrap::start(Function::Update, &engine).await;
+    let update = lambda::start(Function::Update, &engine).await;
     let (status, headers, _) = call(&update, Method::PUT, &path, &api.key, r#"{"value":2}"#).await;
     assert_eq!((status, &headers["etag"]), (200, &json!("\"2\"")));
-    update.stop().await;
+    update.stop().await.unwrap();
 
-    let read = Bootstrap::start(Function::Read, &engine).await;
+    let read = lambda::start(Function::Read, &engine).await;
     let (status, _, record) = call(&read, Method::GET, &path, &api.key, "").await;
     assert_eq!(
         (status, &record["value"], &record["metadata"]["_user"]),
@@ -64,9 +70,9 @@ async fn create_read_update_and_delete_through_four_processes() {
     );
     let (_, _, list) = call(&read, Method::GET, "/v1/feedback?trace_id=t", &api.key, "").await;
     assert_eq!(list["summary"]["count"], 2);
-    read.stop().await;
+    read.stop().await.unwrap();
 
-    let delete = Bootstrap::start(Function::Delete, &engine).await;
+    let delete = lambda::start(Function::Delete, &engine).await;
     let (status, ..) = call(&delete, Method::DELETE, &path, &api.key, "").await;
     assert_eq!(status, 200);
     let rating = format!(
@@ -75,13 +81,13 @@ async fn create_read_update_and_delete_through_four_processes() {
     );
     let (status, ..) = call(&delete, Method::DELETE, &rating, &api.key, "").await;
     assert_eq!(status, 200);
-    delete.stop().await;
+    delete.stop().await.unwrap();
     assert!(api.database.items("feedback").is_empty());
 }
 
 #[tokio::test]
 async fn a_function_that_is_not_told_its_table_says_which() {
-    let binary = tokio::task::spawn_blocking(|| crate::lambda::binary("create"))
+    let binary = tokio::task::spawn_blocking(|| lambda::binary("create"))
         .await
         .unwrap();
     let output = tokio::process::Command::new(binary)

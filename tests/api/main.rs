@@ -16,4 +16,5 @@ mod properties;
 mod races;
 mod reads;
 mod template;
+mod transport;
 mod truefoundry;

@@ -1,0 +1,155 @@
+//! What a function under measurement has for a DynamoDB.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::routing::post;
+use axum::serve::Listener;
+use local::dynamodb::Engine;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::authority::Authority;
+
+/// Which DynamoDB a function talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// One that does nothing, over http: what is measured is the function.
+    Null,
+    /// The same over https, as DynamoDB is reached.
+    NullTls,
+    /// The embedded one, over http: what is measured is the whole, SQLite included.
+    Embedded,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Null => "null, http",
+            Self::NullTls => "null, https",
+            Self::Embedded => "embedded",
+        })
+    }
+}
+
+/// The operations that are asked for more than one thing by a function in the same request.
+const READS_OF_SEVERAL: [&str; 1] = ["DynamoDB_20120810.GetItem"];
+
+/// Answers that were given once, by what was asked.
+type Memory = Arc<Mutex<HashMap<(String, Bytes), (StatusCode, String)>>>;
+
+/// Serves a DynamoDB of this kind over `engine`, and returns its endpoint.
+///
+/// The one that does nothing has the embedded one answer the first request of each kind, and says the
+/// same from then on: so its answers are real ones.
+///
+/// # Errors
+///
+/// If there is no port.
+pub async fn serve(backend: Backend, engine: &Engine, authority: &Authority) -> io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let engine = engine.clone();
+    let null = |engine| {
+        Router::new()
+            .route("/", post(replay))
+            .with_state((engine, Memory::default()))
+    };
+    let scheme = match backend {
+        Backend::Null => {
+            tokio::spawn(async move { axum::serve(listener, null(engine)).await });
+            "http"
+        }
+        Backend::NullTls => {
+            let listener = TlsListener {
+                tcp: listener,
+                acceptor: authority.acceptor(),
+            };
+            tokio::spawn(async move { axum::serve(listener, null(engine)).await });
+            "https"
+        }
+        Backend::Embedded => {
+            tokio::spawn(local::dynamodb::serve(engine, listener));
+            "http"
+        }
+    };
+    Ok(format!("{scheme}://{address}"))
+}
+
+async fn replay(
+    State((engine, memory)): State<(Engine, Memory)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, [(header::HeaderName, &'static str); 1], String) {
+    let target = headers
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    let asked = READS_OF_SEVERAL
+        .contains(&target.as_str())
+        .then(|| body.clone())
+        .unwrap_or_default();
+    let kind = (target, asked);
+    let known = memory
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&kind)
+        .cloned();
+    let (status, json) = match known {
+        Some(answer) => answer,
+        None => {
+            let (status, json) = engine.call(&kind.0, &String::from_utf8_lossy(&body));
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            // A refusal is no answer to repeat.
+            if status == StatusCode::OK {
+                memory
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(kind, (status, json.clone()));
+            }
+            (status, json)
+        }
+    };
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/x-amz-json-1.0")],
+        json,
+    )
+}
+
+/// Connections over TLS.
+struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let Ok((stream, address)) = self.tcp.accept().await else {
+                continue;
+            };
+            // As DynamoDB's end of it certainly does.
+            let _ = stream.set_nodelay(true);
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}

@@ -1,0 +1,209 @@
+//! A Lambda Runtime API, and function processes under it
+//! (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+
+/// The most Lambda takes of an event or an answer, in bytes (Lambda quotas, "Invocation payload").
+const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
+
+/// How long a process may take to start or to answer. Not a bound on the speed of anything: one
+/// that died would be waited for for ever.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What became of an event: the function's answer, or what it reported as its error.
+pub type Outcome = Result<Value, Value>;
+
+/// An outcome, and how long the function took from the event's first byte to its answer's last.
+#[derive(Debug)]
+pub struct Invoked {
+    /// What became of the event.
+    pub outcome: Outcome,
+    /// Time on this machine's clock, the Runtime API's own share of some 50 µs included.
+    pub took: Duration,
+}
+
+struct Invocation {
+    event: Value,
+    answer: oneshot::Sender<Invoked>,
+}
+
+struct Running {
+    since: Instant,
+    answer: oneshot::Sender<Invoked>,
+}
+
+/// A function's process, which waits for events.
+pub struct Bootstrap {
+    invocations: mpsc::Sender<Invocation>,
+    asked: mpsc::UnboundedReceiver<Instant>,
+    process: Child,
+}
+
+#[derive(Clone)]
+struct RuntimeApi {
+    asked: mpsc::UnboundedSender<Instant>,
+    next: Arc<AsyncMutex<mpsc::Receiver<Invocation>>>,
+    running: Arc<Mutex<HashMap<String, Running>>>,
+    count: Arc<AtomicU64>,
+}
+
+impl RuntimeApi {
+    fn begin(&self, id: &str, answer: oneshot::Sender<Invoked>) {
+        let since = Instant::now();
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.insert(id.to_owned(), Running { since, answer });
+    }
+
+    fn end(&self, id: &str, answered: Instant, outcome: Outcome) -> StatusCode {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Running { since, answer }) = running.remove(id) else {
+            return StatusCode::NOT_FOUND;
+        };
+        let took = answered.saturating_duration_since(since);
+        // Whoever asked may have given up waiting.
+        let _ = answer.send(Invoked { outcome, took });
+        StatusCode::ACCEPTED
+    }
+}
+
+impl Bootstrap {
+    /// Starts a command as Lambda starts a function of this name: with the Runtime API and what
+    /// Lambda tells of the function added to its environment.
+    ///
+    /// # Errors
+    ///
+    /// If there is no port, or the command cannot be started.
+    pub async fn start(name: &str, mut command: Command) -> io::Result<Self> {
+        let (invocations, receiver) = mpsc::channel(1);
+        let (asking, asked) = mpsc::unbounded_channel();
+        let api = RuntimeApi {
+            asked: asking,
+            next: Arc::new(AsyncMutex::new(receiver)),
+            running: Arc::default(),
+            count: Arc::default(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let app = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .route(
+                "/2018-06-01/runtime/init/error",
+                post(async || StatusCode::ACCEPTED),
+            )
+            .layer(DefaultBodyLimit::max(MAX_PAYLOAD))
+            .with_state(api);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        command
+            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", name)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", "group")
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "stream")
+            .kill_on_drop(true);
+        Ok(Self {
+            invocations,
+            asked,
+            process: command.spawn()?,
+        })
+    }
+
+    /// The process id, while the process runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// Waits until the process asks for its next event, and says when it did: for the first time,
+    /// that is the end of its start.
+    ///
+    /// # Errors
+    ///
+    /// If it ends instead, or does neither for minutes.
+    pub async fn asks(&mut self) -> io::Result<Instant> {
+        tokio::select! {
+            asked = self.asked.recv() => asked.ok_or_else(|| io::Error::other("the Runtime API has ended")),
+            ended = self.process.wait() => Err(io::Error::other(format!("the process ended: {}", ended?))),
+            () = tokio::time::sleep(PATIENCE) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        }
+    }
+
+    /// Has the function answer an event.
+    ///
+    /// # Errors
+    ///
+    /// If it does not, for minutes.
+    pub async fn invoke(&self, event: Value) -> io::Result<Invoked> {
+        let (answer, answered) = oneshot::channel();
+        let ended = |_| io::Error::other("the Runtime API has ended");
+        let invocation = Invocation { event, answer };
+        self.invocations
+            .send(invocation)
+            .await
+            .map_err(|_| io::Error::other("the Runtime API has ended"))?;
+        tokio::time::timeout(PATIENCE, answered).await?.map_err(ended)
+    }
+
+    /// Ends the process.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be killed.
+    pub async fn stop(mut self) -> io::Result<()> {
+        self.process.kill().await
+    }
+}
+
+async fn next(State(api): State<RuntimeApi>) -> Response {
+    let mut events = api.next.lock().await;
+    // Whoever started the process may not care.
+    let _ = api.asked.send(Instant::now());
+    let Some(Invocation { event, answer }) = events.recv().await else {
+        // Nothing comes any more: the process is about to be killed.
+        return std::future::pending().await;
+    };
+    drop(events);
+    let number = api.count.fetch_add(1, Ordering::Relaxed);
+    let id = format!("8476a536-e9f4-11e8-9739-{number:012}");
+    let headers = [
+        ("lambda-runtime-aws-request-id", id.as_str()),
+        ("lambda-runtime-deadline-ms", "4102444800000"),
+        (
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:us-east-1:123456789012:function:f",
+        ),
+    ];
+    let response = (headers, Json(event)).into_response();
+    api.begin(&id, answer);
+    response
+}
+
+async fn response(State(api): State<RuntimeApi>, Path(id): Path<String>, body: Bytes) -> StatusCode {
+    // As text where it is no JSON: whoever asked will say what is wrong with it.
+    api.end(&id, Instant::now(), Ok(json(&body)))
+}
+
+async fn error(State(api): State<RuntimeApi>, Path(id): Path<String>, body: Bytes) -> StatusCode {
+    api.end(&id, Instant::now(), Err(json(&body)))
+}
+
+fn json(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned().into())
+}

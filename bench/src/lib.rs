@@ -1,0 +1,14 @@
+//! The benchmark: what a function costs to start, to answer and to keep, beside the ways one would
+//! do without it; and how the answers of analytics grow with the number of records.
+//!
+//! The tests run the functions' processes by [`lambda`] too.
+
+pub mod authority;
+pub mod database;
+pub mod event;
+pub mod lambda;
+pub mod measure;
+pub mod program;
+pub mod report;
+pub mod scenario;
+pub mod share;

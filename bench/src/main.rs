@@ -1,0 +1,160 @@
+//! Measures, prints what it measured, and writes it to RESULTS.md.
+
+use std::io;
+use std::path::PathBuf;
+
+use bench::authority::Authority;
+use bench::database::{self, Backend};
+use bench::measure::measure;
+use bench::program::{self, Program};
+use bench::report::{self, Row};
+use bench::scenario::{Scenario, Service};
+use bench::share::Share;
+use clap::Parser;
+use shared::tables;
+use tokio::process::Command;
+
+/// Measures the functions' cold start, warm path, size and memory beside baselines.
+#[derive(Debug, Parser)]
+struct Args {
+    /// How often each program is started for each request.
+    #[arg(long, default_value_t = 15)]
+    rounds: usize,
+    /// How many requests a process answers after its first.
+    #[arg(long, default_value_t = 100)]
+    requests: usize,
+    /// Only the programs of these names.
+    #[arg(long)]
+    only: Vec<String>,
+    /// Where the results are written.
+    #[arg(long, default_value_os_t = program::workspace().join("bench/RESULTS.md"))]
+    out: PathBuf,
+}
+
+/// With the share of a small function, a process answers so many times fewer requests.
+const SHARE_TAKES: usize = 5;
+
+/// A row to be filled, and what its samples are made with.
+struct Plan {
+    row: Row,
+    program: Program,
+    service: Service,
+    endpoint: String,
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let args = Args::parse();
+    eprintln!("Building the functions and the baselines in the release profile.");
+    let mut programs = program::functions()?;
+    let mut remarks = Vec::new();
+    for baseline in program::baselines() {
+        match baseline {
+            Ok(program) => programs.push(program),
+            Err(remark) => remarks.push(remark),
+        }
+    }
+    programs.retain(|program| args.only.is_empty() || args.only.contains(&program.name));
+    let folder = program::workspace().join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    let authority = Authority::new(&folder)?;
+    let share = Share::new().map_err(|error| {
+        remarks.push(format!(
+            "Nothing was measured with the share of 128 MB, since this machine allows no control group: {error}."
+        ));
+    });
+    let mut plans = plans(&programs, share.is_ok(), &authority).await?;
+    for round in 0..args.rounds {
+        eprintln!("Round {} of {}.", round + 1, args.rounds);
+        for plan in &mut plans {
+            let requests = if plan.row.share {
+                args.requests / SHARE_TAKES
+            } else {
+                args.requests
+            };
+            let events = plan
+                .row
+                .scenario
+                .events(&plan.service, round, requests + 1)
+                .await?;
+            let share = share.as_ref().ok().filter(|_| plan.row.share);
+            let command = command(plan, &authority);
+            let sample = measure(&plan.program.name, command, events, share)
+                .await
+                .map_err(|error| {
+                    io::Error::other(format!(
+                        "{}, {}, {}: {error}",
+                        plan.row.program,
+                        plan.row.scenario.title(),
+                        plan.row.backend
+                    ))
+                })?;
+            plan.row.samples.push(sample);
+        }
+    }
+    let rows: Vec<Row> = plans.into_iter().map(|plan| plan.row).collect();
+    let sizes = programs
+        .iter()
+        .map(|program| {
+            program
+                .size()
+                .map(|(bytes, zipped)| (program.name.clone(), bytes, zipped))
+        })
+        .collect::<io::Result<Vec<_>>>()?;
+    let text = report::results(&rows, &sizes, &remarks, args.rounds, args.requests);
+    print!("{text}");
+    std::fs::write(&args.out, text)
+}
+
+/// What is measured: each function at all it does, and the baselines at the create.
+async fn plans(programs: &[Program], with_share: bool, authority: &Authority) -> io::Result<Vec<Plan>> {
+    let mut plans = Vec::new();
+    for program in programs {
+        let is_function = program::FUNCTIONS.contains(&program.name.as_str());
+        for scenario in Scenario::ALL {
+            let is_its_own = is_function && scenario.function() == program.name;
+            let is_compared = scenario == Scenario::Create && (!is_function || is_its_own);
+            for backend in [Backend::Null, Backend::NullTls, Backend::Embedded] {
+                for share in [false, true] {
+                    let is_measured = match share {
+                        false => is_its_own || (is_compared && backend != Backend::Embedded),
+                        true => with_share && is_compared && backend == Backend::NullTls,
+                    };
+                    if !is_measured {
+                        continue;
+                    }
+                    let service = Service::new().await?;
+                    let endpoint = database::serve(backend, &service.engine, authority).await?;
+                    plans.push(Plan {
+                        row: Row {
+                            program: program.name.clone(),
+                            scenario,
+                            backend,
+                            share,
+                            samples: Vec::new(),
+                        },
+                        program: program.clone(),
+                        service,
+                        endpoint,
+                    });
+                }
+            }
+        }
+    }
+    Ok(plans)
+}
+
+/// The command of a plan's program in the environment that Lambda gives a function.
+fn command(plan: &Plan, authority: &Authority) -> Command {
+    let mut command = plan.program.command();
+    command
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .env("AWS_ENDPOINT_URL_DYNAMODB", &plan.endpoint)
+        .envs(tables::ALL.iter().map(|table| (table.variable, table.name)));
+    for variable in ["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
+        command.env(variable, authority.bundle());
+    }
+    command
+}

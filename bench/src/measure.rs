@@ -1,0 +1,112 @@
+//! One process, from its start to its last answer.
+
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::time::ClockId;
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::lambda::{Bootstrap, Invoked};
+use crate::share::Share;
+
+/// What one process took.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// From the start of the process until it asked for its first event.
+    pub init: Duration,
+    /// Its processor time until then.
+    pub init_cpu: Duration,
+    /// From its first event to the answer.
+    pub first: Duration,
+    /// Its processor time from the first event until it asked for the second.
+    pub first_cpu: Duration,
+    /// Each request after the first.
+    pub warm: Vec<Duration>,
+    /// Its processor time for each of these.
+    pub warm_cpu: Duration,
+    /// The most memory it held at a time, in bytes.
+    pub rss: u64,
+}
+
+/// Starts a process, has it answer these events, and ends it. After its start it is held to a
+/// share of a processor, if there is one.
+///
+/// # Errors
+///
+/// If it does not start, or answers anything but a success.
+pub async fn measure(
+    name: &str,
+    command: Command,
+    events: Vec<Value>,
+    share: Option<&Share>,
+) -> io::Result<Sample> {
+    let started = Instant::now();
+    let mut bootstrap = Bootstrap::start(name, command).await?;
+    let init = bootstrap.asks().await?.saturating_duration_since(started);
+    let process = bootstrap
+        .id()
+        .ok_or_else(|| io::Error::other("the process ended"))?;
+    let init_cpu = cpu(process)?;
+    if let Some(share) = share {
+        share.hold(process)?;
+    }
+    let mut events = events.into_iter();
+    let event = events
+        .next()
+        .ok_or_else(|| io::Error::other("there is no event"))?;
+    let first = success(bootstrap.invoke(event).await?)?;
+    bootstrap.asks().await?;
+    let after_first = cpu(process)?;
+    let mut warm = Vec::with_capacity(events.len());
+    for event in events {
+        warm.push(success(bootstrap.invoke(event).await?)?);
+        bootstrap.asks().await?;
+    }
+    let warm_cpu = (cpu(process)? - after_first) / u32::try_from(warm.len().max(1)).unwrap_or(u32::MAX);
+    let rss = peak_memory(process)?;
+    bootstrap.stop().await?;
+    Ok(Sample {
+        init,
+        init_cpu,
+        first,
+        first_cpu: after_first - init_cpu,
+        warm,
+        warm_cpu,
+        rss,
+    })
+}
+
+/// A measurement of what fails is worth nothing.
+fn success(invoked: Invoked) -> io::Result<Duration> {
+    match invoked.outcome {
+        // A function behind a stream answers without a status.
+        Ok(answer) if answer.get("statusCode").is_none_or(|status| status == 200) => Ok(invoked.took),
+        Ok(answer) | Err(answer) => Err(io::Error::other(format!("it answered {answer}"))),
+    }
+}
+
+/// The processor time of a process and all its threads, those that ended included.
+fn cpu(process: u32) -> io::Result<Duration> {
+    let process = i32::try_from(process).map_err(io::Error::other)?;
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(process))?;
+    Ok(clock.now()?.into())
+}
+
+/// The peak of a process's resident memory in bytes (proc(5), `VmHWM`).
+fn peak_memory(process: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    status
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("VmHWM:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse::<u64>()
+                .ok()
+        })
+        .map(|kib| kib * 1024)
+        .ok_or_else(|| io::Error::other("the process tells no VmHWM"))
+}

@@ -1,0 +1,201 @@
+//! The programs that are measured, and how each is built and started.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Cursor, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+/// The functions, by the names of their packages and binaries.
+pub const FUNCTIONS: [&str; 6] = ["create", "update", "delete", "read", "analytics", "aggregate"];
+
+/// A program that speaks the Lambda Runtime API.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// What it is called in the tables.
+    pub name: String,
+    /// What is started.
+    pub executable: PathBuf,
+    /// With these arguments.
+    pub arguments: Vec<String>,
+    /// With this in its environment, beside what Lambda puts there.
+    pub environment: Vec<(&'static str, OsString)>,
+    /// In this folder.
+    pub folder: PathBuf,
+    /// What Lambda would be given: a binary, or folders of a program and what it needs.
+    pub package: Vec<PathBuf>,
+}
+
+impl Program {
+    fn binary(name: &str, path: PathBuf) -> Self {
+        Self {
+            name: name.to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            folder: path.parent().map(Path::to_path_buf).unwrap_or_default(),
+            package: vec![path.clone()],
+            executable: path,
+        }
+    }
+
+    /// The command that starts it, with nothing else in its environment.
+    pub fn command(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(&self.executable);
+        command
+            .args(&self.arguments)
+            .current_dir(&self.folder)
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// The bytes of its package as they are, and zipped as Lambda is given it.
+    ///
+    /// # Errors
+    ///
+    /// If the package cannot be read.
+    pub fn size(&self) -> io::Result<(u64, u64)> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        let mut bytes = 0;
+        for root in &self.package {
+            let above = root.parent().unwrap_or(root);
+            let mut paths = vec![root.clone()];
+            while let Some(path) = paths.pop() {
+                if path.is_dir() {
+                    for entry in fs::read_dir(&path)? {
+                        paths.push(entry?.path());
+                    }
+                } else {
+                    let content = fs::read(&path)?;
+                    let name = path.strip_prefix(above).unwrap_or(&path);
+                    zip.start_file(name.to_string_lossy(), SimpleFileOptions::default())?;
+                    zip.write_all(&content)?;
+                    bytes += content.len() as u64;
+                }
+            }
+        }
+        Ok((bytes, zip.finish()?.into_inner().len() as u64))
+    }
+}
+
+/// The workspace's folder.
+pub fn workspace() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_path_buf()
+}
+
+/// Where everything is built, a folder of this workspace's target directory.
+fn target() -> PathBuf {
+    workspace().join("target")
+}
+
+/// Builds the functions as they are deployed: in the release profile, and without this package or
+/// `local`, whose features cargo would otherwise link into them.
+///
+/// # Errors
+///
+/// If they do not build.
+pub fn functions() -> io::Result<Vec<Program>> {
+    let mut cargo = cargo(&workspace());
+    cargo.args(FUNCTIONS.iter().flat_map(|name| ["--package", name]));
+    run(cargo.arg("--target-dir").arg(target()))?;
+    Ok(FUNCTIONS
+        .iter()
+        .map(|name| Program::binary(name, target().join("release").join(name)))
+        .collect())
+}
+
+/// Builds the baselines of `bench/baselines/`; one that cannot be built here is a line that says why.
+pub fn baselines() -> Vec<Result<Program, String>> {
+    let folder = workspace().join("bench/baselines");
+    let missing = |name: &str| {
+        let name = name.to_owned();
+        move |error: io::Error| format!("{name}: skipped, {error}")
+    };
+    vec![
+        rust(&folder.join("tutorial"), "tutorial").map_err(missing("tutorial")),
+        python(&folder.join("python")).map_err(missing("python")),
+        node(&folder.join("node")).map_err(missing("node")),
+        rust(&folder.join("floor"), "floor").map_err(missing("floor")),
+    ]
+}
+
+fn rust(folder: &Path, name: &str) -> io::Result<Program> {
+    let target = target().join("baselines");
+    run(cargo(folder).arg("--target-dir").arg(&target))?;
+    Ok(Program::binary(name, target.join("release").join(name)))
+}
+
+fn python(folder: &Path) -> io::Result<Program> {
+    let packages = target().join("baselines/python");
+    run(Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(["--upgrade", "--target"])
+        .arg(&packages)
+        .arg("--requirement")
+        .arg(folder.join("requirements.txt")))?;
+    let executable = output(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]))?;
+    let sources = ["feedback.py", "handler.py", "keys.py"].map(|name| folder.join(name));
+    Ok(Program {
+        name: "Python".to_owned(),
+        executable: executable.into(),
+        arguments: ["-m", "awslambdaric", "handler.handler"]
+            .map(str::to_owned)
+            .to_vec(),
+        environment: vec![("PYTHONPATH", packages.clone().into_os_string())],
+        folder: folder.to_path_buf(),
+        package: sources.into_iter().chain([packages]).collect(),
+    })
+}
+
+fn node(folder: &Path) -> io::Result<Program> {
+    run(Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"])
+        .current_dir(folder))?;
+    let executable = output(Command::new("node").args(["--print", "process.execPath"]))?;
+    let sources = [
+        "feedback.js",
+        "handler.js",
+        "keys.js",
+        "node_modules",
+        "package.json",
+        "runtime.js",
+    ];
+    Ok(Program {
+        name: "Node.js".to_owned(),
+        executable: executable.into(),
+        arguments: vec!["runtime.js".to_owned()],
+        environment: Vec::new(),
+        folder: folder.to_path_buf(),
+        package: sources.map(|name| folder.join(name)).to_vec(),
+    })
+}
+
+fn cargo(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["build", "--release", "--locked", "--quiet"])
+        .current_dir(folder);
+    command
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .status()
+        .map_err(|error| io::Error::other(format!("{program} cannot be run: {error}")))?;
+    if !status.success() {
+        return Err(io::Error::other(format!("{program} ended with {status}")));
+    }
+    Ok(())
+}
+
+fn output(command: &mut Command) -> io::Result<String> {
+    let output = command.output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

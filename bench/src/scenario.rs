@@ -1,0 +1,287 @@
+//! What the functions are asked to do: real requests to a service that holds real feedback.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use lambda_http::http::Method;
+use local::dynamodb::Engine;
+use local::server::Gateway;
+use serde_json::{Value, json};
+use shared::access::Scope;
+use shared::access::keyring::Keyring;
+use shared::access::registry::Registry;
+use shared::config::Config;
+use shared::id::Workspace;
+use shared::tables::FEEDBACK;
+use shared::timestamp::Timestamp;
+
+use crate::event::event_json;
+
+/// The most records of one bulk.
+const BULK: usize = 99;
+
+/// A service of one scenario's own: a database, and the functions in this process to fill it.
+pub struct Service {
+    /// Its database.
+    pub engine: Engine,
+    /// An API key of its one workspace.
+    pub key: String,
+    gateway: Gateway,
+}
+
+impl Service {
+    /// A service without feedback.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be made.
+    pub async fn new() -> io::Result<Self> {
+        let engine = Engine::memory().map_err(io::Error::other)?;
+        let client = engine.patient_client();
+        let config = Arc::new(Config::embedded().map_err(io::Error::other)?);
+        let registry = Registry::new(client.clone(), &config.api_keys);
+        let workspace = Workspace::parse("bench").ok_or_else(|| io::Error::other("no workspace"))?;
+        let failed = |problem: shared::problem::Problem| io::Error::other(problem.log_message());
+        let now = Timestamp::now();
+        let (key, record) =
+            Registry::mint(workspace, "bench".into(), vec![Scope::Admin], None, now).map_err(failed)?;
+        registry.insert(&record).await.map_err(failed)?;
+        let keyring = Keyring::new(registry);
+        let gateway = Gateway::new(
+            |function| local::function(function, client.clone(), Arc::clone(&config), keyring.clone()),
+            false,
+        );
+        Ok(Self {
+            engine,
+            key: key.reveal(),
+            gateway,
+        })
+    }
+
+    /// Creates this many records, and returns their ids.
+    async fn fill(&self, count: usize) -> io::Result<Vec<String>> {
+        let mut ids = Vec::with_capacity(count);
+        while ids.len() < count {
+            let records: Vec<Value> = (ids.len()..count).take(BULK).map(portkey).collect();
+            let request = Request::post("/v1/feedback")
+                .header("x-portkey-api-key", &self.key)
+                .body(Body::from(json!(records).to_string()))
+                .map_err(io::Error::other)?;
+            let answer = self.gateway.answer(request).await;
+            let body = to_bytes(answer.into_body(), usize::MAX)
+                .await
+                .map_err(io::Error::other)?;
+            let answer: Value = serde_json::from_slice(&body)?;
+            let made = answer["feedback_ids"]
+                .as_array()
+                .ok_or_else(|| io::Error::other(format!("not created: {answer}")))?;
+            ids.extend(made.iter().filter_map(Value::as_str).map(str::to_owned));
+        }
+        Ok(ids)
+    }
+
+    fn event(&self, method: &Method, path: &str, query: &str, body: &Value) -> Value {
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        let headers = [("x-portkey-api-key", self.key.as_str())];
+        event_json(method, path, query, &headers, &body, false)
+    }
+}
+
+/// One kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// A Portkey create with the metadata fields that are indexed most.
+    Create,
+    /// A TrueFoundry create, its target in an id.
+    Rate,
+    /// A Portkey create of 25 records.
+    Bulk,
+    /// A Portkey update, by id alone.
+    UpdateById,
+    /// A TrueFoundry update that names its target.
+    UpdateByTarget,
+    /// A delete by id alone.
+    Delete,
+    /// The feedback of one span.
+    Read,
+    /// A week's votes by day.
+    Graph,
+    /// One change of the stream.
+    Count,
+}
+
+impl Scenario {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::Create,
+        Self::Rate,
+        Self::Bulk,
+        Self::UpdateById,
+        Self::UpdateByTarget,
+        Self::Delete,
+        Self::Read,
+        Self::Graph,
+        Self::Count,
+    ];
+
+    /// What it is, in a table.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Rate => "create, TrueFoundry",
+            Self::Bulk => "create, bulk of 25",
+            Self::UpdateById => "update by id",
+            Self::UpdateByTarget => "update by target",
+            Self::Delete => "delete by id",
+            Self::Read => "read a span",
+            Self::Graph => "analytics, a week",
+            Self::Count => "aggregate, one change",
+        }
+    }
+
+    /// The function that does it.
+    pub fn function(self) -> &'static str {
+        match self {
+            Self::Create | Self::Rate | Self::Bulk => "create",
+            Self::UpdateById | Self::UpdateByTarget => "update",
+            Self::Delete => "delete",
+            Self::Read => "read",
+            Self::Graph => "analytics",
+            Self::Count => "aggregate",
+        }
+    }
+
+    /// This many events of the kind, which all succeed, once each and in this order. `round` tells
+    /// those of one process from those of another.
+    ///
+    /// # Errors
+    ///
+    /// If what they are about cannot be created.
+    pub async fn events(self, service: &Service, round: usize, count: usize) -> io::Result<Vec<Value>> {
+        let truefoundry = "/api/svc/v1/gateway-feedback";
+        let repeat = |event: Value| Ok(vec![event; count]);
+        match self {
+            Self::Create => Ok((0..count)
+                .map(|n| service.event(&Method::POST, "/v1/feedback", "", &portkey(n)))
+                .collect()),
+            Self::Rate => repeat(service.event(&Method::POST, truefoundry, "", &rating(5))),
+            Self::Bulk => {
+                let records: Vec<Value> = (0..25).map(portkey).collect();
+                repeat(service.event(&Method::POST, "/v1/feedback", "", &json!(records)))
+            }
+            Self::UpdateById => {
+                let path = format!("/v1/feedback/{}", only(service.fill(1).await?)?);
+                repeat(service.event(&Method::PUT, &path, "", &json!({"value": -5, "weight": 0.5})))
+            }
+            Self::UpdateByTarget => {
+                let path = format!("{truefoundry}/{}", only(service.fill(1).await?)?);
+                let mut body = rating(2);
+                body["target"] = json!({"type": "target-names", "traceId": trace(0)});
+                repeat(service.event(&Method::PUT, &path, "", &body))
+            }
+            Self::Delete => Ok(service
+                .fill(count)
+                .await?
+                .iter()
+                .map(|id| service.event(&Method::DELETE, &format!("/v1/feedback/{id}"), "", &Value::Null))
+                .collect()),
+            Self::Read => {
+                service.fill(1).await?;
+                let query = format!("trace_id={}", trace(0));
+                repeat(service.event(&Method::GET, "/v1/feedback", &query, &Value::Null))
+            }
+            Self::Graph => {
+                let query =
+                    "time_of_generation_min=2026-11-01T00:00:00Z&time_of_generation_max=2026-11-08T00:00:00Z";
+                repeat(service.event(
+                    &Method::GET,
+                    "/v1/analytics/graphs/feedbacks",
+                    query,
+                    &Value::Null,
+                ))
+            }
+            Self::Count => changes(service, round, count).await,
+        }
+    }
+}
+
+/// A Portkey vote as an application sends it.
+fn portkey(number: usize) -> Value {
+    json!({
+        "trace_id": trace(number),
+        "value": if number.is_multiple_of(3) { -10 } else { 10 },
+        "weight": 1,
+        "metadata": {
+            "_user": format!("user-{}", number % 50),
+            "_environment": "production",
+            "_model": "gpt-4o",
+            "comment": "It answered what I asked, and said where it had it from.",
+        },
+    })
+}
+
+/// A TrueFoundry rating as its console sends it.
+fn rating(rating: u8) -> Value {
+    json!({
+        "target": {
+            "type": "target-id",
+            "feedbackTargetId": "eyJzcGFuSWQiOiJhMmQ2Yjg4MmFhMTViZTU1IiwidHJhY2VJZCI6IjAxOWFiMmE5NmQ1MDcwN2ZhMzA5MGMxYjcyMDFkNWJkIn0=",
+        },
+        "rating": rating,
+        "comment": "It answered what I asked, and said where it had it from.",
+        "metadata": {"key": "value"},
+    })
+}
+
+fn trace(number: usize) -> String {
+    format!("019ab2a96d50707fa3090c1b72{number:06x}")
+}
+
+fn only(ids: Vec<String>) -> io::Result<String> {
+    ids.into_iter()
+        .next()
+        .ok_or_else(|| io::Error::other("nothing was created"))
+}
+
+/// Batches of one change each, as Lambda hands them on from a shard with a tumbling window.
+async fn changes(service: &Service, round: usize, count: usize) -> io::Result<Vec<Value>> {
+    service.fill(1).await?;
+    let (_, scanned) = service.engine.call(
+        "Scan",
+        &json!({"TableName": FEEDBACK.name, "Limit": 1}).to_string(),
+    );
+    let scanned: Value = serde_json::from_str(&scanned)?;
+    let image = &scanned["Items"][0];
+    Ok((0..count)
+        .map(|n| {
+            json!({
+                "Records": [{
+                    "eventID": "c4ca4238a0b923820dcc509a6f75849b",
+                    "eventName": "INSERT",
+                    "eventVersion": "1.1",
+                    "eventSource": "aws:dynamodb",
+                    "awsRegion": "us-east-1",
+                    "dynamodb": {
+                        "ApproximateCreationDateTime": 1_795_000_000.0,
+                        "Keys": {"pk": image["pk"], "sk": image["sk"]},
+                        "NewImage": image,
+                        "SequenceNumber": format!("{}", 1_000_000 * (round + 1) + n),
+                        "SizeBytes": 600,
+                        "StreamViewType": "NEW_AND_OLD_IMAGES",
+                    },
+                    "eventSourceARN": "arn:aws:dynamodb:us-east-1:123456789012:table/feedback/stream/2026-11-01T00:00:00.000",
+                }],
+                "shardId": "shardId-00000001795000000000-00000001",
+                "window": {"start": "2026-11-01T00:00:00Z", "end": "2026-11-01T00:01:00Z"},
+                "state": {},
+                "isFinalInvokeForWindow": false,
+                "isWindowTerminatedEarly": false,
+            })
+        })
+        .collect())
+}
