@@ -147,12 +147,12 @@ fn saved(request_id: &str, id: Uuid) -> Result<Response<Body>, Error> {
     struct Saved {
         status: &'static str,
         message: &'static str,
-        feedback_ids: [Uuid; 1],
+        feedback_ids: [String; 1],
     }
     let body = Saved {
         status: "success",
         message: "Feedback successfully saved",
-        feedback_ids: [id],
+        feedback_ids: [id.to_string()],
     };
     let response = Response::builder().status(200).header("etag", "\"1\"");
     finish(response, request_id, &body)
