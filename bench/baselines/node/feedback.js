@@ -124,8 +124,8 @@ function readMetadata(given) {
     const text = String(value);
     if (typeof value === "object" || Buffer.byteLength(text) > MAX_INDEXED) {
       const field = `metadata._${name}`;
-      const rest = `must be a string, number or boolean of at most ${MAX_INDEXED} bytes, got ${describe(value)}`;
-      faults.push({ field, message: `${field} ${rest}` });
+      const expected = `a string, number or boolean of at most ${MAX_INDEXED} bytes`;
+      faults.push({ field, message: `${field} must be ${expected}, got ${describe(value)}` });
     } else if (text !== "") {
       indexed.push([name, text]);
     }

@@ -10,7 +10,8 @@ const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
 
 function call(method, path, body) {
   return new Promise((resolve, reject) => {
-    const request = http.request(`http://${api}/2018-06-01/runtime/invocation/${path}`, { method, agent }, (response) => {
+    const url = `http://${api}/2018-06-01/runtime/invocation/${path}`;
+    const request = http.request(url, { method, agent }, (response) => {
       const parts = [];
       response.on("data", (part) => parts.push(part));
       response.on("end", () => resolve({ headers: response.headers, text: Buffer.concat(parts).toString() }));

@@ -146,8 +146,8 @@ def read_metadata(metadata):
         key = value if isinstance(value, str) else json.dumps(value)
         if isinstance(value, (list, dict)) or len(key.encode()) > MAX_INDEXED:
             field = f"metadata._{name}"
-            rest = f"must be a string, number or boolean of at most {MAX_INDEXED} bytes, got {describe(value)}"
-            faults.append(Fault(field, f"{field} {rest}"))
+            expected = f"a string, number or boolean of at most {MAX_INDEXED} bytes"
+            faults.append(Fault(field, f"{field} must be {expected}, got {describe(value)}"))
         indexed[name] = key
     if faults:
         raise Invalid(faults)
