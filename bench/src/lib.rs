@@ -10,5 +10,6 @@ pub mod lambda;
 pub mod measure;
 pub mod program;
 pub mod report;
+pub mod scale;
 pub mod scenario;
 pub mod share;

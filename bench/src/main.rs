@@ -7,7 +7,8 @@ use bench::authority::Authority;
 use bench::database::{self, Backend};
 use bench::measure::measure;
 use bench::program::{self, Program};
-use bench::report::{self, Row};
+use bench::report::{self, Results, Row};
+use bench::scale;
 use bench::scenario::{Scenario, Service};
 use bench::share::Share;
 use clap::Parser;
@@ -26,6 +27,10 @@ struct Args {
     /// Only the programs of these names.
     #[arg(long)]
     only: Vec<String>,
+    /// Up to how many records analytics are asked about: ten thousand, a hundred thousand, and a
+    /// million.
+    #[arg(long, default_value_t = scale::STAGES[2])]
+    records: usize,
     /// Where the results are written.
     #[arg(long, default_value_os_t = program::workspace().join("bench/RESULTS.md"))]
     out: PathBuf,
@@ -101,7 +106,16 @@ async fn main() -> io::Result<()> {
                 .map(|(bytes, zipped)| (program.name.clone(), bytes, zipped))
         })
         .collect::<io::Result<Vec<_>>>()?;
-    let text = report::results(&rows, &sizes, &remarks, args.rounds, args.requests);
+    drop(share);
+    let results = Results {
+        rows,
+        sizes,
+        scale: scale::measure(args.records).await?,
+        remarks,
+        rounds: args.rounds,
+        requests: args.requests,
+    };
+    let text = results.page();
     print!("{text}");
     std::fs::write(&args.out, text)
 }

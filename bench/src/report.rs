@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::database::Backend;
 use crate::measure::Sample;
 use crate::program::FUNCTIONS;
+use crate::scale::Scale;
 use crate::scenario::Scenario;
 use shared::timestamp::Timestamp;
 
@@ -82,33 +83,55 @@ pub fn millions(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// The whole page.
-pub fn results(rows: &[Row], sizes: &[Size], remarks: &[String], rounds: usize, requests: usize) -> String {
-    let of = |is_compared: bool, share: bool| {
-        rows.iter()
-            .filter(|row| row.share == share && is_compared == (row.scenario == Scenario::Create))
-            .collect::<Vec<_>>()
-    };
-    let mut page = format!(
-        "# Results\n\nWhat `cargo run --release -p bench` printed; [README.md](README.md) says what is measured and how.\n\n{}\n",
-        machine(rounds, requests)
-    );
-    for (title, text) in [
-        ("Goals", goals(rows, sizes)),
-        ("A create, beside others", times(&of(true, false))),
-        (
-            "The same with the share of a 128 MB function after the start",
-            times(&of(true, true)),
-        ),
-        ("The other functions", times(&of(false, false))),
-        ("Size", self::sizes(sizes)),
-    ] {
-        let _ = write!(page, "\n## {title}\n\n{text}");
+/// Everything that was measured.
+pub struct Results {
+    /// The functions and the baselines.
+    pub rows: Vec<Row>,
+    /// What each program weighs.
+    pub sizes: Vec<Size>,
+    /// How analytics grow.
+    pub scale: Scale,
+    /// What could not be measured, in a sentence each.
+    pub remarks: Vec<String>,
+    /// How often each program was started for each request.
+    pub rounds: usize,
+    /// How many requests a process answered after its first.
+    pub requests: usize,
+}
+
+impl Results {
+    /// The whole page.
+    pub fn page(&self) -> String {
+        let times_of = |is_compared: bool, share: bool| {
+            let rows = self
+                .rows
+                .iter()
+                .filter(|row| row.share == share && is_compared == (row.scenario == Scenario::Create));
+            times(rows)
+        };
+        let mut page = format!(
+            "# Results\n\nWhat `cargo run --release -p bench` printed; [README.md](README.md) says what is measured, \
+             and how.\n\n{}\n",
+            machine(self.rounds, self.requests)
+        );
+        for (title, text) in [
+            ("Goals", goals(&self.rows, &self.sizes)),
+            ("A create, beside others", times_of(true, false)),
+            (
+                "The same with the share of a 128 MB function after the start",
+                times_of(true, true),
+            ),
+            ("The other functions", times_of(false, false)),
+            ("Size", sizes(&self.sizes)),
+            ("Analytics by the number of records", self.scale.table()),
+        ] {
+            let _ = write!(page, "\n## {title}\n\n{text}");
+        }
+        for remark in &self.remarks {
+            let _ = write!(page, "\n{remark}\n");
+        }
+        page
     }
-    for remark in remarks {
-        let _ = write!(page, "\n{remark}\n");
-    }
-    page
 }
 
 /// When and where the numbers were measured.
@@ -135,7 +158,7 @@ fn machine(rounds: usize, requests: usize) -> String {
 }
 
 /// A table of rows: times in milliseconds but for warm requests, which are in microseconds.
-fn times(rows: &[&Row]) -> String {
+fn times<'r>(rows: impl Iterator<Item = &'r Row>) -> String {
     let mut table = String::from(
         "| Program | Request | DynamoDB | init | init CPU | first | first CPU | cold | cold CPU | warm p50 µs | p99 µs | CPU µs | peak RSS MB |\n\
          |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",

@@ -1,0 +1,352 @@
+//! How the answers of analytics grow with the number of records: time and read units of each, at
+//! ten thousand, a hundred thousand and a million.
+
+use std::fmt::Write as _;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::interceptors::{
+    AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
+};
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
+use aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use fastrand::Rng;
+use lambda_http::http::Method;
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::ServiceExt as _;
+use local::dynamodb::Engine;
+use serde_json::{Value, json};
+use shared::access::Scope;
+use shared::access::keyring::Keyring;
+use shared::access::registry::Registry;
+use shared::config::Config;
+use shared::dialect::portkey::{self, Create};
+use shared::feedback::Draft;
+use shared::http::{ApiService, Function};
+use shared::id::Workspace;
+use shared::problem::Problem;
+use shared::stats::count::Counter;
+use shared::store::Store;
+use shared::timestamp::Timestamp;
+
+use crate::event::event_json;
+
+/// After how many records the questions are asked.
+pub const STAGES: [usize; 3] = [10_000, 100_000, 1_000_000];
+
+/// The records' days: October 2026.
+const FROM: &str = "2026-10-01T00:00:00Z";
+const DAYS: u64 = 30;
+
+/// How many records one transaction writes.
+const BULK: usize = 100;
+
+/// After how many records the stream is counted.
+const COUNTED: usize = 20_000;
+
+/// How often each question is asked, the median counts.
+const TIMES: usize = 21;
+
+/// What is asked: a title, what the answer is made of, path and query.
+const QUESTIONS: [(&str, &str, &str); 10] = [
+    (
+        "votes by day, a month",
+        "roll-ups",
+        "graphs/feedbacks?time_of_generation_min=2026-10-01T00:00:00Z&time_of_generation_max=2026-10-31T00:00:00Z",
+    ),
+    (
+        "votes by hour, two days",
+        "roll-ups",
+        "graphs/feedbacks?time_of_generation_min=2026-10-10T00:00:00Z&time_of_generation_max=2026-10-12T00:00:00Z",
+    ),
+    (
+        "score distribution, a month",
+        "roll-ups",
+        "graphs/feedbacks/scores?time_of_generation_min=2026-10-01T00:00:00Z&time_of_generation_max=2026-10-31T00:00:00Z",
+    ),
+    (
+        "weighted average, a month",
+        "roll-ups",
+        "graphs/feedbacks/weighted?time_of_generation_min=2026-10-01T00:00:00Z&time_of_generation_max=2026-10-31T00:00:00Z",
+    ),
+    (
+        "by model, a month",
+        "roll-ups",
+        "graphs/feedbacks/ai-models?time_of_generation_min=2026-10-01T00:00:00Z&time_of_generation_max=2026-10-31T00:00:00Z",
+    ),
+    (
+        "one prompt, a month",
+        "roll-ups",
+        "graphs/feedbacks?prompt_slug=prompt-3&time_of_generation_min=2026-10-01T00:00:00Z&time_of_generation_max=2026-10-31T00:00:00Z",
+    ),
+    (
+        "grouped by prompt, a month",
+        "roll-ups",
+        "groups/metadata/_prompt?time_of_generation_min=2026-10-01T00:00:00Z&time_of_generation_max=2026-10-31T00:00:00Z",
+    ),
+    (
+        "grouped by user, a day",
+        "roll-ups, as many as the day had users",
+        "groups/metadata/_user?time_of_generation_min=2026-10-10T00:00:00Z&time_of_generation_max=2026-10-11T00:00:00Z",
+    ),
+    (
+        "ten days, ragged ends",
+        "roll-ups, and the records of 43 minutes",
+        "graphs/feedbacks?time_of_generation_min=2026-10-01T00:34:56Z&time_of_generation_max=2026-10-11T00:18:00Z",
+    ),
+    (
+        "one trace, a month",
+        "records",
+        "graphs/feedbacks?trace_id=trace-7&time_of_generation_min=2026-10-01T00:00:00Z&time_of_generation_max=2026-10-31T00:00:00Z",
+    ),
+];
+
+/// One question's answers, at each stage.
+#[derive(Clone, Debug)]
+pub struct Row {
+    title: &'static str,
+    source: &'static str,
+    answers: Vec<(Duration, f64)>,
+}
+
+/// What was loaded, and what asking it took.
+#[derive(Clone, Debug)]
+pub struct Scale {
+    rows: Vec<Row>,
+    stages: Vec<(usize, Duration, Duration)>,
+}
+
+/// Loads the records and asks the questions, up to this many records.
+///
+/// # Errors
+///
+/// If a record is not stored or counted, or a question is not answered with 200.
+pub async fn measure(most: usize) -> io::Result<Scale> {
+    let failed = |problem: Problem| io::Error::other(problem.log_message());
+    let engine = Engine::memory().map_err(io::Error::other)?;
+    let client = engine.patient_client();
+    let config = Arc::new(Config::embedded().map_err(io::Error::other)?);
+    let store = Store::new(client.clone(), Arc::clone(&config));
+    let counter = Counter::new(client.clone(), Arc::clone(&config));
+    let workspace = Workspace::parse("bench").ok_or_else(|| io::Error::other("no workspace"))?;
+    let registry = Registry::new(client.clone(), &config.api_keys);
+    let (key, record) = Registry::mint(
+        workspace.clone(),
+        "bench".into(),
+        vec![Scope::Read],
+        None,
+        Timestamp::now(),
+    )
+    .map_err(failed)?;
+    registry.insert(&record).await.map_err(failed)?;
+    let units = Units::default();
+    let metered = client.config().to_builder().interceptor(units.clone()).build();
+    let analytics = local::function(
+        Function::Analytics,
+        Client::from_conf(metered),
+        config,
+        Keyring::new(registry),
+    );
+
+    let mut rng = Rng::with_seed(20_261_001);
+    let mut scale = Scale {
+        rows: QUESTIONS
+            .iter()
+            .map(|&(title, source, _)| Row {
+                title,
+                source,
+                answers: Vec::new(),
+            })
+            .collect(),
+        stages: Vec::new(),
+    };
+    let from = Timestamp::parse(FROM).ok_or_else(|| io::Error::other("no time"))?;
+    let length = DAYS * 24 * 60 * 60 * 1000;
+    let mut stored = 0;
+    for stage in STAGES.into_iter().filter(|stage| *stage <= most) {
+        let began = Instant::now();
+        let mut counting = Duration::ZERO;
+        let (before, added) = (stored, stage - stored);
+        while stored < stage {
+            let count = BULK.min(stage - stored);
+            // Evenly over the whole time, so that every range has more of them at every stage.
+            let place = length * (stored - before) as u64 / added as u64;
+            let now = Timestamp::from_millis(from.millis() + place);
+            let drafts = drafts(&mut rng, count).map_err(failed)?;
+            store.create(&workspace, drafts, now).await.map_err(failed)?;
+            stored += count;
+            if stored.is_multiple_of(COUNTED) || stored == stage {
+                let began = Instant::now();
+                local::stream::drain(&engine, &counter)
+                    .await
+                    .map_err(io::Error::other)?;
+                counting += began.elapsed();
+            }
+        }
+        scale.stages.push((stage, began.elapsed() - counting, counting));
+        eprintln!("{stage} records are stored and counted.");
+        for (row, (_, _, query)) in scale.rows.iter_mut().zip(QUESTIONS) {
+            row.answers
+                .push(ask(&analytics, &key.reveal(), query, &units).await?);
+        }
+    }
+    Ok(scale)
+}
+
+/// The median time of an answer and its read units.
+async fn ask(service: &ApiService, key: &str, question: &str, units: &Units) -> io::Result<(Duration, f64)> {
+    let (path, query) = question.split_once('?').unwrap_or((question, ""));
+    let path = format!("/v1/analytics/{path}");
+    let headers = [("x-portkey-api-key", key)];
+    let event = event_json(&Method::GET, &path, query, &headers, "", false);
+    let mut times = Vec::with_capacity(TIMES);
+    let mut read = 0.0;
+    for _ in 0..TIMES {
+        let request: LambdaRequest = serde_json::from_value(event.clone())?;
+        units.take();
+        let began = Instant::now();
+        let response = match service.clone().oneshot(request.into()).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        times.push(began.elapsed());
+        read = units.take();
+        if response.status() != 200 {
+            let said = String::from_utf8_lossy(response.body()).into_owned();
+            return Err(io::Error::other(format!("{question}: {said}")));
+        }
+    }
+    times.sort_unstable();
+    Ok((times[TIMES / 2], read))
+}
+
+/// Votes as they come: seven in ten are thumbs, few users give most of them, and four models and
+/// twenty prompts share them unevenly.
+fn drafts(rng: &mut Rng, count: usize) -> Result<Vec<Draft>, Problem> {
+    let votes: Vec<Value> = (0..count)
+        .map(|_| {
+            let value = match rng.u8(..10) {
+                0..5 => 10,
+                5..7 => -10,
+                _ => rng.i8(-10..=10),
+            };
+            let weight = [1.0, 1.0, 0.5, 0.1][rng.usize(..4)];
+            let environment = ["production", "production", "staging"][rng.usize(..3)];
+            json!({
+                "trace_id": format!("trace-{}", rng.u32(..500_000)),
+                "value": value,
+                "weight": weight,
+                "metadata": {
+                    "_user": format!("user-{}", skewed(rng, 5_000)),
+                    "_prompt": format!("prompt-{}", skewed(rng, 20)),
+                    "_environment": environment,
+                    "_model": format!("model-{}", skewed(rng, 4)),
+                },
+            })
+        })
+        .collect();
+    match portkey::parse_create(&json!(votes).to_string())? {
+        Create::Bulk(drafts) => Ok(drafts),
+        Create::One(draft) => Ok(vec![*draft]),
+    }
+}
+
+/// A number below `end`, the low ones far more often: by the cube of an even one, a fifth of the
+/// numbers get three fifths.
+fn skewed(rng: &mut Rng, end: u32) -> u32 {
+    let even = rng.f64();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let number = (even * even * even * f64::from(end)) as u32;
+    number
+}
+
+impl Scale {
+    /// Two tables: what loading took, and what each answer takes at each stage.
+    pub fn table(&self) -> String {
+        let mut table = String::from("| Records | stored in s | counted in s |\n|--:|--:|--:|\n");
+        for (stage, stored, counted) in &self.stages {
+            let _ = writeln!(
+                table,
+                "| {stage} | {:.0} | {:.0} |",
+                stored.as_secs_f64(),
+                counted.as_secs_f64()
+            );
+        }
+        table.push_str("\n| Question | answered from |");
+        let mut line = String::from("\n|---|---|");
+        for unit in ["ms", "read units"] {
+            for (stage, ..) in &self.stages {
+                let _ = write!(table, " {unit} at {stage} |");
+                line.push_str("--:|");
+            }
+        }
+        table.push_str(&line);
+        for row in &self.rows {
+            let _ = write!(table, "\n| {} | {} |", row.title, row.source);
+            for (took, _) in &row.answers {
+                let _ = write!(table, " {:.2} |", took.as_secs_f64() * 1000.0);
+            }
+            for (_, units) in &row.answers {
+                let _ = write!(table, " {units:.1} |");
+            }
+        }
+        table.push('\n');
+        table
+    }
+}
+
+/// Adds up what reads consume.
+#[derive(Clone, Debug, Default)]
+struct Units(Arc<Mutex<f64>>);
+
+impl Units {
+    fn take(&self) -> f64 {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Units {
+    fn name(&self) -> &'static str {
+        "Units"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let total = Some(ReturnConsumedCapacity::Total);
+        if let Some(query) = context.input_mut().downcast_mut::<QueryInput>() {
+            query.return_consumed_capacity = total;
+        } else if let Some(get) = context.input_mut().downcast_mut::<GetItemInput>() {
+            get.return_consumed_capacity = total;
+        }
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Ok(output) = context.output_or_error() else {
+            return Ok(());
+        };
+        let consumed = output
+            .downcast_ref::<QueryOutput>()
+            .and_then(QueryOutput::consumed_capacity)
+            .or_else(|| output.downcast_ref::<GetItemOutput>()?.consumed_capacity());
+        if let Some(units) = consumed.and_then(|capacity| capacity.capacity_units()) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) += units;
+        }
+        Ok(())
+    }
+}
