@@ -7,7 +7,7 @@ use bench::authority::Authority;
 use bench::database::{self, Backend};
 use bench::measure::measure;
 use bench::program::{self, Program};
-use bench::report::{self, Results, Row};
+use bench::report::{Results, Row};
 use bench::scale;
 use bench::scenario::{Scenario, Service};
 use bench::share::Share;
@@ -31,6 +31,9 @@ struct Args {
     /// million.
     #[arg(long, default_value_t = scale::STAGES[2])]
     records: usize,
+    /// Another build of `create`, to see what a lever does: a name and a path.
+    #[arg(long, value_name = "NAME=PATH")]
+    also: Vec<String>,
     /// Where the results are written.
     #[arg(long, default_value_os_t = program::workspace().join("bench/RESULTS.md"))]
     out: PathBuf,
@@ -58,6 +61,12 @@ async fn main() -> io::Result<()> {
             Ok(program) => programs.push(program),
             Err(remark) => remarks.push(remark),
         }
+    }
+    for variant in &args.also {
+        let (name, path) = variant
+            .split_once('=')
+            .ok_or_else(|| io::Error::other(format!("--also must be NAME=PATH, got {variant:?}")))?;
+        programs.push(Program::binary(name, path.into()));
     }
     programs.retain(|program| args.only.is_empty() || args.only.contains(&program.name));
     let folder = program::workspace().join("target/bench");

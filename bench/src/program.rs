@@ -30,7 +30,8 @@ pub struct Program {
 }
 
 impl Program {
-    fn binary(name: &str, path: PathBuf) -> Self {
+    /// A program that is one binary.
+    pub fn binary(name: &str, path: PathBuf) -> Self {
         Self {
             name: name.to_owned(),
             arguments: Vec::new(),
