@@ -26,6 +26,9 @@ const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 /// that died would be waited for for ever.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Lambda's own trace of every invocation.
+pub const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
+
 /// What became of an event: the function's answer, or what it reported as its error.
 pub type Outcome = Result<Value, Value>;
 
@@ -161,13 +164,15 @@ impl Bootstrap {
         tokio::time::timeout(PATIENCE, answered).await?.map_err(ended)
     }
 
-    /// Ends the process.
+    /// Ends the process, and returns what it has printed, if that was piped.
     ///
     /// # Errors
     ///
     /// If it cannot be killed.
-    pub async fn stop(mut self) -> io::Result<()> {
-        self.process.kill().await
+    pub async fn stop(mut self) -> io::Result<String> {
+        self.process.start_kill()?;
+        let output = self.process.wait_with_output().await?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 
@@ -185,6 +190,7 @@ async fn next(State(api): State<RuntimeApi>) -> Response {
     let headers = [
         ("lambda-runtime-aws-request-id", id.as_str()),
         ("lambda-runtime-deadline-ms", "4102444800000"),
+        ("lambda-runtime-trace-id", TRACE),
         (
             "lambda-runtime-invoked-function-arn",
             "arn:aws:lambda:us-east-1:123456789012:function:f",

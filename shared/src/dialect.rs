@@ -22,6 +22,16 @@ pub enum Dialect {
     TrueFoundry,
 }
 
+impl Dialect {
+    /// Its name in the log and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portkey => "portkey",
+            Self::TrueFoundry => "truefoundry",
+        }
+    }
+}
+
 /// What was done to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {

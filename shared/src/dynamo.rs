@@ -13,13 +13,25 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
+use aws_sdk_dynamodb::config::interceptors::{
+    AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
+    FinalizerInterceptorContextRef,
+};
 use aws_sdk_dynamodb::config::retry::RetryPartition;
 use aws_sdk_dynamodb::config::{ConfigBag, Credentials, HttpClient, Intercept, Region, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::{DeleteItemInput, DeleteItemOutput};
+use aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
+use aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
+use aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
+use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsInput, TransactWriteItemsOutput};
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
+use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
+use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
 
 pub use transport::Transport;
 
+use crate::invocation::{Invocation, Units};
 use crate::problem::Problem;
 
 /// The longest one call may take, all attempts together. A request of several calls is cut off by
@@ -51,6 +63,7 @@ pub async fn client() -> Result<Client, rustls::Error> {
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .retry_config(retries())
         .timeout_config(timeouts())
+        .interceptor(Metering)
         .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"))
         .use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"));
     config.set_region(region);
@@ -86,6 +99,7 @@ pub fn embedded_client(http: impl HttpClient + 'static, endpoint: &str) -> Clien
         // The SDK's allowance of retries is one for the process; each database here has its own.
         .retry_partition(RetryPartition::custom("embedded").build())
         .timeout_config(timeouts())
+        .interceptor(Metering)
         .build();
     Client::from_conf(config)
 }
@@ -103,6 +117,98 @@ fn timeouts() -> TimeoutConfig {
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(CALL_TIMEOUT)
         .build()
+}
+
+/// Asks, in the calls of an invocation, what they consume, and adds the answers up.
+#[derive(Debug)]
+struct Metering;
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Metering {
+    fn name(&self) -> &'static str {
+        "Metering"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if Invocation::current().is_some() {
+            ask(context.input_mut());
+        }
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(invocation) = Invocation::current()
+            && let Ok(output) = context.output_or_error()
+        {
+            invocation.consume(consumed(output));
+        }
+        Ok(())
+    }
+}
+
+/// Lets a request ask what it consumes.
+fn ask(input: &mut Input) {
+    let total = Some(ReturnConsumedCapacity::Total);
+    if let Some(get) = input.downcast_mut::<GetItemInput>() {
+        get.return_consumed_capacity = total;
+    } else if let Some(query) = input.downcast_mut::<QueryInput>() {
+        query.return_consumed_capacity = total;
+    } else if let Some(put) = input.downcast_mut::<PutItemInput>() {
+        put.return_consumed_capacity = total;
+    } else if let Some(update) = input.downcast_mut::<UpdateItemInput>() {
+        update.return_consumed_capacity = total;
+    } else if let Some(delete) = input.downcast_mut::<DeleteItemInput>() {
+        delete.return_consumed_capacity = total;
+    } else if let Some(transaction) = input.downcast_mut::<TransactWriteItemsInput>() {
+        transaction.return_consumed_capacity = total;
+    }
+}
+
+/// What an answer says was consumed.
+fn consumed(output: &Output) -> Units {
+    let total = |capacity: Option<&ConsumedCapacity>| capacity.and_then(ConsumedCapacity::capacity_units);
+    let read = |capacity| Units {
+        read: total(capacity).unwrap_or_default(),
+        write: 0.0,
+    };
+    let write = |capacity| Units {
+        read: 0.0,
+        write: total(capacity).unwrap_or_default(),
+    };
+    if let Some(output) = output.downcast_ref::<GetItemOutput>() {
+        read(output.consumed_capacity())
+    } else if let Some(output) = output.downcast_ref::<QueryOutput>() {
+        read(output.consumed_capacity())
+    } else if let Some(output) = output.downcast_ref::<PutItemOutput>() {
+        write(output.consumed_capacity())
+    } else if let Some(output) = output.downcast_ref::<UpdateItemOutput>() {
+        write(output.consumed_capacity())
+    } else if let Some(output) = output.downcast_ref::<DeleteItemOutput>() {
+        write(output.consumed_capacity())
+    } else if let Some(output) = output.downcast_ref::<TransactWriteItemsOutput>() {
+        let mut sum = Units::default();
+        for table in output.consumed_capacity() {
+            let (read, write) = (table.read_capacity_units(), table.write_capacity_units());
+            sum.read += read.unwrap_or_default();
+            // One that is repeated under its token reads and does not write.
+            sum.write += write
+                .or(table.capacity_units().filter(|_| read.is_none()))
+                .unwrap_or_default();
+        }
+        sum
+    } else {
+        Units::default()
+    }
 }
 
 /// Watches the attempts of one call, to tell afterwards whether one of them may have written

@@ -10,6 +10,7 @@ pub mod answer;
 pub mod call;
 pub mod event;
 pub mod route;
+pub mod trace;
 
 use std::convert::Infallible;
 use std::future;
@@ -18,12 +19,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use lambda_http::request::LambdaRequest;
 use lambda_http::tower::util::BoxCloneSyncService;
 use lambda_http::tower::{ServiceBuilder, service_fn};
-use lambda_http::{Adapter, Body, IntoResponse, LambdaEvent, Request, Response, lambda_runtime, tracing};
+use lambda_http::{Adapter, Body, IntoResponse, Request, Response, lambda_runtime, tracing};
 
-pub use call::{Call, Reply};
+pub use call::{Call, Reply, Votes};
 pub use route::{Function, ROUTES, Route};
 
 use crate::access::key::KeyId;
@@ -80,9 +80,7 @@ where
     connect(&registry).await;
     let state = state(client, config);
     let service = ServiceBuilder::new()
-        .map_request(|event: LambdaEvent<LambdaRequest>| {
-            LambdaEvent::new(event::sound_request(event.payload), event.context)
-        })
+        .map_request(event::sound_invocation)
         .layer_fn(Adapter::from)
         .map_response(Ready)
         .service(service(function, state, Keyring::new(registry), handler));

@@ -1,12 +1,23 @@
 //! The log: what a function prints, and what nothing it is built of may print.
 
 use std::env;
+use std::fmt::{Debug, Error};
 use std::panic;
+use std::time::Duration;
 
+use lambda_http::tracing::field::{Field, Visit};
 use lambda_http::tracing::subscriber::filter::{FilterExt as _, LevelFilter, Targets, filter_fn};
-use lambda_http::tracing::subscriber::fmt::{self, MakeWriter};
+use lambda_http::tracing::subscriber::fmt::format::Writer;
+use lambda_http::tracing::subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields, MakeWriter};
+use lambda_http::tracing::subscriber::registry::LookupSpan;
 use lambda_http::tracing::subscriber::{Layer as _, Registry, layer::SubscriberExt as _};
-use lambda_http::tracing::{self, Dispatch, Level};
+use lambda_http::tracing::{self, Dispatch, Event, Level, Metadata, Subscriber};
+use serde::Serializer as _;
+use serde_json::{Value, json};
+
+use crate::invocation::Invocation;
+use crate::metrics::{self, NAMESPACE_VARIABLE};
+use crate::timestamp::Timestamp;
 
 /// The crates whose lines hold no caller's text at any level. All others are dependencies, and
 /// below INFO they print what passes through them: lambda_runtime the events, the AWS SDK requests
@@ -20,6 +31,9 @@ const OURS: [&str; 7] = [
     "shared",
     "update",
 ];
+
+/// Where lambda_runtime logs once more what a handler failed with, and that it panicked.
+const REPEATED: &str = "lambda_runtime::layers::panic";
 
 /// Sets up the log of a function, when it starts.
 pub fn init() {
@@ -35,7 +49,8 @@ pub fn init() {
 
 /// A log to `writer`, as the environment asks for it: lines of text, or of JSON where
 /// `AWS_LAMBDA_LOG_FORMAT` says so, down to the level that `AWS_LAMBDA_LOG_LEVEL` or else `RUST_LOG`
-/// says, or INFO. Whatever they say, dependencies print nothing below INFO.
+/// says, or INFO. Whatever they say, dependencies print nothing below INFO. JSON lines hold metrics
+/// if [`NAMESPACE_VARIABLE`] names a namespace for them.
 pub fn log<W>(writer: W, variable: impl Fn(&str) -> Option<String>) -> Dispatch
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -47,14 +62,98 @@ where
         Some(level) => Targets::new().with_default(lambda_level(&level)),
         None => rust_log(&given("RUST_LOG").unwrap_or_else(|| "info".to_owned())),
     };
-    let allowed = filter_fn(|line| *line.level() <= Level::INFO || is_ours(line.target()));
     let lines = fmt::layer().with_target(false).without_time().with_writer(writer);
     let lines = if is_json {
-        lines.json().boxed()
+        let namespace = given(NAMESPACE_VARIABLE);
+        lines.event_format(Json { namespace }).boxed()
     } else {
         lines.boxed()
     };
-    Dispatch::new(Registry::default().with(lines.with_filter(asked.and(allowed))))
+    Dispatch::new(Registry::default().with(lines.with_filter(asked.and(filter_fn(is_allowed)))))
+}
+
+/// Lines of JSON, one object each and its members not nested: Lambda passes such a line on as it
+/// is, reads `level` and `timestamp` from it (it takes a line without the time to be of level INFO:
+/// docs.aws.amazon.com/lambda, "Log-level filtering"), and CloudWatch reads `_aws`.
+struct Json {
+    namespace: Option<String>,
+}
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> Result<(), Error> {
+        let (now, level) = (Timestamp::now(), event.metadata().level());
+        let mut fields = Fields(vec![
+            ("timestamp", json!(now.to_string())),
+            ("level", json!(level.as_str())),
+        ]);
+        if let Some(id) = Invocation::current().as_ref().and_then(Invocation::id) {
+            fields.put("request_id", json!(id));
+        }
+        event.record(&mut fields);
+        let Fields(mut fields) = fields;
+        let namespace = self.namespace.as_ref();
+        if let Some(namespace) = namespace.filter(|_| is_ours(event.metadata().target())) {
+            let directives = metrics::directives(namespace, &fields, now);
+            fields.extend(directives.map(|directives| ("_aws", directives)));
+        }
+        let mut line = Vec::new();
+        serde_json::Serializer::new(&mut line)
+            .collect_map(fields)
+            .map_err(|_| Error)?;
+        writeln!(writer, "{}", std::str::from_utf8(&line).map_err(|_| Error)?)
+    }
+}
+
+/// The members of a line, in their order.
+struct Fields(Vec<(&'static str, Value)>);
+
+impl Fields {
+    /// Adds a member, unless it is there: JSON has each once.
+    fn put(&mut self, name: &'static str, value: Value) {
+        if self.0.iter().all(|(there, _)| *there != name) {
+            self.0.push((name, value));
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field.name(), json!(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field.name(), json!(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field.name(), json!(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field.name(), json!(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field.name(), json!(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.put(field.name(), json!(format!("{value:?}")));
+    }
+}
+
+/// A span of time as it is logged: in milliseconds, to the hundredth.
+pub fn milliseconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 100_000.0).round() / 100.0
 }
 
 /// One of the levels Lambda can be configured with.
@@ -72,6 +171,11 @@ fn rust_log(directives: &str) -> Targets {
         Some(_) => asked,
         None => asked.with_default(LevelFilter::INFO),
     }
+}
+
+/// Whether a line is printed, if its level is asked for.
+fn is_allowed(line: &Metadata<'_>) -> bool {
+    is_ours(line.target()) || (*line.level() <= Level::INFO && line.target() != REPEATED)
 }
 
 fn is_ours(target: &str) -> bool {

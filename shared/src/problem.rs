@@ -88,6 +88,38 @@ impl Problem {
         Self::Unavailable { cause: cause.into() }
     }
 
+    /// Every [`Problem::code`].
+    pub const CODES: [&str; 11] = [
+        "invalid",
+        "too_large",
+        "unauthorized",
+        "forbidden",
+        "foreign_workspace",
+        "not_found",
+        "key_reused",
+        "version_mismatch",
+        "throttled",
+        "unavailable",
+        "internal",
+    ];
+
+    /// Its name in the log and in metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(faults) if faults.iter().any(|fault| fault.too_large) => "too_large",
+            Self::Invalid(_) => "invalid",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden { .. } => "forbidden",
+            Self::ForeignWorkspace => "foreign_workspace",
+            Self::NotFound => "not_found",
+            Self::KeyReused => "key_reused",
+            Self::VersionMismatch => "version_mismatch",
+            Self::Throttled => "throttled",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
     /// What the caller is told.
     pub fn message(&self) -> String {
         match self {

@@ -36,6 +36,8 @@ pub struct Written {
     pub ids: Vec<FeedbackId>,
     /// The version of the one record that is there afterwards.
     pub version: Option<u64>,
+    /// Whether the first write did it, and this one nothing.
+    pub replayed: bool,
 }
 
 impl Store {

@@ -56,9 +56,17 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// Starts a function over a database, as Lambda does.
 pub async fn start(function: Function, engine: &Engine) -> Bootstrap {
-    let binary = tokio::task::spawn_blocking(move || binary(function.name()))
-        .await
-        .unwrap();
+    start_with(function.name(), engine, Stdio::null(), &[]).await
+}
+
+/// The same for any function, by its name, with what it prints and further variables.
+pub async fn start_with(
+    name: &'static str,
+    engine: &Engine,
+    stdout: Stdio,
+    variables: &[(&str, &str)],
+) -> Bootstrap {
+    let binary = tokio::task::spawn_blocking(move || binary(name)).await.unwrap();
     let database = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", database.local_addr().unwrap());
     tokio::spawn(local::dynamodb::serve(engine.clone(), database));
@@ -70,6 +78,7 @@ pub async fn start(function: Function, engine: &Engine) -> Bootstrap {
         .env("AWS_SECRET_ACCESS_KEY", "local")
         .env("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
         .envs(tables::ALL.iter().map(|table| (table.variable, table.name)))
-        .stdout(Stdio::null());
-    Bootstrap::start(function.name(), command).await.unwrap()
+        .envs(variables.iter().copied())
+        .stdout(stdout);
+    Bootstrap::start(name, command).await.unwrap()
 }

@@ -3,23 +3,22 @@
 //!
 //! Every text a caller sends here holds the word `canary`, so one search finds them all.
 
-use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, LazyLock, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lambda_http::http::Method;
 use lambda_http::lambda_runtime::{Context, LambdaEvent, tower::Service as _};
 use lambda_http::request::LambdaRequest;
-use lambda_http::tracing::dispatcher::{self, DefaultGuard, Dispatch};
-use lambda_http::tracing::subscriber::fmt::MakeWriter;
+use lambda_http::tracing::dispatcher::Dispatch;
 use lambda_http::{Adapter, tracing};
 use serde_json::{Value, json};
 use shared::http::{Call, Function, Reply, event, service};
 use shared::log;
+use shared::metrics::NAMESPACE_VARIABLE;
 
+use crate::capture::{Captured, listen};
 use crate::harness::{Answer, Api, Fault, event_json};
 
 const PORTKEY: &str = "/v1/feedback";
@@ -39,34 +38,6 @@ const FAULTS: [Fault; 11] = [
     Fault::Repeats,
     Fault::Garbles,
 ];
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Captured {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'w> MakeWriter<'w> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'w self) -> Self {
-        self.clone()
-    }
-}
 
 /// The first line that holds a caller's text: as it is, as the bytes of a `Debug`, or in base64.
 fn leak<'t>(api: &Api, text: &'t str) -> Option<&'t str> {
@@ -152,7 +123,12 @@ async fn call_everything(api: &Api) -> Vec<Answer> {
             for headers in [
                 &[][..],
                 &key[..1],
-                &[("cookie", "canary"), ("user-agent", "canary")],
+                &[
+                    ("cookie", "canary"),
+                    ("user-agent", "canary"),
+                    ("traceparent", "00-canary-canary-01"),
+                    ("x-amzn-trace-id", "Root=1-canary-canary;Parent=canary"),
+                ],
             ] {
                 answers.push(api.call(Method::POST, base, headers, body).await);
             }
@@ -267,24 +243,11 @@ fn check_answers(api: &Api, answers: &[Answer]) {
     }
 }
 
-/// Logs to this until the guard is dropped, on this thread alone.
-///
-/// As long as there is but one log in a process, tracing asks the thread that first comes by a line
-/// whether it is wanted, and remembers that for all: a test of another file would answer no. So
-/// there is another one, which hears nothing.
-fn listen(log: Dispatch) -> DefaultGuard {
-    static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| log::log(io::sink, |_| None));
-    LazyLock::force(&ANOTHER);
-    // What was remembered before there were two is asked anew.
-    let guard = dispatcher::set_default(&log);
-    tracing::callsite::rebuild_interest_cache();
-    guard
-}
-
 /// The log that the functions set up, with everything turned up that can be.
 fn loudest(captured: &Captured, format: &'static str, level: &'static str) -> Dispatch {
     log::log(captured.clone(), move |name| match name {
         "AWS_LAMBDA_LOG_FORMAT" => Some(format.to_owned()),
+        NAMESPACE_VARIABLE => Some("Hindsight/test".to_owned()),
         _ if name == level => Some("trace".to_owned()),
         _ => None,
     })

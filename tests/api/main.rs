@@ -4,6 +4,7 @@
 mod access;
 mod analytics;
 mod bootstraps;
+mod capture;
 mod faults;
 mod harness;
 mod headers;
@@ -11,6 +12,7 @@ mod hostile;
 mod isolation;
 mod lambda;
 mod leaks;
+mod logs;
 mod portkey;
 mod properties;
 mod races;

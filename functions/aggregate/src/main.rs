@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use aggregate::{Event, handle};
-use lambda_http::lambda_runtime::{self, LambdaEvent, service_fn};
-use lambda_http::tracing;
+use aggregate::Aggregate;
+use lambda_http::lambda_runtime::{self, service_fn};
 use shared::config::Config;
 use shared::stats::count::Counter;
 use shared::tables::STATS;
@@ -14,13 +13,6 @@ use shared::{dynamo, log};
 async fn main() -> Result<(), lambda_http::Error> {
     log::init();
     let config = Arc::new(Config::from_env(&[&STATS])?);
-    let counter = &Counter::new(dynamo::client().await?, config);
-    let counting = service_fn(move |event: LambdaEvent<Event>| async move {
-        handle(counter, event.payload).await.map_err(|problem| {
-            let cause = problem.log_message();
-            tracing::error!(cause, "a batch was not counted");
-            lambda_http::Error::from(cause)
-        })
-    });
-    lambda_runtime::run(counting).await
+    let aggregate = &Aggregate::new(Counter::new(dynamo::client().await?, config));
+    lambda_runtime::run(service_fn(move |event| aggregate.answer(event))).await
 }

@@ -17,24 +17,30 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
                 Create::One(draft) => (vec![*draft], true),
                 Create::Bulk(drafts) => (drafts, false),
             };
+            let scale = scale(&drafts);
             let written = save(&store, &call, drafts).await?;
             let body = portkey::render_written(Action::Saved, &written.ids);
             // A bulk of one is answered as a bulk is: without a version.
-            Ok(if single {
+            let reply = if single {
                 Reply::written(body, &written)
             } else {
                 Reply::new(body)
-            })
+            };
+            Ok(reply.voted(scale, &written))
         }
         Dialect::TrueFoundry => {
-            let draft = truefoundry::parse_create(call.body()?)?;
-            let written = save(&store, &call, vec![draft]).await?;
-            Ok(Reply::written(
-                truefoundry::render_written(&written.ids),
-                &written,
-            ))
+            let drafts = vec![truefoundry::parse_create(call.body()?)?];
+            let scale = scale(&drafts);
+            let written = save(&store, &call, drafts).await?;
+            let reply = Reply::written(truefoundry::render_written(&written.ids), &written);
+            Ok(reply.voted(scale, &written))
         }
     }
+}
+
+/// The scale of drafts of one request, which one dialect has made: all have the same.
+fn scale(drafts: &[Draft]) -> &'static str {
+    drafts.first().map_or("", |draft| draft.score.scale())
 }
 
 async fn save(store: &Store, call: &Call, drafts: Vec<Draft>) -> Result<Written, Problem> {

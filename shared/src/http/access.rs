@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use lambda_http::http::{HeaderMap, header};
@@ -12,6 +13,7 @@ use lambda_http::{Body, Request};
 use super::call::{Call, MAX_BODY, Reply};
 use super::route::Route;
 use crate::access::keyring::Keyring;
+use crate::id::Workspace;
 use crate::problem::{Fault, Problem};
 use crate::timestamp::Timestamp;
 
@@ -55,6 +57,8 @@ pub struct Arrival {
     pub(super) route: &'static Route,
     pub(super) id: String,
     pub(super) request: Request,
+    /// Whose it is, as soon as that is known: the log tells also of a request that came no further.
+    pub(super) workspace: Arc<OnceLock<Workspace>>,
 }
 
 impl<S> Service<Arrival> for Access<S>
@@ -77,9 +81,16 @@ where
         let keyring = self.keyring.clone();
         Box::pin(async move {
             let now = Timestamp::now();
-            let Arrival { route, id, request } = arrival;
+            let Arrival {
+                route,
+                id,
+                request,
+                workspace,
+            } = arrival;
             let text = credential(request.headers()).ok_or(Problem::Unauthorized)?;
             let caller = keyring.verify(text, now).await?;
+            // Nobody else sets it.
+            let _ = workspace.set(caller.workspace.clone());
             if !caller.may(route.scope) {
                 return Err(Problem::Forbidden {
                     needs: route.scope.name(),

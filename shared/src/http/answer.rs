@@ -5,6 +5,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -20,7 +22,11 @@ use super::DEADLINE;
 use super::access::Arrival;
 use super::call::Reply;
 use super::route::{Function, Route};
+use super::trace::TraceContext;
 use crate::dialect::{Dialect, portkey, truefoundry};
+use crate::id::Workspace;
+use crate::invocation::Invocation;
+use crate::log::milliseconds;
 use crate::problem::{Problem, RETRY_AFTER};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,15 +36,19 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PORTKEY_TRACE_ID: HeaderName = HeaderName::from_static("x-portkey-trace-id");
 
 /// Puts [`Answer`] around the layers within.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AnswerLayer {
     function: Function,
+    warm: Arc<AtomicBool>,
 }
 
 impl AnswerLayer {
     /// A layer that answers for the routes of this function.
     pub fn new(function: Function) -> Self {
-        Self { function }
+        Self {
+            function,
+            warm: Arc::default(),
+        }
     }
 }
 
@@ -48,6 +58,7 @@ impl<S> Layer<S> for AnswerLayer {
     fn layer(&self, inner: S) -> Self::Service {
         Answer {
             function: self.function,
+            warm: Arc::clone(&self.warm),
             inner,
         }
     }
@@ -57,6 +68,8 @@ impl<S> Layer<S> for AnswerLayer {
 #[derive(Clone, Debug)]
 pub struct Answer<S> {
     function: Function,
+    /// Whether there was a request before.
+    warm: Arc<AtomicBool>,
     inner: S,
 }
 
@@ -76,24 +89,30 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let function = self.function;
+        let cold = !self.warm.swap(true, Ordering::Relaxed);
         let mut inner = self.inner.clone();
         Box::pin(async move {
-            let started = Instant::now();
+            let line = Line::new(&request, cold);
             let request_id = request_id(&request);
             let own = |(route, _): &(&Route, _)| route.function == function;
             let Some((route, id)) = routed(&request).filter(own) else {
+                line.log(None, StatusCode::NOT_FOUND, &Err(Problem::NotFound));
                 return Ok(sealed(not_found(), &request_id));
             };
-            let arrival = Arrival { route, id, request };
+            let arrival = Arrival {
+                route,
+                id,
+                request,
+                workspace: Arc::clone(&line.workspace),
+            };
             let work = AssertUnwindSafe(async { inner.call(arrival).await }).catch_unwind();
-            let result = match tokio::time::timeout(DEADLINE, work).await {
+            let result = match tokio::time::timeout(DEADLINE, line.invocation.run(work)).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) => Err(Problem::internal("a handler panicked")),
                 Err(_) => Err(Problem::unavailable("the deadline has passed")),
             };
-            let problem = result.as_ref().err();
-            let status = problem.map_or(StatusCode::OK, status);
-            log(route, problem, status, &request_id, started);
+            let status = result.as_ref().err().map_or(StatusCode::OK, status);
+            line.log(Some(route), status, &result);
             let response = match result {
                 Ok(reply) => ok(reply),
                 Err(problem) => error(route.dialect, &problem, &request_id),
@@ -217,27 +236,71 @@ fn sealed(mut response: Response<Body>, request_id: &HeaderValue) -> Response<Bo
     response
 }
 
-/// One line a request: the route's pattern and not the path, the names of faulty fields and not
-/// what was in them.
-fn log(
-    route: &Route,
-    problem: Option<&Problem>,
-    status: StatusCode,
-    request_id: &HeaderValue,
+/// The one line of a request, as far as it is known when the request comes. It has the route's
+/// pattern and not the path, the names of faulty fields and not what was in them.
+struct Line {
     started: Instant,
-) {
-    let request_id = request_id.to_str().unwrap_or_default();
-    let ms = started.elapsed().as_secs_f64() * 1000.0;
-    let (method, path, status) = (route.method.as_str(), route.path, status.as_u16());
-    match problem {
-        None => tracing::info!(request_id, method, path, status, ms, "answered"),
-        Some(problem @ (Problem::Internal { .. } | Problem::Unavailable { .. })) => {
-            let cause = problem.log_message();
-            tracing::error!(request_id, method, path, status, ms, cause, "failed");
+    cold: bool,
+    invocation: Invocation,
+    gateway_id: Option<String>,
+    version: Option<String>,
+    trace: Option<TraceContext>,
+    workspace: Arc<OnceLock<Workspace>>,
+}
+
+impl Line {
+    fn new(request: &Request, cold: bool) -> Self {
+        let lambda = request.lambda_context_ref();
+        Self {
+            started: Instant::now(),
+            cold,
+            invocation: Invocation::new(lambda.map(|context| context.request_id.as_str())),
+            gateway_id: gateway(request).and_then(|context| context.request_id.clone()),
+            version: lambda
+                .map(|context| context.env_config.version.clone())
+                .filter(|version| !version.is_empty()),
+            trace: TraceContext::of(request.headers()),
+            workspace: Arc::default(),
         }
-        Some(problem) => {
-            let cause = problem.log_message();
-            tracing::info!(request_id, method, path, status, ms, cause, "refused");
+    }
+
+    /// Logs it. The fields that are metrics are those of [`crate::metrics`].
+    fn log(&self, route: Option<&Route>, status: StatusCode, result: &Result<Reply, Problem>) {
+        let problem = result.as_ref().err();
+        let cause = problem.map(Problem::log_message);
+        let votes = result.as_ref().ok().and_then(|reply| reply.votes);
+        let units = self.invocation.units();
+        let trace = self.trace.as_ref();
+        let dialect = route.map(|route| route.dialect.name());
+        macro_rules! line {
+            ($level:ident, $message:literal) => {
+                tracing::$level!(
+                    request_id = self.invocation.id(),
+                    gateway_id = self.gateway_id.as_deref(),
+                    function_version = self.version.as_deref(),
+                    workspace = self.workspace.get().map(Workspace::as_str),
+                    route = route.map(Route::key),
+                    dialect,
+                    status = status.as_u16(),
+                    ms = milliseconds(self.started.elapsed()),
+                    cold = self.cold,
+                    read_units = units.read,
+                    write_units = units.write,
+                    trace = trace.map(|context| context.trace.as_str()),
+                    parent = trace.and_then(|context| context.parent.as_deref()),
+                    scale = votes.map(|votes| votes.scale),
+                    votes = votes.map(|votes| votes.count),
+                    problem = problem.map(Problem::code),
+                    refused = problem.map(|_| 1_u64),
+                    cause,
+                    $message
+                )
+            };
+        }
+        match problem {
+            None => line!(info, "answered"),
+            Some(Problem::Internal { .. } | Problem::Unavailable { .. }) => line!(error, "failed"),
+            Some(_) => line!(info, "refused"),
         }
     }
 }

@@ -150,27 +150,52 @@ pub struct Reply {
     pub body: String,
     /// The version of the one record it is about.
     pub version: Option<u64>,
+    /// What was stored, if the request stored any.
+    pub votes: Option<Votes>,
+}
+
+/// New feedback, for the log and the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Votes {
+    /// The scale it is on, `value` or `rating`.
+    pub scale: &'static str,
+    /// How many records.
+    pub count: u64,
 }
 
 impl Reply {
     /// An answer about several records, or about one that is gone.
     pub fn new(body: String) -> Self {
-        Self { body, version: None }
+        Self {
+            body,
+            version: None,
+            votes: None,
+        }
     }
 
     /// An answer about one record, as it is at this version.
     pub fn about(body: String, version: u64) -> Self {
         Self {
-            body,
             version: Some(version),
+            ..Self::new(body)
         }
     }
 
     /// An answer to a write, about the version it made.
     pub fn written(body: String, written: &Written) -> Self {
         Self {
-            body,
             version: written.version,
+            ..Self::new(body)
+        }
+    }
+
+    /// The answer to a request that stored records on this scale, or would have, had they not been
+    /// stored before.
+    pub fn voted(self, scale: &'static str, written: &Written) -> Self {
+        let count = u64::try_from(written.ids.len()).unwrap_or(u64::MAX);
+        Self {
+            votes: (!written.replayed).then_some(Votes { scale, count }),
+            ..self
         }
     }
 }

@@ -1,9 +1,12 @@
 //! API Gateway's event before lambda_http makes a request of it.
 
+use lambda_http::LambdaEvent;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::http::header;
 use lambda_http::request::LambdaRequest;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::trace::TraceContext;
 
 /// What a query may not hold as it is, in the eyes of the `http` crate.
 const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
@@ -47,11 +50,16 @@ pub fn sound(mut event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest {
 }
 
 /// [`sound`] for what the Lambda runtime hands over.
-pub(super) fn sound_request(request: LambdaRequest) -> LambdaRequest {
-    match request {
-        LambdaRequest::ApiGatewayV2(event) => LambdaRequest::ApiGatewayV2(sound(event)),
-        other => other,
+pub(super) fn sound_invocation(invocation: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+    let LambdaEvent { payload, mut context } = invocation;
+    let LambdaRequest::ApiGatewayV2(event) = payload else {
+        return LambdaEvent::new(payload, context);
+    };
+    // lambda_http would put Lambda's own X-Amzn-Trace-Id over the caller's.
+    if TraceContext::of(&event.headers).is_some() {
+        context.xray_trace_id = None;
     }
+    LambdaEvent::new(LambdaRequest::ApiGatewayV2(sound(event)), context)
 }
 
 #[cfg(test)]

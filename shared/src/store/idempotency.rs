@@ -188,6 +188,7 @@ impl Store {
                 let written = Written {
                     ids: vec![named.id],
                     version: Some(seen + 1),
+                    replayed: false,
                 };
                 (written, vec![self.update_action(record, expression, seen, now)?])
             }
@@ -196,6 +197,7 @@ impl Store {
                 let written = Written {
                     ids: vec![named.id],
                     version: None,
+                    replayed: false,
                 };
                 (written, vec![self.delete_action(record, *if_match, now)?])
             }
@@ -339,5 +341,6 @@ fn replay(marker: &Item, key: &IdempotencyKey) -> Result<Written, Problem> {
             .filter_map(|bytes| bytes.try_into().ok().map(FeedbackId::from_bytes))
             .collect(),
         version: item::int(marker, "version"),
+        replayed: true,
     })
 }

@@ -145,6 +145,7 @@ impl Store {
         Ok(Written {
             ids: vec![named.id],
             version,
+            replayed: false,
         })
     }
 
@@ -180,6 +181,7 @@ impl Store {
         let deleted = Written {
             ids: vec![named.id],
             version: None,
+            replayed: false,
         };
         match result {
             Ok(_) => {}
@@ -235,6 +237,7 @@ pub(super) fn created(records: &[Feedback]) -> Written {
     Written {
         ids: records.iter().map(|record| record.id).collect(),
         version: (records.len() == 1).then_some(1),
+        replayed: false,
     }
 }
 
