@@ -19,6 +19,7 @@ pub mod metadata;
 pub mod metrics;
 pub mod problem;
 pub mod query;
+pub mod schema;
 pub mod score;
 pub mod stats;
 pub mod store;

@@ -8,6 +8,7 @@ use serde_yaml_ng::Value;
 use serde_yaml_ng::value::TaggedValue;
 use shared::config::RETENTION_VARIABLE;
 use shared::http::{Function, ROUTES};
+use shared::metrics::NAMESPACE_VARIABLE;
 use shared::tables::{self, Table};
 
 fn read(file: &str) -> String {
@@ -190,6 +191,31 @@ fn a_function_is_told_the_tables_it_may_touch_and_no_others() {
             told.insert(logical.clone());
         }
         assert_eq!(told, allowed_tables(&function), "{id}");
+    }
+}
+
+/// The log is JSON, without which there would be no metrics, and their namespace is the stack's own.
+#[test]
+fn every_function_logs_json_and_is_told_where_its_metrics_go() {
+    let template = template();
+    let all = &template["Globals"]["Function"];
+    assert_eq!(all["LoggingConfig"]["LogFormat"], "JSON");
+    assert_eq!(all["LoggingConfig"]["ApplicationLogLevel"], "INFO");
+    let variables = all["Environment"]["Variables"].as_mapping().unwrap();
+    assert_eq!(variables.len(), 1);
+    let Value::Tagged(choice) = &variables[NAMESPACE_VARIABLE] else {
+        panic!("the namespace is not a choice");
+    };
+    let choice = choice.value.as_sequence().unwrap();
+    assert_eq!((&choice[0], &choice[2]), (&"HasMetrics".into(), &"".into()));
+    let Value::Tagged(namespace) = &choice[1] else {
+        panic!("the namespace is not the stack's");
+    };
+    assert_eq!(namespace.value, "Hindsight/${AWS::StackName}");
+    for (id, function) in resources(&template, "AWS::Serverless::Function") {
+        let own = function["Properties"]["LoggingConfig"].as_mapping().unwrap();
+        assert_eq!(own.len(), 1, "{id} logs otherwise");
+        assert!(own.contains_key("LogGroup"), "{id}");
     }
 }
 

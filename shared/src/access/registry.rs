@@ -11,6 +11,7 @@ use super::key::{ApiKey, KeyId};
 use crate::dynamo::{self, Attempts};
 use crate::id::Workspace;
 use crate::problem::Problem;
+use crate::schema;
 use crate::store::item::{Item, int, number, string, text};
 use crate::timestamp::Timestamp;
 
@@ -184,6 +185,7 @@ fn to_item(record: &KeyRecord) -> Item {
         ),
         ("last_four".to_owned(), text(&record.last_four)),
         ("created_at".to_owned(), number(record.created_at.millis())),
+        (schema::ATTRIBUTE.to_owned(), number(schema::API_KEY)),
     ]);
     if let Some(end) = record.expires_at {
         item.insert("expires_at".to_owned(), number(end.millis()));
@@ -195,6 +197,7 @@ fn to_item(record: &KeyRecord) -> Item {
 }
 
 fn from_item(item: &Item) -> Result<KeyRecord, Problem> {
+    schema::check(item, schema::API_KEY)?;
     // A limit that cannot be read must not become no limit.
     let moment = |name: &str| match item.get(name) {
         None => Some(None),

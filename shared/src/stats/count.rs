@@ -21,6 +21,7 @@ use super::tally::Tally;
 use crate::config::Config;
 use crate::dynamo;
 use crate::problem::Problem;
+use crate::schema;
 use crate::store::back_off;
 use crate::store::item::{AttributeValue, Item, number, string, text};
 use crate::store::write::{Cancelled, incomplete, transact};
@@ -151,8 +152,11 @@ impl Counter {
             .send()
             .await
             .map_err(|error| dynamo::problem(&error, false))?;
-        let sequence = |item: &Item| string(item, "sequence").map(|text| SequenceNumber(text.to_owned()));
-        Ok(found.item.as_ref().and_then(sequence))
+        let Some(item) = found.item else {
+            return Ok(None);
+        };
+        schema::check(&item, schema::STATS)?;
+        Ok(string(&item, "sequence").map(|text| SequenceNumber(text.to_owned())))
     }
 
     async fn commit(
@@ -180,8 +184,11 @@ impl Counter {
             .table_name(&self.config.stats)
             .set_key(Some(checkpoint_key(shard)))
             .update_expression(
-                "SET #sequence = :sequence, counted_to = :counted_to, expires_at = :expires_at",
+                "SET #sequence = :sequence, counted_to = :counted_to, expires_at = :expires_at, \
+                 #schema = :schema",
             )
+            .expression_attribute_names("#schema", schema::ATTRIBUTE)
+            .expression_attribute_values(":schema", number(schema::STATS))
             .expression_attribute_names("#sequence", "sequence")
             .expression_attribute_values(":sequence", text(&last.sequence_number.0))
             .expression_attribute_values(":counted_to", number(counted_to.millis()))
@@ -210,7 +217,9 @@ impl Counter {
         let mut update = Update::builder()
             .table_name(&self.config.stats)
             .key("pk", text(pk))
-            .key("sk", text(sk));
+            .key("sk", text(sk))
+            .expression_attribute_names("#schema", schema::ATTRIBUTE)
+            .expression_attribute_values(":schema", number(schema::STATS));
         let mut adds = Vec::new();
         for (index, (name, more)) in counters.into_iter().enumerate() {
             adds.push(format!("#c{index} :c{index}"));
@@ -218,9 +227,9 @@ impl Counter {
                 .expression_attribute_names(format!("#c{index}"), name)
                 .expression_attribute_values(format!(":c{index}"), AttributeValue::N(more));
         }
-        let mut expression = format!("ADD {}", adds.join(", "));
+        let mut expression = format!("ADD {} SET #schema = :schema", adds.join(", "));
         if let Some(seen) = tally.last_seen {
-            expression.push_str(" SET last_seen = :last_seen");
+            expression.push_str(", last_seen = :last_seen");
             update = update.expression_attribute_values(":last_seen", number(seen.millis()));
         }
         let update = update.update_expression(expression).build().map_err(incomplete)?;

@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::Client;
 
 use crate::dynamo;
 use crate::problem::Problem;
+use crate::schema;
 use crate::store::item::{Item, int, number, text};
 use crate::timestamp::Timestamp;
 
@@ -62,6 +63,7 @@ impl Generations {
         let Some(item) = found.item else {
             return Ok(Self::default());
         };
+        schema::check(&item, schema::STATS)?;
         let generation = |numbered: &str, since: &str| {
             Some(Generation {
                 number: int(&item, numbered)?,
@@ -78,6 +80,7 @@ impl Generations {
     /// Puts these in the place of `before`, on the condition that these are still there.
     pub async fn replace(self, before: Self, client: &Client, stats: &str) -> Result<(), Problem> {
         let mut item = key();
+        item.insert(schema::ATTRIBUTE.to_owned(), number(schema::STATS));
         let mut put = |number_name: &str, since_name: &str, generation: Generation| {
             item.insert(number_name.to_owned(), number(generation.number));
             item.insert(since_name.to_owned(), number(generation.since.millis()));

@@ -10,6 +10,7 @@ use crate::feedback::Feedback;
 use crate::fields::{Kind, Object, string};
 use crate::id::{FeedbackId, Workspace};
 use crate::metadata::{MAX_INDEXED, Metadata};
+use crate::schema;
 use crate::score::{Rating, Score, Value, Weight};
 use crate::store::keys;
 
@@ -49,7 +50,8 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// The counted side of an item in the stream. `None` for an item that cannot be read.
+    /// The counted side of an item in the stream. `None` for an item that cannot be read, or is of
+    /// a newer form.
     pub fn from_image(image: &Image) -> Option<Self> {
         let text = |name: &str| match image.get(name) {
             Some(StreamAttribute::S(text)) => Some(text.as_str()),
@@ -59,6 +61,12 @@ impl Counted {
             Some(StreamAttribute::N(number)) => number.parse().ok(),
             _ => None,
         };
+        // Where there is none it is the first.
+        if image.contains_key(schema::ATTRIBUTE)
+            && !(1..=i64::from(schema::FEEDBACK)).contains(&number(schema::ATTRIBUTE)?)
+        {
+            return None;
+        }
         let (workspace, id) = keys::owner(text("sk")?)?;
         let score = if image.contains_key("rating") {
             Score::Rating(Rating::new(number("rating")?)?)

@@ -239,8 +239,7 @@ impl Reader {
                 .await
                 .map_err(|error| dynamo::problem(&error, false))?;
             for item in page.items() {
-                let read = from_item(item).ok_or_else(|| Problem::internal("a roll-up cannot be read"))?;
-                found.push(read);
+                found.push(from_item(item)?);
             }
             if found.len() > MOST_ROLLUPS {
                 return Err(Problem::invalid(

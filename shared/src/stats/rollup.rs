@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use super::decimal::Decimal;
 use super::tally::Tally;
 use crate::id::Workspace;
+use crate::problem::Problem;
+use crate::schema;
 use crate::store::item::{Item, int, string};
 use crate::timestamp::{Granularity, Timestamp};
 
@@ -187,10 +189,15 @@ pub fn to_tally(item: &Item) -> Option<Tally> {
     Some(tally)
 }
 
-/// The roll-up and tally of an item of the table, if that is what it is.
-pub fn from_item(item: &Item) -> Option<(Rollup, Tally)> {
-    Some((
-        Rollup::from_key(string(item, "pk")?, string(item, "sk")?)?,
-        to_tally(item)?,
-    ))
+/// The roll-up and tally of an item of the table. An item that is neither these nor known by its
+/// key to be something else is a defect; one of a newer form is not ours to read.
+pub fn from_item(item: &Item) -> Result<(Rollup, Tally), Problem> {
+    schema::check(item, schema::STATS)?;
+    let read = || {
+        Some((
+            Rollup::from_key(string(item, "pk")?, string(item, "sk")?)?,
+            to_tally(item)?,
+        ))
+    };
+    read().ok_or_else(|| Problem::internal("a roll-up cannot be read"))
 }

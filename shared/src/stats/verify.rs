@@ -54,8 +54,7 @@ impl Tables {
             if matches!(string(item, "pk"), Some(CHECKPOINTS | GENERATIONS)) {
                 return Ok(());
             }
-            let (rollup, tally) =
-                from_item(item).ok_or_else(|| Problem::internal("a roll-up cannot be read"))?;
+            let (rollup, tally) = from_item(item)?;
             if rollup.generation == generation {
                 visit(rollup, tally);
             }

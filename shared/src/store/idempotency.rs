@@ -15,13 +15,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::item::{self, Item, number, text};
 use super::write::{
-    Cancelled, UpdateExpression, alive_at, created, incomplete, merged, transact, unmatched, version_name,
+    Cancelled, KNOWN, UpdateExpression, alive_at, created, incomplete, merged, transact, unmatched,
+    version_name,
 };
 use super::{Store, Written, back_off, keys};
 use crate::dynamo;
 use crate::feedback::{Change, Draft, Feedback, Named};
 use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
+use crate::schema;
 use crate::timestamp::Timestamp;
 
 /// How long a key is remembered.
@@ -228,7 +230,7 @@ impl Store {
             .table_name(&self.config.feedback)
             .set_key(Some(record))
             .update_expression(&expression.text)
-            .condition_expression(condition)
+            .condition_expression(format!("{condition} AND {KNOWN}"))
             .set_expression_attribute_names(Some(expression.names.clone()))
             .set_expression_attribute_values(Some(merged(expression.values.clone(), values)))
             .build()
@@ -272,6 +274,7 @@ impl Store {
             ),
             ("ids".to_owned(), AttributeValue::B(Blob::new(ids))),
             ("expires_at".to_owned(), number((now + KEPT).seconds())),
+            (schema::ATTRIBUTE.to_owned(), number(schema::MARKER)),
         ]);
         if let Some(version) = written.version {
             marker.insert("version".to_owned(), number(version));
@@ -305,14 +308,15 @@ impl Store {
         Ok(marker.filter(|marker| !item::is_expired(marker, now)))
     }
 
-    /// The version of a living record.
+    /// The version of a living record that can be updated.
     async fn version(&self, key: &Item, now: Timestamp) -> Result<u64, Problem> {
         let found = self
             .client
             .get_item()
             .table_name(&self.config.feedback)
             .set_key(Some(key.clone()))
-            .projection_expression("#version, expires_at")
+            .projection_expression("#schema, #version, expires_at")
+            .expression_attribute_names("#schema", schema::ATTRIBUTE)
             .expression_attribute_names("#version", "version")
             .consistent_read(true)
             .send()
@@ -321,12 +325,14 @@ impl Store {
             .item
             .filter(|found| !item::is_expired(found, now))
             .ok_or(Problem::NotFound)?;
+        schema::check(&found, schema::FEEDBACK)?;
         item::int(&found, "version").ok_or_else(|| Problem::internal("a record without a version"))
     }
 }
 
 /// What the first request under the key was answered, if this is that request again.
 fn replay(marker: &Item, key: &IdempotencyKey) -> Result<Written, Problem> {
+    schema::check(marker, schema::MARKER)?;
     if marker.get("fingerprint") != Some(&AttributeValue::B(key.fingerprint.clone())) {
         return Err(Problem::KeyReused);
     }

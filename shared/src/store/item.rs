@@ -9,6 +9,7 @@ use crate::feedback::{Draft, Feedback};
 use crate::id::{FeedbackId, Workspace};
 use crate::metadata::{Comment, Indexed, Metadata};
 use crate::problem::Problem;
+use crate::schema;
 use crate::score::{Rating, Score, Value, Weight};
 use crate::tables::{BY_ENVIRONMENT, BY_ORGANISATION, BY_PROMPT, BY_USER};
 use crate::target::Project;
@@ -16,10 +17,6 @@ use crate::timestamp::Timestamp;
 
 /// An item's attributes by name.
 pub type Item = HashMap<String, AttributeValue>;
-
-/// The form items are written in. One is read by what it holds; this number is for the day when
-/// that does not suffice.
-const SCHEMA: u8 = 1;
 
 /// A record's score, without the rest of it.
 #[derive(Clone, Debug)]
@@ -59,7 +56,7 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
         ("trace_key".to_owned(), text(keys::spread(workspace, trace))),
         ("updated_at".to_owned(), number(feedback.updated_at.millis())),
         ("version".to_owned(), number(feedback.version)),
-        ("schema".to_owned(), number(SCHEMA)),
+        (schema::ATTRIBUTE.to_owned(), number(schema::FEEDBACK)),
     ]);
     match draft.score {
         Score::Value(value, weight) => {
@@ -107,13 +104,16 @@ pub fn index_keys(
     ]
 }
 
-/// The record of an item. An item that is none, in a table that is ours alone, is a defect.
+/// The record of an item. An item that is none, in a table that is ours alone, is a defect; one of
+/// a newer form is not ours to read.
 pub fn to_feedback(item: &Item) -> Result<Feedback, Problem> {
+    schema::check(item, schema::FEEDBACK)?;
     read(item).ok_or_else(|| unreadable(item))
 }
 
 /// The score of an item alone, and what it belongs to.
 pub fn to_scored(item: &Item) -> Result<Scored, Problem> {
+    schema::check(item, schema::FEEDBACK)?;
     let read = || {
         Some(Scored {
             id: id(item)?,

@@ -14,6 +14,7 @@ use crate::feedback::Feedback;
 use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, MAX_LIMIT, MAX_SUMMARY, Order, Summary};
+use crate::schema;
 use crate::tables::{
     BY_ENVIRONMENT, BY_ORGANISATION, BY_PROMPT, BY_TIME, BY_TRACE, BY_USER, FEEDBACK, Index,
 };
@@ -218,7 +219,8 @@ impl Store {
         loop {
             let page = self
                 .query(&path, Ids::ALL)
-                .projection_expression("pk, sk, #value, weight, rating, expires_at")
+                .projection_expression("pk, sk, #schema, #value, weight, rating, expires_at")
+                .expression_attribute_names("#schema", schema::ATTRIBUTE)
                 .expression_attribute_names("#value", "value")
                 .set_exclusive_start_key(start)
                 .send()

@@ -19,12 +19,16 @@ use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
 use crate::metadata::Indexed;
 use crate::problem::Problem;
+use crate::schema;
 use crate::score::Weight;
 use crate::timestamp::Timestamp;
 
 /// Alive: there, and not past its end.
 const ALIVE: &str =
     "attribute_exists(pk) AND (attribute_not_exists(expires_at) OR expires_at > :now_seconds)";
+
+/// Of a form that an update of ours does not spoil.
+pub(super) const KNOWN: &str = "(attribute_not_exists(#schema) OR #schema <= :schema)";
 
 impl Store {
     /// Stores feedback, all of it or none. One record is a plain put; several are one transaction.
@@ -111,7 +115,8 @@ impl Store {
         let (condition, values) = alive_at(if_match, now);
         // An attempt that wrote and whose answer was lost must not be repeated: it would raise the
         // version twice, or miss its own If-Match. The item remembers by whom it was written last.
-        let condition = format!("{condition} AND (attribute_not_exists(write_id) OR write_id <> :write_id)");
+        let condition =
+            format!("{condition} AND {KNOWN} AND (attribute_not_exists(write_id) OR write_id <> :write_id)");
         let request = self
             .client
             .update_item()
@@ -137,7 +142,12 @@ impl Store {
             Ok(output) => output.attributes().and_then(|item| item::int(item, "version")),
             Err(error) => match met_by_update(&error) {
                 Some(old) if old.get("write_id") == Some(&write_id) => item::int(&old, "version"),
-                Some(old) => return Err(unmatched(Some(&old), now)),
+                Some(old) => {
+                    if !item::is_expired(&old, now) {
+                        schema::check(&old, schema::FEEDBACK)?;
+                    }
+                    return Err(unmatched(Some(&old), now));
+                }
                 None if is_condition_failure(&error) => return Err(Problem::NotFound),
                 None => return Err(dynamo::problem(&error, attempts.uncertain())),
             },
@@ -280,7 +290,8 @@ pub(super) fn merged(mut one: Item, other: Item) -> Item {
     one
 }
 
-/// A [`Change`] as an update expression: the one place where a change meets what is stored.
+/// A [`Change`] as an update expression: the one place where a change meets what is stored. Its
+/// names and values are also those of [`KNOWN`], which its condition holds.
 pub(super) struct UpdateExpression {
     pub(super) text: String,
     pub(super) names: HashMap<String, String>,
@@ -300,6 +311,12 @@ impl UpdateExpression {
         fill_random(&mut mark)?;
         let write_id = AttributeValue::B(mark.to_vec().into());
         let mut clauses = Clauses::default();
+        clauses
+            .names
+            .insert("#schema".to_owned(), schema::ATTRIBUTE.to_owned());
+        clauses
+            .values
+            .insert(":schema".to_owned(), number(schema::FEEDBACK));
         clauses.set("updated_at", number(now.millis()));
         clauses.set("write_id", write_id.clone());
         clauses.sets.push("#version = #version + :one".to_owned());
