@@ -17,6 +17,7 @@ mod portkey;
 mod properties;
 mod races;
 mod reads;
+mod schema;
 mod template;
 mod transport;
 mod truefoundry;

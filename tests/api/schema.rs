@@ -1,0 +1,563 @@
+//! Every form that items were ever written in, as `tests/fixtures/{table}/{form}-{what}.json`, each
+//! an item as DynamoDB has it. A fixture is not changed: a new form brings its own beside it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use lambda_http::http::Method;
+use serde_json::{Value, json};
+use shared::access::Scope;
+use shared::access::key::KeyId;
+use shared::access::registry::KeyRecord;
+use shared::feedback::{Change, Draft, Feedback, Named, ScoreChange};
+use shared::fields::Patch;
+use shared::id::{FeedbackId, Workspace};
+use shared::metadata::{Comment, Metadata};
+use shared::schema;
+use shared::score::{Rating, Score, Value as Vote, Weight};
+use shared::stats::count::{Counter, SequenceNumber};
+use shared::stats::decimal::Decimal;
+use shared::stats::generation::{Generation, Generations};
+use shared::stats::image::Counted;
+use shared::stats::read::Reader;
+use shared::stats::rebuild::Rebuild;
+use shared::stats::rollup::{Dimension, Rollup, from_item};
+use shared::stats::tally::Tally;
+use shared::store::idempotency::IdempotencyKey;
+use shared::store::item::from_feedback;
+use shared::store::{Store, Written};
+use shared::target::{Project, SpanId, Target, TraceId};
+use shared::timestamp::{Granularity, Timestamp};
+
+use crate::harness::Api;
+
+const ID: &str = "01a1fc4f-0bea-7000-a56b-2e4c3d84a974";
+const GRAPH: &str = "/v1/analytics/graphs/feedbacks?\
+                     time_of_generation_min=2026-11-21T00:00:00Z&time_of_generation_max=2026-11-22T00:00:00Z";
+
+/// When everything here was written.
+fn now() -> Timestamp {
+    Timestamp::parse("2026-11-21T04:13:21.258Z").unwrap()
+}
+
+fn workspace() -> Workspace {
+    Workspace::parse("test").unwrap()
+}
+
+fn id() -> FeedbackId {
+    FeedbackId::parse(ID).unwrap()
+}
+
+/// The fixtures of a table by name: every file there is.
+fn fixtures(table: &str) -> BTreeMap<String, Value> {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures")).join(table);
+    std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|file| {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let item = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            (name, item)
+        })
+        .collect()
+}
+
+/// A fixture of a table in its newest form.
+fn newest(table: &str, form: u32, what: &str) -> Value {
+    let name = format!("{form}-{what}");
+    fixtures(table)
+        .remove(&name)
+        .unwrap_or_else(|| panic!("{table} has no fixture {name}"))
+}
+
+/// An item of the form that comes next.
+fn newer(mut item: Value, form: u32) -> Value {
+    item["schema"] = json!({"N": (form + 1).to_string()});
+    item
+}
+
+fn put(api: &Api, table: &str, item: &Value) {
+    api.database
+        .direct("PutItem", json!({"TableName": table, "Item": item}));
+}
+
+/// The one item of a table.
+#[track_caller]
+fn only(api: &Api, table: &str) -> Value {
+    let items = api.database.items(table);
+    assert_eq!(items.len(), 1, "{items:?}");
+    items.into_iter().next().unwrap()
+}
+
+fn store(api: &Api) -> Store {
+    Store::new(api.client.clone(), Arc::clone(&api.config))
+}
+
+fn counter(api: &Api) -> Counter {
+    Counter::new(api.client.clone(), Arc::clone(&api.config))
+}
+
+/// What a fixture of feedback says, and the generation it is counted in.
+fn feedback(what: &str) -> (Feedback, u32) {
+    let (trace, span) = (TraceId::parse("trace#%").unwrap(), SpanId::parse("span").unwrap());
+    let value = |value, weight| Score::Value(Vote::new(value).unwrap(), Weight::new(weight).unwrap());
+    let metadata = |json: &str| Metadata::from_stored(json.to_owned()).unwrap();
+    let mut record = Feedback {
+        workspace: workspace(),
+        id: id(),
+        draft: Draft {
+            target: Target::Trace(trace.clone()),
+            project: None,
+            score: value(1, 1.0),
+            comment: None,
+            metadata: None,
+        },
+        updated_at: now(),
+        version: 1,
+        expires_at: None,
+    };
+    let mut generation = 0;
+    match what {
+        "plain" => {}
+        "value" => {
+            record.draft.score = value(-10, 0.1);
+            record.draft.metadata = Some(metadata(
+                r#"{"_user":"ü","_organisation":"o#1","_prompt":"p","_environment":"e","_model":"m","n":1e400}"#,
+            ));
+        }
+        "rating" => {
+            record.draft.target = Target::Span(trace, span);
+            record.draft.score = Score::Rating(Rating::new(5).unwrap());
+            record.draft.project = Project::parse("tenant:tracing-project");
+            record.draft.comment = Some(Comment::from_stored("fine".to_owned()));
+            record.draft.metadata = Some(metadata("{}"));
+        }
+        "expiring" => record.expires_at = Some(now().seconds() + 86_400),
+        "updated" => {
+            record.draft.score = Score::Rating(Rating::new(2).unwrap());
+            record.draft.metadata = Some(metadata(r#"{"_user":"u"}"#));
+            record.updated_at = Timestamp::from_millis(now().millis() + 1_000);
+            record.version = 2;
+        }
+        "rebuilt" => generation = 3,
+        other => panic!("no test reads the fixture {other}"),
+    }
+    (record, generation)
+}
+
+/// What a fixture is of: `1-unnumbered-value` and `1-value` are both of a value.
+fn what(name: &str) -> &str {
+    let (_, what) = name.split_once('-').unwrap();
+    what.strip_prefix("unnumbered-").unwrap_or(what)
+}
+
+#[tokio::test]
+async fn feedback_of_every_form_is_read() {
+    for (name, item) in fixtures("feedback") {
+        let (expected, generation) = feedback(what(&name));
+        let api = Api::new().await;
+        put(&api, "feedback", &item);
+        let read = store(&api).get(&workspace(), id(), now()).await.unwrap();
+        assert_eq!(read, expected, "{name}");
+        let trace = expected.draft.target.trace();
+        let summary = store(&api)
+            .summary(&workspace(), trace, None, now())
+            .await
+            .unwrap();
+        assert_eq!(summary.count, 1, "{name}");
+        let counted = Counted::from_image(&serde_json::from_value(item).unwrap()).unwrap();
+        let same = Counted {
+            mark: generation,
+            ..Counted::from_feedback(&expected)
+        };
+        assert_eq!(counted, same, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn feedback_is_written_in_the_newest_form() {
+    let newest = |what| newest("feedback", schema::FEEDBACK, what);
+    for what in ["plain", "value", "rating", "expiring"] {
+        let api = Api::new().await;
+        let item = from_feedback(&feedback(what).0);
+        let put = api.client.put_item().table_name("feedback").set_item(Some(item));
+        put.send().await.unwrap();
+        assert_eq!(only(&api, "feedback"), newest(what), "{what}");
+    }
+    // What an update leaves, but for its random mark.
+    let api = Api::new().await;
+    put(&api, "feedback", &newest("plain"));
+    let change = Change {
+        score: ScoreChange::Rating(Rating::new(2).unwrap()),
+        comment: Patch::Keep,
+        metadata: Patch::Set(Metadata::from_stored(r#"{"_user":"u"}"#.to_owned()).unwrap()),
+    };
+    let named = Named {
+        id: id(),
+        target: None,
+    };
+    let later = Timestamp::from_millis(now().millis() + 1_000);
+    let written = store(&api)
+        .update(&workspace(), &named, &change, None, later)
+        .await;
+    assert_eq!(written.unwrap().version, Some(2));
+    let (mut updated, mut expected) = (only(&api, "feedback"), newest("updated"));
+    let marks = [&mut updated, &mut expected].map(|item| item.as_object_mut().unwrap().remove("write_id"));
+    let lengths = marks.map(|mark| mark.unwrap()["B"].as_str().unwrap().len());
+    assert_eq!(lengths[0], lengths[1]);
+    assert_eq!(updated, expected);
+    // And what a rebuild leaves.
+    let api = Api::new().await;
+    put(&api, "feedback", &newest("plain"));
+    let rebuild = Rebuild::new(api.client.clone(), "feedback", "stats");
+    let generation = Generation {
+        number: 3,
+        since: Timestamp::MAX,
+    };
+    rebuild.touch(generation, drop).await.unwrap();
+    assert_eq!(only(&api, "feedback"), newest("rebuilt"));
+}
+
+/// What a fixture of an API key says.
+fn key(what: &str) -> KeyRecord {
+    let mut record = KeyRecord {
+        id: KeyId::parse("0123456789abcdef").unwrap(),
+        workspace: workspace(),
+        name: "a key".to_owned(),
+        scopes: vec![Scope::Read, Scope::Write],
+        hash: (0..32).collect(),
+        last_four: "abcd".to_owned(),
+        created_at: now(),
+        expires_at: None,
+        revoked_at: None,
+    };
+    match what {
+        "valid" => {}
+        "expiring" => record.expires_at = Some(Timestamp::MAX),
+        "revoked" => record.revoked_at = Some(now()),
+        other => panic!("no test reads the fixture {other}"),
+    }
+    record
+}
+
+#[tokio::test]
+async fn api_keys_of_every_form_are_read_and_written_in_the_newest() {
+    for (name, item) in fixtures("api-keys") {
+        let api = Api::new().await;
+        put(&api, "api-keys", &item);
+        let read = api.registry.find(&key("valid").id).await.unwrap();
+        assert_eq!(read, Some(key(what(&name))), "{name}");
+    }
+    for what in ["valid", "expiring", "revoked"] {
+        let api = Api::new().await;
+        api.registry.insert(&key(what)).await.unwrap();
+        let items = api.database.items("api-keys");
+        assert!(
+            items.contains(&newest("api-keys", schema::API_KEY, what)),
+            "{items:?}"
+        );
+    }
+}
+
+/// What a fixture of a marker answers.
+fn replayed(what: &str) -> Written {
+    let other = FeedbackId::parse("01a1fc4f-0bea-7001-8000-000000000000").unwrap();
+    let (ids, version) = match what {
+        "create" => (vec![id()], Some(1)),
+        "bulk" => (vec![id(), other], None),
+        "update" => (vec![id()], Some(2)),
+        "delete" => (vec![id()], None),
+        other => panic!("no test reads the fixture {other}"),
+    };
+    Written {
+        ids,
+        version,
+        replayed: true,
+    }
+}
+
+/// Does what a fixture of a marker is of, under its key.
+async fn once(api: &Api, what: &str) -> Result<Written, shared::problem::Problem> {
+    let key = IdempotencyKey::new("key#1", [what.as_bytes(), b"request"]);
+    let draft = feedback("plain").0.draft;
+    let named = Named {
+        id: id(),
+        target: Some(draft.target.clone()),
+    };
+    let change = Change {
+        score: ScoreChange::Value(Vote::new(0).unwrap(), Patch::Keep),
+        comment: Patch::Keep,
+        metadata: Patch::Keep,
+    };
+    let (store, workspace) = (store(api), workspace());
+    match what {
+        "create" => store.create_once(&workspace, vec![draft], &key, now()).await,
+        "bulk" => {
+            let drafts = vec![draft.clone(), draft];
+            store.create_once(&workspace, drafts, &key, now()).await
+        }
+        "update" => {
+            store
+                .update_once(&workspace, &named, &change, None, &key, now())
+                .await
+        }
+        _ => store.delete_once(&workspace, &named, None, &key, now()).await,
+    }
+}
+
+#[tokio::test]
+async fn markers_of_every_form_are_read_and_written_in_the_newest() {
+    for (name, item) in fixtures("idempotency") {
+        let api = Api::new().await;
+        put(&api, "idempotency", &item);
+        let what = what(&name);
+        assert_eq!(once(&api, what).await.unwrap(), replayed(what), "{name}");
+        assert!(api.database.items("feedback").is_empty());
+    }
+    for what in ["create", "bulk", "update", "delete"] {
+        let api = Api::new().await;
+        if matches!(what, "update" | "delete") {
+            put(&api, "feedback", &newest("feedback", schema::FEEDBACK, "plain"));
+        }
+        let written = once(&api, what).await.unwrap();
+        assert_eq!(written.version, replayed(what).version);
+        // But for the ids, which are minted.
+        let (mut marker, mut expected) = (
+            only(&api, "idempotency"),
+            newest("idempotency", schema::MARKER, what),
+        );
+        let ids = [&mut marker, &mut expected].map(|item| item["ids"]["B"].take());
+        assert_eq!(ids[0].as_str().unwrap().len(), ids[1].as_str().unwrap().len());
+        assert_eq!(marker, expected, "{what}");
+    }
+}
+
+/// The roll-up of the fixture.
+fn rollup() -> (Rollup, Tally) {
+    let mut tally = Tally {
+        weight: Decimal::parse("1.1").unwrap(),
+        weighted: Decimal::parse("2.9").unwrap(),
+        last_seen: Some(now()),
+        ..Tally::default()
+    };
+    // One −1, two 3, two 5.
+    (tally.values[9], tally.values[13], tally.ratings[4]) = (1, 2, 2);
+    let rollup = Rollup {
+        generation: 3,
+        workspace: workspace(),
+        dimension: Dimension::Prompt,
+        granularity: Granularity::Day,
+        bucket: Timestamp::parse("2026-11-21T00:00:00Z").unwrap(),
+        value: "p#1".to_owned(),
+    };
+    (rollup, tally)
+}
+
+fn generations(what: &str) -> Generations {
+    let generation = |number, since: &str| Generation {
+        number,
+        since: Timestamp::parse(since).unwrap(),
+    };
+    Generations {
+        current: generation(2, "2026-11-19T00:00:00Z"),
+        building: (what == "generation-building").then(|| generation(3, "2026-11-20T00:00:00Z")),
+    }
+}
+
+#[tokio::test]
+async fn roll_ups_checkpoints_and_generations_of_every_form_are_read() {
+    for (name, item) in fixtures("stats") {
+        let api = Api::new().await;
+        put(&api, "stats", &item);
+        match what(&name) {
+            "rollup" => {
+                let key = |name: &str| AttributeValue::S(item[name]["S"].as_str().unwrap().to_owned());
+                let get = api.client.get_item().table_name("stats");
+                let found = get
+                    .key("pk", key("pk"))
+                    .key("sk", key("sk"))
+                    .send()
+                    .await
+                    .unwrap();
+                assert_eq!(from_item(&found.item.unwrap()), Ok(rollup()), "{name}");
+            }
+            "checkpoint" => {
+                let checkpoint = counter(&api).checkpoint("shardId-1").await.unwrap();
+                assert_eq!(checkpoint, Some(SequenceNumber("123456".to_owned())), "{name}");
+                let reader = Reader::new(api.client.clone(), Arc::clone(&api.config));
+                let counted_to = Timestamp::parse("2026-11-21T04:13:21Z");
+                assert_eq!(reader.counted_to().await.unwrap(), counted_to, "{name}");
+            }
+            what @ ("generation" | "generation-building") => {
+                let read = Generations::read(&api.client, "stats").await.unwrap();
+                assert_eq!(read, generations(what), "{name}");
+            }
+            other => panic!("no test reads the fixture {other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_form() {
+    let newest = |what| newest("stats", schema::STATS, what);
+    for what in ["generation", "generation-building"] {
+        let api = Api::new().await;
+        let none = Generations::default();
+        generations(what)
+            .replace(none, &api.client, "stats")
+            .await
+            .unwrap();
+        assert_eq!(only(&api, "stats"), newest(what));
+    }
+    // The votes that the roll-up is of, in generation 3.
+    let api = Api::new().await;
+    let generation = Generations {
+        current: Generation {
+            number: 3,
+            since: Timestamp::default(),
+        },
+        building: None,
+    };
+    generation
+        .replace(Generations::default(), &api.client, "stats")
+        .await
+        .unwrap();
+    let scores = [
+        json!({"value": {"N": "-1"}, "weight": {"S": "0.1"}}),
+        json!({"value": {"N": "3"}, "weight": {"S": "0.7"}}),
+        json!({"rating": {"N": "5"}}),
+        json!({"rating": {"N": "5"}}),
+        json!({"value": {"N": "3"}, "weight": {"S": "0.3"}}),
+    ];
+    let records: Vec<Value> = scores
+        .iter()
+        .enumerate()
+        .map(|(place, score)| {
+            let mut image =
+                json!({"sk": {"S": format!("test#{ID}")}, "metadata": {"S": r#"{"_prompt":"p#1"}"#}});
+            image
+                .as_object_mut()
+                .unwrap()
+                .extend(score.as_object().unwrap().clone());
+            let sequence = (123_452 + place).to_string();
+            json!({"dynamodb": {
+                "ApproximateCreationDateTime": now().seconds(), "SequenceNumber": sequence, "NewImage": image,
+            }})
+        })
+        .collect();
+    let records = serde_json::from_value(json!(records)).unwrap();
+    assert_eq!(
+        counter(&api).count("shardId-1", records).await.unwrap().counted,
+        5
+    );
+    let items = api.database.items("stats");
+    let find = |fixture: &Value| {
+        let same = |item: &&Value| item["pk"] == fixture["pk"] && item["sk"] == fixture["sk"];
+        items
+            .iter()
+            .find(same)
+            .unwrap_or_else(|| panic!("{items:?}"))
+            .clone()
+    };
+    let expected = newest("rollup");
+    assert_eq!(find(&expected), expected);
+    // A checkpoint's end depends on the clock.
+    let mut expected = newest("checkpoint");
+    let mut checkpoint = find(&expected);
+    for item in [&mut checkpoint, &mut expected] {
+        assert!(item.as_object_mut().unwrap().remove("expires_at").unwrap()["N"].is_string());
+    }
+    assert_eq!(checkpoint, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn feedback_of_a_newer_form_is_left_alone() {
+    let api = Api::new().await;
+    let item = newer(newest("feedback", schema::FEEDBACK, "value"), schema::FEEDBACK);
+    put(&api, "feedback", &item);
+    let path = format!("/v1/feedback/{ID}");
+    api.get(&path).await.refused(503, "try again");
+    let older = api
+        .post("/v1/feedback", json!({"trace_id": "trace#%", "value": 1}))
+        .await
+        .ok();
+    // A list does without it; so does a summary.
+    let list = api.get("/v1/feedback?trace_id=trace%23%25").await.ok();
+    assert_eq!(list.ids(), [older.id()]);
+    assert_eq!(list.json()["summary"]["count"], 1);
+    for (headers, body) in [
+        (&[][..], json!({"value": 2})),
+        (&[("if-match", "\"1\"")], json!({"value": 2})),
+        (&[("idempotency-key", "k")], json!({"value": 2})),
+    ] {
+        let answer = api.call(Method::PUT, &path, headers, &body.to_string()).await;
+        answer.refused(503, "try again");
+    }
+    assert!(api.database.items("feedback").contains(&item));
+    assert!(api.database.items("idempotency").is_empty());
+    // What it was counted for is not known, so it waits to be counted.
+    let image = serde_json::from_value(item).unwrap();
+    assert_eq!(Counted::from_image(&image), None);
+    // To delete it nothing needs to be known of it.
+    api.delete(&path).await.ok();
+    assert_eq!(api.database.items("feedback").len(), 1);
+}
+
+#[tokio::test]
+async fn an_attribute_that_is_not_known_stays() {
+    let api = Api::new().await;
+    let mut item = newest("feedback", schema::FEEDBACK, "plain");
+    item["later"] = json!({"S": "of a later version"});
+    put(&api, "feedback", &item);
+    api.put(&format!("/v1/feedback/{ID}"), json!({"value": 2}))
+        .await
+        .ok();
+    assert_eq!(only(&api, "feedback")["later"], item["later"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_a_marker_and_numbers_of_a_newer_form_are_not_used() {
+    // A key that is not understood opens nothing.
+    let api = Api::new().await;
+    let key = only(&api, "api-keys");
+    put(&api, "api-keys", &newer(key, schema::API_KEY));
+    api.restarted()
+        .get("/v1/feedback")
+        .await
+        .refused(503, "try again");
+
+    // A marker that is not understood is not written over.
+    let api = Api::new().await;
+    let marker = newer(newest("idempotency", schema::MARKER, "create"), schema::MARKER);
+    put(&api, "idempotency", &marker);
+    let problem = once(&api, "create").await.unwrap_err();
+    assert_eq!(problem.code(), "unavailable");
+    assert_eq!(only(&api, "idempotency"), marker);
+    assert!(api.database.items("feedback").is_empty());
+
+    // Numbers are neither read nor counted.
+    for what in ["generation", "generation-building", "checkpoint", "rollup"] {
+        let api = Api::new().await;
+        let item = newer(newest("stats", schema::STATS, what), schema::STATS);
+        put(&api, "stats", &item);
+        if what == "rollup" {
+            let generation = newest("stats", schema::STATS, "generation");
+            put(&api, "stats", &generation);
+            let mut moved = item.clone();
+            moved["pk"] = json!({"S": "test#all#hour#2"});
+            put(&api, "stats", &moved);
+            api.get(GRAPH).await.refused(503, "try again");
+            continue;
+        }
+        if what != "checkpoint" {
+            api.get(GRAPH).await.refused(503, "try again");
+        }
+        let record = json!([{"dynamodb": {"SequenceNumber": "200000", "NewImage": {}}}]);
+        let records = serde_json::from_value(record).unwrap();
+        let problem = counter(&api).count("shardId-1", records).await.unwrap_err();
+        assert_eq!(problem.code(), "unavailable", "{what}");
+        assert_eq!(only(&api, "stats"), item);
+    }
+}
