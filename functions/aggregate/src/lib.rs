@@ -162,6 +162,8 @@ impl Event {
         self.records
             .iter()
             .map(|record| Timestamp::from_seconds(record.dynamodb.approximate_creation_date_time))
+            // One that does not say when it happened is read as of 1970.
+            .filter(|moment| *moment > Timestamp::default())
             .max()
     }
 }
