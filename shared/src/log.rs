@@ -32,8 +32,13 @@ const OURS: [&str; 7] = [
     "update",
 ];
 
-/// Where lambda_runtime logs once more what a handler failed with, and that it panicked.
-const REPEATED: &str = "lambda_runtime::layers::panic";
+/// What says nothing new beside a line of ours: lambda_runtime logs once more what a handler failed
+/// with and that it panicked, and the SDK, after each attempt that failed, that a transport which is
+/// not its own has told it of no connection.
+const REPEATED: [&str; 2] = [
+    "lambda_runtime::layers::panic",
+    "aws_smithy_runtime::client::http::connection_poisoning",
+];
 
 /// Sets up the log of a function, when it starts.
 pub fn init() {
@@ -175,7 +180,7 @@ fn rust_log(directives: &str) -> Targets {
 
 /// Whether a line is printed, if its level is asked for.
 fn is_allowed(line: &Metadata<'_>) -> bool {
-    is_ours(line.target()) || (*line.level() <= Level::INFO && line.target() != REPEATED)
+    is_ours(line.target()) || (*line.level() <= Level::INFO && !REPEATED.contains(&line.target()))
 }
 
 fn is_ours(target: &str) -> bool {
