@@ -1,6 +1,7 @@
 //! The log of the functions: one line for each request and each batch, whose fields can be relied
 //! on, and which is the document that CloudWatch takes metrics from.
 
+use bench::lambda::TRACE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use shared::timestamp::Timestamp;
 
 use crate::capture::{Captured, listen};
 use crate::harness::{Api, Fault, event_json};
-use crate::lambda::{Bootstrap, TRACE};
+use crate::lambda;
 
 const PORTKEY: &str = "/v1/feedback";
 const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
@@ -738,7 +739,7 @@ async fn a_process_prints_its_lines_and_lambda_s_runtime_adds_none() {
         ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
         (NAMESPACE_VARIABLE, NAMESPACE),
     ];
-    let create = Bootstrap::start_with("create", &api.database.engine(), Stdio::piped(), &variables).await;
+    let create = lambda::start_with("create", &api.database.engine(), Stdio::piped(), &variables).await;
     let valued = json!({"trace_id": "t", "value": 1}).to_string();
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let root = "Root=1-5759e988-aaaaaaaaaaaaaaaaaaaaaaaa";
@@ -749,9 +750,9 @@ async fn a_process_prints_its_lines_and_lambda_s_runtime_adds_none() {
     ] {
         let headers = [&[("x-portkey-api-key", api.key.as_str())], headers].concat();
         let event = event_json(&Method::POST, PORTKEY, "", &headers, body, false);
-        create.invoke(event).await.unwrap();
+        create.invoke(event).await.unwrap().outcome.unwrap();
     }
-    let text = create.stop().await;
+    let text = create.stop().await.unwrap();
     let printed = lines(&text);
     assert_eq!(printed.len(), 3, "{text}");
     let of = |name: &str| -> Vec<&Value> { printed.iter().map(|line| &line[name]).collect() };
@@ -780,8 +781,7 @@ async fn an_event_that_is_none_is_not_quoted() {
         ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
         ("AWS_LAMBDA_LOG_LEVEL", "TRACE"),
     ];
-    let aggregate =
-        Bootstrap::start_with("aggregate", &api.database.engine(), Stdio::piped(), &variables).await;
+    let aggregate = lambda::start_with("aggregate", &api.database.engine(), Stdio::piped(), &variables).await;
     let mut failures = Vec::new();
     for event in [
         json!("canary"),
@@ -791,9 +791,9 @@ async fn an_event_that_is_none_is_not_quoted() {
         json!({"shardId": "s", "Records": [{"dynamodb": {"SequenceNumber": "1", "NewImage": ["canary"]}}]}),
         json!({"shardId": "s", "Records": [{"dynamodb": {"ApproximateCreationDateTime": "canary"}}]}),
     ] {
-        failures.push(aggregate.invoke(event).await.unwrap_err());
+        failures.push(aggregate.invoke(event).await.unwrap().outcome.unwrap_err());
     }
-    let text = aggregate.stop().await;
+    let text = aggregate.stop().await.unwrap();
     assert!(!text.contains("canary"), "{text}");
     let printed: Vec<Value> = text
         .lines()
