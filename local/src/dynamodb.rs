@@ -5,9 +5,12 @@
 //! for those who ask for it, so that function processes can share the database.
 
 use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -32,7 +35,7 @@ use serde_json::json;
 use shared::tables::{self, Table};
 use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 /// The prefix of `x-amz-target` (AWS JSON 1.0 protocol of DynamoDB).
 const TARGET: &str = "DynamoDB_20120810.";
@@ -49,10 +52,7 @@ pub struct Engine {
     database: Database,
     /// Where SQLite has it: a file, or the name of a shared one in memory.
     place: String,
-    /// One call at a time, which is what SQLite does anyway. A call that is given up while it waits
-    /// here is gone; one that waits for SQLite's lock in a thread would be done all the same, and
-    /// beside it every repeat of it.
-    turn: Arc<Semaphore>,
+    queue: Arc<Queue>,
 }
 
 impl fmt::Debug for Engine {
@@ -76,10 +76,12 @@ impl Engine {
     }
 
     fn at(place: String) -> Result<Self, DynoxideError> {
+        let database = Database::new(&place)?;
+        let queue = Queue::before(database.clone()).map_err(internal)?;
         let engine = Self {
-            database: Database::new(&place)?,
+            database,
             place,
-            turn: Arc::new(Semaphore::new(1)),
+            queue: Arc::new(queue),
         };
         engine.index_stream()?;
         engine.make_tables()?;
@@ -191,47 +193,102 @@ impl Engine {
     /// Answers one request of the DynamoDB API as DynamoDB would: a status and a JSON body.
     /// Blocks while the database works.
     pub fn call(&self, target: &str, body: &str) -> (u16, String) {
-        match self.dispatch(target, body) {
-            Ok(json) => (200, json),
-            Err(error) => (error.status_code(), error.to_json()),
-        }
+        call(&self.database, target, body)
     }
 
     /// [`Engine::call`] when it is its turn, without blocking.
-    async fn call_in_turn(self, target: String, body: Vec<u8>) -> (u16, String) {
-        let failed = || (500, "{}".to_owned());
-        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
-            return failed();
-        };
-        let work = move || {
-            let answer = self.call(&target, &String::from_utf8_lossy(&body));
-            drop(turn);
-            answer
-        };
-        tokio::task::spawn_blocking(work)
+    pub async fn call_in_turn(&self, target: String, body: Vec<u8>) -> (u16, String) {
+        self.queue
+            .call(target, body)
             .await
-            .unwrap_or_else(|_| failed())
+            .unwrap_or_else(|| (500, "{}".to_owned()))
+    }
+}
+
+/// Calls that wait for the database, which does one at a time, in a thread of its own.
+///
+/// One at a time is what SQLite does anyway; but a call that is given up while it waits here is
+/// gone, where one that waits for SQLite's lock would be done all the same, and beside it every
+/// repeat of it. And it is always the same thread because glibc gives each thread an arena and an
+/// arena gives little back: spread over a pool of threads, memory creeps up until each has seen the
+/// most there is to see.
+struct Queue {
+    /// Taken when it ends.
+    calls: Option<mpsc::Sender<Call>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Call {
+    target: String,
+    body: Vec<u8>,
+    answer: oneshot::Sender<(u16, String)>,
+}
+
+impl Queue {
+    fn before(database: Database) -> io::Result<Self> {
+        let (calls, waiting) = mpsc::channel::<Call>();
+        let work = move || {
+            for Call { target, body, answer } in waiting {
+                if answer.is_closed() {
+                    continue;
+                }
+                let work = || call(&database, &target, &String::from_utf8_lossy(&body));
+                // Whoever asked learns of a panic by getting no answer; the next call gets one.
+                if let Ok(done) = catch_unwind(AssertUnwindSafe(work)) {
+                    // Given up meanwhile, and done all the same.
+                    let _ = answer.send(done);
+                }
+            }
+        };
+        Ok(Self {
+            calls: Some(calls),
+            thread: Some(thread::Builder::new().name("database".to_owned()).spawn(work)?),
+        })
     }
 
-    fn dispatch(&self, target: &str, body: &str) -> Result<String, DynoxideError> {
-        let database = &self.database;
-        match target.strip_prefix(TARGET).unwrap_or(target) {
-            "PutItem" => answer(database.put_item(request(body)?)),
-            "GetItem" => answer(database.get_item(request(body)?)),
-            "UpdateItem" => answer(database.update_item(request(body)?)),
-            "DeleteItem" => answer(database.delete_item(request(body)?)),
-            "Query" => answer(database.query(request(body)?)),
-            "Scan" => answer(database.scan(request(body)?)),
-            "TransactWriteItems" => answer(database.transact_write_items(request(body)?)),
-            "ListTables" => answer(database.list_tables(request(body)?)),
-            "ListStreams" => answer(database.list_streams(request(body)?)),
-            "GetShardIterator" => answer(database.get_shard_iterator(request(body)?)),
-            "GetRecords" => answer(database.get_records(request(body)?)),
-            "DescribeTable" => answer(database.describe_table(request(body)?)),
-            other => Err(DynoxideError::ValidationException(format!(
-                "the embedded DynamoDB does not offer {other}, which this service does not call"
-            ))),
+    /// `None` if the database panicked.
+    async fn call(&self, target: String, body: Vec<u8>) -> Option<(u16, String)> {
+        let (answer, answered) = oneshot::channel();
+        let call = Call { target, body, answer };
+        self.calls.as_ref()?.send(call).ok()?;
+        answered.await.ok()
+    }
+}
+
+impl Drop for Queue {
+    /// Waits for the call that is being done, so that SQLite closes its files in order.
+    fn drop(&mut self) {
+        self.calls = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
+    }
+}
+
+fn call(database: &Database, target: &str, body: &str) -> (u16, String) {
+    match dispatch(database, target, body) {
+        Ok(json) => (200, json),
+        Err(error) => (error.status_code(), error.to_json()),
+    }
+}
+
+fn dispatch(database: &Database, target: &str, body: &str) -> Result<String, DynoxideError> {
+    match target.strip_prefix(TARGET).unwrap_or(target) {
+        "PutItem" => answer(database.put_item(request(body)?)),
+        "GetItem" => answer(database.get_item(request(body)?)),
+        "UpdateItem" => answer(database.update_item(request(body)?)),
+        "DeleteItem" => answer(database.delete_item(request(body)?)),
+        "Query" => answer(database.query(request(body)?)),
+        "Scan" => answer(database.scan(request(body)?)),
+        "TransactWriteItems" => answer(database.transact_write_items(request(body)?)),
+        "ListTables" => answer(database.list_tables(request(body)?)),
+        "ListStreams" => answer(database.list_streams(request(body)?)),
+        "GetShardIterator" => answer(database.get_shard_iterator(request(body)?)),
+        "GetRecords" => answer(database.get_records(request(body)?)),
+        "DescribeTable" => answer(database.describe_table(request(body)?)),
+        other => Err(DynoxideError::ValidationException(format!(
+            "the embedded DynamoDB does not offer {other}, which this service does not call"
+        ))),
     }
 }
 
@@ -243,7 +300,7 @@ fn answer<T: Serialize>(result: Result<T, DynoxideError>) -> Result<String, Dyno
     serde_json::to_string(&result?).map_err(internal)
 }
 
-fn internal(error: serde_json::Error) -> DynoxideError {
+fn internal(error: impl fmt::Display) -> DynoxideError {
     DynoxideError::InternalServerError(error.to_string())
 }
 
@@ -278,7 +335,7 @@ impl HttpConnector for Transport {
 
 /// Serves the DynamoDB API on a listener, for function processes of the same machine, until the
 /// future is dropped. Requests that a web page could have sent are refused.
-pub async fn serve(engine: Engine, listener: TcpListener) -> std::io::Result<()> {
+pub async fn serve(engine: Engine, listener: TcpListener) -> io::Result<()> {
     let limit = DefaultBodyLimit::max(MAX_REQUEST);
     let app = Router::new().route(
         "/",

@@ -36,10 +36,7 @@ pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> 
         .await
         .map_err(|problem| problem.log_message())?;
     loop {
-        let (from, after) = (engine.clone(), position.clone());
-        let changes = tokio::task::spawn_blocking(move || changes(&from, after.as_ref()))
-            .await
-            .map_err(|error| error.to_string())??;
+        let changes = changes(engine, position.as_ref()).await?;
         let Some(last) = changes.last().map(sequence) else {
             return Ok(delivered);
         };
@@ -77,12 +74,15 @@ fn sequence(change: &Value) -> SequenceNumber {
 }
 
 /// The changes after a place in the stream, or from its beginning.
-pub fn changes(engine: &Engine, after: Option<&SequenceNumber>) -> Result<Vec<Value>, String> {
-    let call = |operation: &str, body: Value| match engine.call(operation, &body.to_string()) {
-        (200, json) => serde_json::from_str::<Value>(&json).map_err(|error| error.to_string()),
-        (_, json) => Err(format!("{operation}: {json}")),
+pub async fn changes(engine: &Engine, after: Option<&SequenceNumber>) -> Result<Vec<Value>, String> {
+    let call = async |operation: &str, body: Value| {
+        let body = body.to_string().into_bytes();
+        match engine.call_in_turn(operation.to_owned(), body).await {
+            (200, json) => serde_json::from_str::<Value>(&json).map_err(|error| error.to_string()),
+            (_, json) => Err(format!("{operation}: {json}")),
+        }
     };
-    let streams = call("ListStreams", json!({"TableName": FEEDBACK.name}))?;
+    let streams = call("ListStreams", json!({"TableName": FEEDBACK.name})).await?;
     let stream = &streams["Streams"][0]["StreamArn"];
     let place = match after {
         Some(number) => json!({
@@ -93,11 +93,12 @@ pub fn changes(engine: &Engine, after: Option<&SequenceNumber>) -> Result<Vec<Va
         }),
         None => json!({"StreamArn": stream, "ShardId": shard(), "ShardIteratorType": "TRIM_HORIZON"}),
     };
-    let iterator = call("GetShardIterator", place)?;
+    let iterator = call("GetShardIterator", place).await?;
     let mut page = call(
         "GetRecords",
         json!({"ShardIterator": iterator["ShardIterator"], "Limit": BATCH}),
-    )?;
+    )
+    .await?;
     match page["Records"].take() {
         Value::Array(records) => Ok(records),
         _ => Err("GetRecords answered without records".to_owned()),

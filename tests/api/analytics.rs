@@ -444,7 +444,9 @@ async fn recorded(seed: u64) -> (Api, Vec<Value>) {
             _ => ids.push(vote(&api, value, next(11) as f64 / 10.0, metadata).await),
         }
     }
-    let changes = local::stream::changes(&api.database.engine(), None).unwrap();
+    let changes = local::stream::changes(&api.database.engine(), None)
+        .await
+        .unwrap();
     (api, changes)
 }
 
@@ -562,7 +564,9 @@ async fn a_poison_change_is_named_and_what_is_before_it_is_counted() {
     for _ in 0..3 {
         vote(&api, 1, 1.0, json!({})).await;
     }
-    let mut changes = local::stream::changes(&api.database.engine(), None).unwrap();
+    let mut changes = local::stream::changes(&api.database.engine(), None)
+        .await
+        .unwrap();
     changes[1]["dynamodb"]["NewImage"]["value"] = json!({"N": "77"});
     let event = json!({"Records": changes, "shardId": "s", "state": {}, "isFinalInvokeForWindow": false});
     let counter = Counter::new(api.client.clone(), api.config.clone());
@@ -634,7 +638,9 @@ async fn what_a_vote_costs_to_count_falls_with_the_batch() {
             };
             api.post(PORTKEY, (0..100).map(of).collect()).await.ok();
         }
-        let changes = local::stream::changes(&api.database.engine(), None).unwrap();
+        let changes = local::stream::changes(&api.database.engine(), None)
+            .await
+            .unwrap();
         assert_eq!(changes.len(), 1_000);
         api.database.transaction_units();
         let counter = Counter::new(api.client.clone(), api.config.clone());
@@ -658,7 +664,9 @@ fn rebuild(api: &Api) -> Rebuild {
 
 /// Lets the stream of a deployment be forgotten up to now, as if nobody had read it for a day.
 async fn forget_the_stream(api: &Api) {
-    let mut changes = local::stream::changes(&api.database.engine(), None).unwrap();
+    let mut changes = local::stream::changes(&api.database.engine(), None)
+        .await
+        .unwrap();
     let last = changes.pop().unwrap();
     let counter = Counter::new(api.client.clone(), api.config.clone());
     counter
