@@ -89,13 +89,15 @@ impl Engine {
     }
 
     /// Indexes the stream's records. Without it each write looks at all of them for the next
-    /// sequence number, and slows down with every one before it.
+    /// sequence number, and slows down with every one before it; and so does each look for those
+    /// that are a day old.
     fn index_stream(&self) -> Result<(), DynoxideError> {
         Connection::open(&self.place)?.execute_batch(
             "CREATE INDEX IF NOT EXISTS hindsight_stream
                  ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
              CREATE INDEX IF NOT EXISTS hindsight_stream_shard
-                 ON _stream_records (table_name, shard_id, CAST(sequence_number AS INTEGER));",
+                 ON _stream_records (table_name, shard_id, CAST(sequence_number AS INTEGER));
+             CREATE INDEX IF NOT EXISTS hindsight_stream_age ON _stream_records (created_at);",
         )?;
         Ok(())
     }
