@@ -77,7 +77,7 @@ impl Engine {
 
     fn at(place: String) -> Result<Self, DynoxideError> {
         let database = Database::new(&place)?;
-        let queue = Queue::before(database.clone()).map_err(internal)?;
+        let queue = Queue::new(database.clone()).map_err(internal)?;
         let engine = Self {
             database,
             place,
@@ -195,13 +195,13 @@ impl Engine {
     /// Answers one request of the DynamoDB API as DynamoDB would: a status and a JSON body.
     /// Blocks while the database works.
     pub fn call(&self, target: &str, body: &str) -> (u16, String) {
-        call(&self.database, target, body)
+        respond(&self.database, target, body)
     }
 
     /// [`Engine::call`] when it is its turn, without blocking.
     pub async fn call_in_turn(&self, target: String, body: Vec<u8>) -> (u16, String) {
         self.queue
-            .call(target, body)
+            .ask(target, body)
             .await
             .unwrap_or_else(|| (500, "{}".to_owned()))
     }
@@ -209,11 +209,13 @@ impl Engine {
 
 /// Calls that wait for the database, which does one at a time, in a thread of its own.
 ///
-/// One at a time is what SQLite does anyway; but a call that is given up while it waits here is
-/// gone, where one that waits for SQLite's lock would be done all the same, and beside it every
-/// repeat of it. And it is always the same thread because glibc gives each thread an arena and an
-/// arena gives little back: spread over a pool of threads, memory creeps up until each has seen the
-/// most there is to see.
+/// One at a time is what SQLite does anyway. A call that is given up while it waits here is gone;
+/// one that waits for SQLite's lock in a thread would be done all the same, and beside it every
+/// repeat of it.
+///
+/// It is always the same thread because of glibc's malloc, which has an arena for each thread and
+/// gives back only what is free at the end of it. SQLite's cache, spread over the arenas of a pool,
+/// holds them all open, and memory creeps up for as long as the server runs.
 struct Queue {
     /// Taken when it ends.
     calls: Option<mpsc::Sender<Call>>,
@@ -227,14 +229,14 @@ struct Call {
 }
 
 impl Queue {
-    fn before(database: Database) -> io::Result<Self> {
+    fn new(database: Database) -> io::Result<Self> {
         let (calls, waiting) = mpsc::channel::<Call>();
         let work = move || {
             for Call { target, body, answer } in waiting {
                 if answer.is_closed() {
                     continue;
                 }
-                let work = || call(&database, &target, &String::from_utf8_lossy(&body));
+                let work = || respond(&database, &target, &String::from_utf8_lossy(&body));
                 // Whoever asked learns of a panic by getting no answer; the next call gets one.
                 if let Ok(done) = catch_unwind(AssertUnwindSafe(work)) {
                     // Given up meanwhile, and done all the same.
@@ -249,7 +251,7 @@ impl Queue {
     }
 
     /// `None` if the database panicked.
-    async fn call(&self, target: String, body: Vec<u8>) -> Option<(u16, String)> {
+    async fn ask(&self, target: String, body: Vec<u8>) -> Option<(u16, String)> {
         let (answer, answered) = oneshot::channel();
         let call = Call { target, body, answer };
         self.calls.as_ref()?.send(call).ok()?;
@@ -267,7 +269,7 @@ impl Drop for Queue {
     }
 }
 
-fn call(database: &Database, target: &str, body: &str) -> (u16, String) {
+fn respond(database: &Database, target: &str, body: &str) -> (u16, String) {
     match dispatch(database, target, body) {
         Ok(json) => (200, json),
         Err(error) => (error.status_code(), error.to_json()),
@@ -369,4 +371,47 @@ pub async fn serve(engine: Engine, listener: TcpListener) -> io::Result<()> {
         }),
     );
     axum::serve(listener, app.layer(limit)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_is_given_up_while_it_waits_is_not_done() {
+        let directory = std::env::temp_dir().join(format!("hindsight-queue-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let engine = Engine::open(&directory.join("hindsight.db")).unwrap();
+        let put = async |pk: &str| {
+            let item = json!({"pk": {"S": pk}, "sk": {"S": "of a test"}});
+            let put = json!({"TableName": tables::STATS.name, "Item": item}).to_string();
+            engine.call_in_turn("PutItem".to_owned(), put.into_bytes()).await
+        };
+        // While nobody can write, the first waits for SQLite, and the second for the first.
+        let writer = Connection::open(&engine.place).unwrap();
+        writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut first = pin!(put("first"));
+        {
+            let mut second = pin!(put("second"));
+            poll_fn(|context| {
+                assert!(first.as_mut().poll(context).is_pending());
+                assert!(second.as_mut().poll(context).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        }
+        writer.execute_batch("COMMIT").unwrap();
+        assert_eq!(first.await.0, 200);
+        assert_eq!(put("third").await.0, 200);
+
+        let (_, found) = engine.call("Scan", &json!({"TableName": tables::STATS.name}).to_string());
+        for (pk, done) in [("first", true), ("second", false), ("third", true)] {
+            assert_eq!(found.contains(&format!("\"{pk}\"")), done, "{pk} in {found}");
+        }
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 }

@@ -22,6 +22,8 @@ use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+// One thread, as in the functions, so that what the server holds does not depend on how many cores
+// there are. The database has another.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();

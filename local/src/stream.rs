@@ -26,7 +26,7 @@ pub async fn feed(engine: Engine, counter: Counter) {
     }
 }
 
-/// Delivers all changes there are, and returns how many were delivered. A change that cannot be
+/// Delivers all changes that there are when it is called, and returns how many were delivered. A change that cannot be
 /// read is said and left out, as the on-failure queue leaves it out.
 pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> {
     let shard = shard();
@@ -40,7 +40,8 @@ pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> 
         let Some(last) = changes.last().map(sequence) else {
             return Ok(delivered);
         };
-        // What came meanwhile waits for the next time: counting by ones costs a transaction each.
+        // What comes meanwhile waits for the next delivery, rather than be counted one by one: the
+        // database remembers each transaction for ten minutes.
         let is_all = changes.len() < BATCH;
         delivered += changes.len();
         let mut rest = changes;
