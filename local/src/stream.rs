@@ -26,8 +26,8 @@ pub async fn feed(engine: Engine, counter: Counter) {
     }
 }
 
-/// Delivers all changes that there are when it is called, and returns how many were delivered. A change that cannot be
-/// read is said and left out, as the on-failure queue leaves it out.
+/// Delivers all changes that there are when it is called, and returns how many were delivered. A
+/// change that cannot be read is said and left out, as the on-failure queue leaves it out.
 pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> {
     let shard = shard();
     let mut delivered = 0;

@@ -140,6 +140,7 @@ def flood(server, port, key, arguments):
     end = begin + seconds
     statuses, failures, good = {}, [], 0
     tenths = [[] for _ in range(10)]
+    threading.excepthook = lambda died: failures.append(repr(died.exc_value))
 
     def send_malformed(seed):
         chance, client = random.Random(seed), Client(port, key)
