@@ -640,8 +640,10 @@ async fn the_level_and_the_format_are_the_environment_s() {
 }
 
 /// The changes of the feedback table, as Lambda brings them.
-fn stream(api: &Api) -> Vec<Value> {
-    local::stream::changes(&api.database.engine(), None).unwrap()
+async fn stream(api: &Api) -> Vec<Value> {
+    local::stream::changes(&api.database.engine(), None)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -654,7 +656,7 @@ async fn a_batch_is_one_line_with_what_was_counted_and_how_late() {
             .await
             .ok();
     }
-    let records = stream(&api);
+    let records = stream(&api).await;
     let aggregate = Aggregate::new(Counter::new(api.client.clone(), Arc::clone(&api.config)));
     captured.take();
     let count = async |event: Value| {
