@@ -165,6 +165,18 @@ async fn every_faulty_field_is_in_the_details() {
             json!({"target": {"feedbackTargetId": "%%%"}, "rating": 1}),
             vec!["target.feedbackTargetId"],
         ),
+        // A project is read in either spelling, and where both are there, both are.
+        (
+            json!({"target": {"traceId": "t", "spanId": "s", "tracingProjectFqn": 7}, "rating": 1}),
+            vec!["target.tracingProjectFqn"],
+        ),
+        (
+            json!({
+                "target": {"traceId": "t", "spanId": "s", "tracingProjectFQN": "p", "tracingProjectFqn": ""},
+                "rating": 1,
+            }),
+            vec!["target.tracingProjectFqn"],
+        ),
         (
             json!({"target": disagreeing, "rating": 1}),
             vec!["target.feedbackTargetId"],

@@ -45,10 +45,9 @@ impl FromJson for TargetField {
         } else {
             (fields.required("traceId"), fields.required("spanId"))
         };
-        let project = match fields.optional("tracingProjectFQN") {
-            Some(project) => Some(project),
-            None => fields.optional("tracingProjectFqn"),
-        };
+        // Read both, so that a fault in either is told.
+        let other_spelling = fields.optional("tracingProjectFqn");
+        let project = fields.optional("tracingProjectFQN").or(other_spelling);
         if let Some((of_trace, of_span)) = &encoded {
             let agrees = trace.as_ref().is_none_or(|trace| trace == of_trace)
                 && span.as_ref().is_none_or(|span| span == of_span);
