@@ -131,6 +131,19 @@ async fn a_request_that_failed_has_not_used_its_key() {
 }
 
 #[tokio::test]
+async fn a_faulty_key_is_told_before_a_version_that_no_record_has() {
+    let api = Api::new().await;
+    let created = api.post(PORTKEY, json!({"trace_id": "t", "value": 1})).await;
+    let path = format!("{PORTKEY}/{}", created.ok().id());
+    let headers = [("idempotency-key", ""), ("if-match", "W/\"1\"")];
+    for (method, body) in [(Method::PUT, r#"{"value":2}"#), (Method::DELETE, "")] {
+        api.call(method, &path, &headers, body)
+            .await
+            .refused(400, "Idempotency-Key must be 1 to 255 bytes, got 0");
+    }
+}
+
+#[tokio::test]
 async fn a_key_has_1_to_255_bytes_and_lets_99_beside_it() {
     let api = Api::new().await;
     let one = json!({"trace_id": "t", "value": 1});

@@ -25,8 +25,10 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
 }
 
 async fn delete(store: &Store, call: &Call, named: &Named) -> Result<Written, Problem> {
+    // A condition that cannot hold comes after what is wrong with the request.
+    let key = call.idempotency_key()?;
     let if_match = call.if_match()?;
-    match call.idempotency_key()? {
+    match key {
         None => store.delete(call.workspace(), named, if_match, call.now).await,
         Some(key) => {
             store

@@ -36,8 +36,10 @@ async fn change_record(
     named: &Named,
     change: &Change,
 ) -> Result<Written, Problem> {
+    // A condition that cannot hold comes after what is wrong with the request.
+    let key = call.idempotency_key()?;
     let if_match = call.if_match()?;
-    match call.idempotency_key()? {
+    match key {
         None => {
             store
                 .update(call.workspace(), named, change, if_match, call.now)
