@@ -152,7 +152,11 @@ impl Question {
             from,
             to,
         };
-        let whole = |text: &str| text.parse::<usize>().ok();
+        let whole = |text: &str| {
+            text.parse::<u32>()
+                .ok()
+                .and_then(|whole| usize::try_from(whole).ok())
+        };
         let question = from.zip(to).map(|(from, to)| Self {
             range: Range { from, to },
             filter,
@@ -161,7 +165,7 @@ impl Question {
             weighted_min: parameters.take("weighted_feedback_min", "a number", finite),
             weighted_max: parameters.take("weighted_feedback_max", "a number", finite),
             page: parameters
-                .take("current_page", "a page, from 0", whole)
+                .take("current_page", "an integer from 0 to 4294967295", whole)
                 .unwrap_or_default(),
             page_size: parameters
                 .take("page_size", "an integer from 1 to 1000", |text| {

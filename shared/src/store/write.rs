@@ -154,7 +154,7 @@ impl Store {
         };
         Ok(Written {
             ids: vec![named.id],
-            version,
+            version: Some(version.ok_or_else(|| Problem::internal("an update answered without a version"))?),
             replayed: false,
         })
     }
