@@ -22,10 +22,22 @@ use shared::store::Store;
 /// The service of the function of this name, the same that its `main.rs` runs under Lambda.
 pub fn function(name: Function, client: Client, config: Arc<Config>, keyring: Keyring) -> ApiService {
     match name {
-        Function::Create => service(name, Store::new(client, config), keyring, create::handle),
-        Function::Update => service(name, Store::new(client, config), keyring, update::handle),
-        Function::Delete => service(name, Store::new(client, config), keyring, delete::handle),
-        Function::Read => service(name, Store::new(client, config), keyring, read::handle),
-        Function::Analytics => service(name, Reader::new(client, config), keyring, analytics::handle),
+        Function::Create => service(name, Store::new(client, config), keyring, None, create::handle),
+        Function::Update => service(name, Store::new(client, config), keyring, None, update::handle),
+        Function::Delete => service(name, Store::new(client, config), keyring, None, delete::handle),
+        Function::Read => service(
+            name,
+            Store::new(client, config),
+            keyring,
+            Some(read::SPECIFICATION),
+            read::handle,
+        ),
+        Function::Analytics => service(
+            name,
+            Reader::new(client, config),
+            keyring,
+            None,
+            analytics::handle,
+        ),
     }
 }

@@ -44,8 +44,15 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// A function as a service, the same under Lambda, `cargo lambda watch`, `sam local` and `cargo run`.
 pub type ApiService = BoxCloneSyncService<Request, Response<Body>, Infallible>;
 
-/// The service of one function: `handler` behind the layers that all functions have.
-pub fn service<S, H, F>(function: Function, state: S, keyring: Keyring, handler: H) -> ApiService
+/// The service of one function: `handler` behind the layers that all functions have. `open` is the
+/// JSON object that its route without a key answers with, if it has one.
+pub fn service<S, H, F>(
+    function: Function,
+    state: S,
+    keyring: Keyring,
+    open: Option<&'static str>,
+    handler: H,
+) -> ApiService
 where
     S: Send + Sync + 'static,
     H: Fn(Arc<S>, Call) -> F + Clone + Send + Sync + 'static,
@@ -55,17 +62,18 @@ where
     BoxCloneSyncService::new(
         ServiceBuilder::new()
             .layer(AnswerLayer::new(function))
-            .layer(AccessLayer::new(keyring))
+            .layer(AccessLayer::new(keyring, open))
             .service(service_fn(move |call| handler(Arc::clone(&state), call))),
     )
 }
 
 /// Runs a function under the Lambda runtime, which it is told of by its environment. `tables` are
-/// those it cannot do without; `state` makes what its handler works on.
+/// those it cannot do without; `state` makes what its handler works on; `open` is as for [`service()`].
 pub async fn run<S, H, F>(
     function: Function,
     tables: &[&Table],
     state: impl FnOnce(Client, Arc<Config>) -> S,
+    open: Option<&'static str>,
     handler: H,
 ) -> Result<(), lambda_http::Error>
 where
@@ -83,7 +91,7 @@ where
         .map_request(event::sound_invocation)
         .layer_fn(Adapter::from)
         .map_response(Ready)
-        .service(service(function, state, Keyring::new(registry), handler));
+        .service(service(function, state, Keyring::new(registry), open, handler));
     lambda_runtime::run(service).await
 }
 

@@ -18,7 +18,7 @@ use crate::harness::{Api, Fault};
 const PATH: &str = "/v1/feedback";
 const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 
-/// Every route, with a request that is well-formed.
+/// Every route that asks for a key, with a request that is well-formed.
 fn routes() -> Vec<(Method, String, &'static str)> {
     let id = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
     let rated = r#"{"target":{"traceId":"t","spanId":"s"},"rating":1}"#;
@@ -60,7 +60,9 @@ fn no_route_is_left_out_here() {
                 .key()
         })
         .collect();
-    assert_eq!(tried, ROUTES.iter().map(Route::key).collect());
+    // But for those that ask for no key.
+    let keyed = ROUTES.iter().filter(|route| route.scope.is_some());
+    assert_eq!(tried, keyed.map(Route::key).collect());
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 use bench::lambda::Bootstrap;
 use lambda_http::http::Method;
 use serde_json::{Value, json};
-use shared::http::Function;
+use shared::http::{Function, Route};
 
-use crate::harness::{Api, event_json};
+use crate::harness::{Answer, Api, event_json};
 use crate::lambda;
+use crate::openapi;
 
 /// Invokes a function as API Gateway does, and returns status, headers and body.
 async fn call(
@@ -25,6 +26,16 @@ async fn call(
         .outcome
         .expect("an answer, not an error");
     assert_eq!(answer["isBase64Encoded"], false);
+    let headers = answer["headers"].as_object().unwrap();
+    let checked = Answer {
+        status: u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap(),
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
+            .collect(),
+        text: answer["body"].as_str().unwrap().to_owned(),
+    };
+    openapi::check(Route::find(&method, path).unwrap().0, &checked);
     let json = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
     (
         answer["statusCode"].as_u64().unwrap(),

@@ -26,6 +26,8 @@ use shared::id::Workspace;
 use shared::stats::count::Counter;
 use shared::timestamp::Timestamp;
 
+use crate::openapi;
+
 /// One deployment: functions, database, and a key that opens everything in the workspace `test`.
 #[derive(Clone)]
 pub struct Api {
@@ -128,7 +130,7 @@ impl Api {
         self.event(&event).await
     }
 
-    /// Calls with an API Gateway event, as JSON.
+    /// Calls with an API Gateway event, as JSON. Whatever is answered must be as openapi.yaml says.
     pub async fn event(&self, event: &Value) -> Answer {
         let method: Method = event["requestContext"]["http"]["method"]
             .as_str()
@@ -153,7 +155,7 @@ impl Api {
             Err(never) => match never {},
         };
         let (parts, body) = response.into_parts();
-        Answer {
+        let answer = Answer {
             status: parts.status.as_u16(),
             headers: parts
                 .headers
@@ -161,7 +163,9 @@ impl Api {
                 .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
                 .collect(),
             text: String::from_utf8(body.to_vec()).unwrap(),
-        }
+        };
+        openapi::check(route, &answer);
+        answer
     }
 }
 

@@ -13,6 +13,7 @@ mod isolation;
 mod lambda;
 mod leaks;
 mod logs;
+mod openapi;
 mod portkey;
 mod properties;
 mod races;

@@ -7,5 +7,5 @@ use shared::tables::{API_KEYS, FEEDBACK, STATS};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     let tables = [&FEEDBACK, &API_KEYS, &STATS];
-    shared::http::run(Function::Analytics, &tables, Reader::new, analytics::handle).await
+    shared::http::run(Function::Analytics, &tables, Reader::new, None, analytics::handle).await
 }

@@ -10,6 +10,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         Function::Delete,
         &[&FEEDBACK, &IDEMPOTENCY, &API_KEYS],
         Store::new,
+        None,
         delete::handle,
     )
     .await

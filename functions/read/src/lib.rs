@@ -1,4 +1,5 @@
-//! Reads feedback: one record by its id, or a list, in either dialect's spelling.
+//! Reads feedback: one record by its id, or a list, in either dialect's spelling. And hands out the
+//! specification of the API.
 
 use std::sync::Arc;
 
@@ -7,6 +8,11 @@ use shared::http::{Call, Reply};
 use shared::problem::Problem;
 use shared::query;
 use shared::store::Store;
+
+/// openapi.yaml as JSON: what `GET /openapi.json` answers with. It is in this function alone, so that
+/// the others do not grow by it. It goes out with `no-store` as every answer does: it changes with a
+/// deployment, and is asked for seldom.
+pub const SPECIFICATION: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
 /// Answers a GET of either dialect: of one record where the path has an id, else of a list.
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {

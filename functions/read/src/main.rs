@@ -6,5 +6,12 @@ use shared::tables::{API_KEYS, FEEDBACK};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    shared::http::run(Function::Read, &[&FEEDBACK, &API_KEYS], Store::new, read::handle).await
+    shared::http::run(
+        Function::Read,
+        &[&FEEDBACK, &API_KEYS],
+        Store::new,
+        Some(read::SPECIFICATION),
+        read::handle,
+    )
+    .await
 }

@@ -10,6 +10,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         Function::Update,
         &[&FEEDBACK, &IDEMPOTENCY, &API_KEYS],
         Store::new,
+        None,
         update::handle,
     )
     .await

@@ -1,5 +1,6 @@
 //! The layer that lets a request in: its key, its scope, its size, in this order. The body is not
-//! looked at before the key was verified.
+//! looked at before the key was verified. A route that asks for no key is answered here with its
+//! document: no handler is ever called for nobody.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,12 +25,14 @@ const PORTKEY_KEY: &str = "x-portkey-api-key";
 #[derive(Clone, Debug)]
 pub struct AccessLayer {
     keyring: Keyring,
+    open: Option<&'static str>,
 }
 
 impl AccessLayer {
-    /// A layer that verifies with this keyring.
-    pub fn new(keyring: Keyring) -> Self {
-        Self { keyring }
+    /// A layer that verifies with this keyring. `open` is what a route that asks for no key is
+    /// answered with.
+    pub fn new(keyring: Keyring, open: Option<&'static str>) -> Self {
+        Self { keyring, open }
     }
 }
 
@@ -39,6 +42,7 @@ impl<S> Layer<S> for AccessLayer {
     fn layer(&self, inner: S) -> Self::Service {
         Access {
             keyring: self.keyring.clone(),
+            open: self.open,
             inner,
         }
     }
@@ -48,6 +52,7 @@ impl<S> Layer<S> for AccessLayer {
 #[derive(Clone, Debug)]
 pub struct Access<S> {
     keyring: Keyring,
+    open: Option<&'static str>,
     inner: S,
 }
 
@@ -78,7 +83,7 @@ where
         // The clone that was polled ready is the one to be called.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
-        let keyring = self.keyring.clone();
+        let (keyring, open) = (self.keyring.clone(), self.open);
         Box::pin(async move {
             let now = Timestamp::now();
             let Arrival {
@@ -87,14 +92,17 @@ where
                 request,
                 workspace,
             } = arrival;
+            let Some(scope) = route.scope else {
+                return open
+                    .map(|document| Reply::new(document.to_owned()))
+                    .ok_or_else(|| Problem::internal("a route without a key has no document"));
+            };
             let text = credential(request.headers()).ok_or(Problem::Unauthorized)?;
             let caller = keyring.verify(text, now).await?;
             // Nobody else sets it.
             let _ = workspace.set(caller.workspace.clone());
-            if !caller.may(route.scope) {
-                return Err(Problem::Forbidden {
-                    needs: route.scope.name(),
-                });
+            if !caller.may(scope) {
+                return Err(Problem::Forbidden { needs: scope.name() });
             }
             let query = query(&request);
             let (parts, body) = request.into_parts();
