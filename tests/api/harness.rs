@@ -304,19 +304,23 @@ impl Database {
 
     /// The operations called since it was asked last.
     pub fn calls(&self) -> Vec<String> {
-        let calls = std::mem::take(&mut self.state.lock().unwrap().calls);
-        calls.into_iter().map(|(operation, _)| operation).collect()
+        let requests = self.requests();
+        requests.into_iter().map(|(operation, _)| operation).collect()
+    }
+
+    /// The operations called since it was asked last, with what they were asked.
+    pub fn requests(&self) -> Vec<(String, Value)> {
+        std::mem::take(&mut self.state.lock().unwrap().calls)
     }
 
     /// The write units of the transactions since it was asked last: two for each action, since every
     /// item in them is under 1 KB (docs.aws.amazon.com, "DynamoDB transactions").
     pub fn transaction_units(&self) -> usize {
-        let calls = std::mem::take(&mut self.state.lock().unwrap().calls);
         let actions = |(operation, body): &(String, Value)| match operation.as_str() {
             "TransactWriteItems" => body["TransactItems"].as_array().unwrap().len(),
             _ => 0,
         };
-        2 * calls.iter().map(actions).sum::<usize>()
+        2 * self.requests().iter().map(actions).sum::<usize>()
     }
 
     /// Every item of a table, in an order of its own.

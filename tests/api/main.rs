@@ -14,6 +14,7 @@ mod lambda;
 mod leaks;
 mod logs;
 mod openapi;
+mod policies;
 mod portkey;
 mod properties;
 mod races;

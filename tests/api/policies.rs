@@ -1,0 +1,257 @@
+//! Each function's policy against what its code calls: nothing is missing, nothing is superfluous.
+//!
+//! Every kind of request goes through the real handlers, in good times and in bad ones, and what
+//! arrives at the database is what must be allowed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lambda_http::http::Method;
+use serde_json::{Value, json};
+use shared::http::{Function, ROUTES, Route};
+use shared::stats::rebuild::Rebuild;
+use shared::timestamp::Timestamp;
+
+use crate::harness::{Api, Fault};
+use crate::template::{allowed, deployed_tables, resources, template, text};
+
+const PORTKEY: &str = "/v1/feedback";
+const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+
+/// What can go wrong once a key is known. Its look-up is the first `GetItem`.
+const OPERATIONS: [&str; 5] = [
+    "PutItem",
+    "UpdateItem",
+    "DeleteItem",
+    "Query",
+    "TransactWriteItems",
+];
+
+/// (function, action, resource)
+type Actions = BTreeSet<(String, String, String)>;
+
+/// What IAM asks for before a call is let through: (action, table, index). A transaction is
+/// authorised by the actions in it (docs.aws.amazon.com, "Using IAM with DynamoDB transactions").
+fn authorised(operation: &str, body: &Value) -> Vec<(String, String, Option<String>)> {
+    let table = |body: &Value| body["TableName"].as_str().unwrap().to_owned();
+    if operation != "TransactWriteItems" {
+        let index = body["IndexName"].as_str().map(str::to_owned);
+        return vec![(operation.to_owned(), table(body), index)];
+    }
+    let actions = body["TransactItems"].as_array().unwrap().iter();
+    actions
+        .flat_map(|action| action.as_object().unwrap())
+        .map(|(kind, action)| (format!("{kind}Item"), table(action), None))
+        .collect()
+}
+
+/// A request of a caller's.
+struct Request {
+    method: Method,
+    path: String,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
+impl Request {
+    fn new(method: Method, path: impl Into<String>, body: Value) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            headers: Vec::new(),
+            body: body.to_string(),
+        }
+    }
+
+    fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+/// A new record, in all indexes.
+async fn record(api: &Api) -> String {
+    let metadata = json!({"_user": "u", "_organisation": "o", "_prompt": "p", "_environment": "e"});
+    let target = json!({"traceId": "t", "spanId": "s"});
+    let body = json!({"target": target, "rating": 3, "metadata": metadata});
+    api.post(TRUEFOUNDRY, body).await.ok().id()
+}
+
+/// A request of each kind that the code tells apart.
+async fn requests(api: &Api) -> Vec<Request> {
+    let vote = json!({"trace_id": "t", "value": 1, "metadata": {"_user": "u"}});
+    let rated = json!({"target": {"traceId": "t", "spanId": "s"}, "rating": 4});
+    let mut requests = vec![
+        Request::new(Method::POST, PORTKEY, vote.clone()),
+        Request::new(Method::POST, PORTKEY, json!([vote, vote])),
+        Request::new(Method::POST, TRUEFOUNDRY, rated.clone()),
+    ];
+    for (path, body) in [(PORTKEY, json!({"value": 2})), (TRUEFOUNDRY, rated)] {
+        for method in [Method::PUT, Method::DELETE] {
+            let id = record(api).await;
+            requests.push(Request::new(method, format!("{path}/{id}"), body.clone()));
+        }
+    }
+    // Each of these writes also under a key, at a version, and both.
+    for number in 0..requests.len() {
+        for (key, version) in [(true, false), (false, true), (true, true)] {
+            let write = &requests[number];
+            let (method, body) = (write.method.clone(), write.body.clone());
+            let id = record(api).await;
+            let path = match write.path.rsplit_once('/') {
+                Some((route, _)) if method != Method::POST => format!("{route}/{id}"),
+                _ => write.path.clone(),
+            };
+            let mut write = Request::new(method, path, Value::Null);
+            write.body = body;
+            if key {
+                write = write.with("idempotency-key", &id);
+            }
+            if version {
+                write = write.with("if-match", "\"1\"");
+            }
+            requests.push(write);
+        }
+    }
+    let id = record(api).await;
+    let mut read = |path: String| requests.push(Request::new(Method::GET, path, Value::Null));
+    read(format!("{PORTKEY}/{id}"));
+    read(format!("{TRUEFOUNDRY}/{id}"));
+    for query in [
+        "",
+        "?trace_id=t",
+        "?trace_id=t&span_id=s",
+        "?user=u",
+        "?organisation=o",
+        "?prompt=p",
+        "?environment=e",
+    ] {
+        read(format!("{PORTKEY}{query}"));
+    }
+    for query in ["?traceId=t", "?traceId=t&spanId=s"] {
+        read(format!("{TRUEFOUNDRY}{query}"));
+    }
+    let of_all_time =
+        "time_of_generation_min=2020-01-01T00:00:00Z&time_of_generation_max=2099-01-01T00:00:00Z";
+    for route in ROUTES.iter().filter(|route| route.path.contains("/analytics/")) {
+        let path = route.path.replace("{key}", "_user");
+        for filter in [
+            "",
+            "&trace_id=t",
+            "&trace_id=t&span_id=s",
+            "&prompt_slug=p",
+            "&ai_org_model=m",
+            "&weighted_feedback_min=0",
+            "&metadata=%7B%22_user%22%3A%22u%22%7D",
+            "&metadata=%7B%22_organisation%22%3A%22o%22%7D&ai_org_model=m",
+            "&metadata=%7B%22_prompt%22%3A%22p%22%7D&ai_org_model=m",
+            "&metadata=%7B%22_environment%22%3A%22e%22%7D&ai_org_model=m",
+        ] {
+            read(format!("{path}?{of_all_time}{filter}"));
+        }
+        // The end of an hour that is over is read from the records.
+        let ragged =
+            "time_of_generation_min=2020-01-01T00:10:00Z&time_of_generation_max=2020-01-01T02:20:00Z";
+        read(format!("{path}?{ragged}"));
+    }
+    // Whatever routes there are besides.
+    for route in ROUTES {
+        let path = match route.parameter() {
+            Some(name) => route.path.replace(&format!("{{{name}}}"), "undefined"),
+            None => route.path.to_owned(),
+        };
+        requests.push(Request::new(route.method.clone(), path, json!({})));
+    }
+    requests
+}
+
+/// What the code calls, by the function that does.
+async fn called() -> Actions {
+    let api = Api::new().await;
+    let mut called = Actions::new();
+    let mut note = |function: &str| {
+        for (operation, body) in api.database.requests() {
+            for (action, table, index) in authorised(&operation, &body) {
+                let resource = index.map_or(table.clone(), |index| format!("{table}/index/{index}"));
+                called.insert((function.to_owned(), format!("dynamodb:{action}"), resource));
+            }
+        }
+    };
+    for fault in [
+        None,
+        Some(Fault::LostAnswer),
+        Some(Fault::ServerError),
+        Some(Fault::Throttle),
+        Some(Fault::Conflict),
+        Some(Fault::IndexLags),
+    ] {
+        for request in requests(&api).await {
+            let (path, _) = request.path.split_once('?').unwrap_or((&request.path, ""));
+            let (route, _) = Route::find(&request.method, path).unwrap();
+            if fault.is_some() && route.function == Function::Analytics {
+                // It reads on or gives up, whatever fails.
+                continue;
+            }
+            // What was done under an idempotency key is looked up when it comes again.
+            let times = if request.headers.is_empty() { 1 } else { 2 };
+            for attempt in 0..times {
+                // With a key that has not been seen, which costs a look-up.
+                let api = api.restarted();
+                api.database.requests();
+                for operation in OPERATIONS.into_iter().filter(|_| attempt == 0) {
+                    api.database.fail_on(operation, fault);
+                }
+                let headers: Vec<_> = request
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect();
+                api.call(request.method.clone(), &request.path, &headers, &request.body)
+                    .await;
+                api.database.recover();
+                note(route.function.name());
+            }
+        }
+        api.database.requests();
+        api.count().await;
+        note("aggregate");
+    }
+    // Into two generations at a time.
+    let rebuild = Rebuild::new(api.client.clone(), &api.config.feedback, &api.config.stats);
+    let generation = rebuild.begin(Duration::ZERO, Timestamp::now()).await.unwrap();
+    rebuild.touch(generation, |_| {}).await.unwrap();
+    record(&api).await;
+    api.database.requests();
+    assert!(api.count().await > 0);
+    note("aggregate");
+    called
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_is_allowed_what_it_calls_and_nothing_else() {
+    let template = template();
+    let tables = deployed_tables(&template);
+    let mut granted = Actions::new();
+    for function in resources(&template, "AWS::Serverless::Function").values() {
+        let binary = text(&function["Metadata"]["BuildProperties"]["Binary"]);
+        for (action, resource) in allowed(&template, function) {
+            granted.insert((binary.clone(), action, resource));
+        }
+    }
+    let called: Actions = called()
+        .await
+        .into_iter()
+        .map(|(function, action, resource)| {
+            let (table, index) = match resource.split_once('/') {
+                Some((table, index)) => (table, format!("/{index}")),
+                None => (resource.as_str(), String::new()),
+            };
+            let (logical, _) = &tables[table];
+            (function, action, format!("{logical}{index}"))
+        })
+        .collect();
+    let missing: Vec<_> = called.difference(&granted).collect();
+    let superfluous: Vec<_> = granted.difference(&called).collect();
+    assert!(missing.is_empty(), "called and not allowed: {missing:#?}");
+    assert!(superfluous.is_empty(), "allowed and not called: {superfluous:#?}");
+}
