@@ -1,13 +1,17 @@
 //! The command `stats`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use indicatif::{ProgressBar, ProgressStyle};
+use shared::config::Config;
 use shared::problem::Problem;
+use shared::stats::count::Counter;
+use shared::stats::generation::Generation;
 use shared::stats::image::Counted;
-use shared::stats::rebuild::Rebuild;
+use shared::stats::rebuild::{Progress, Rebuild};
 use shared::stats::rollup::{Rollup, counters};
 use shared::stats::tally::Tally;
 use shared::stats::verify::Tables;
@@ -16,7 +20,8 @@ use shared::timestamp::Timestamp;
 
 use crate::args::{Stats, StatsAction, StatsPlace};
 use crate::data::DataDir;
-use crate::stack;
+use crate::dynamodb::Engine;
+use crate::{stack, stream};
 
 /// How many differences are shown.
 const SHOWN: usize = 20;
@@ -26,12 +31,19 @@ const SHOWN: usize = 20;
 const DEPLOYED_MARGIN: Duration = Duration::from_secs(75);
 const LOCAL_MARGIN: Duration = Duration::from_secs(5);
 
+/// How often within a margin it is looked whether the touches are counted, and after how many
+/// margins without one it is not waited for any longer.
+const LOOKS: u32 = 10;
+const STANDSTILL: u32 = 10;
+
 /// Where the numbers are.
 struct Place {
     client: Client,
     feedback: String,
     stats: String,
     margin: Duration,
+    /// What counts the changes here, where a server may not run that does.
+    counting: Option<(Engine, Counter)>,
 }
 
 /// Does what was asked and returns what to print. The error is what to print before failing.
@@ -56,6 +68,7 @@ async fn find(place: &StatsPlace) -> Result<Place, String> {
         feedback,
         stats,
         margin: DEPLOYED_MARGIN,
+        counting: None,
     };
     if let (Some(feedback), Some(stats)) = (&place.feedback_table, &place.stats_table) {
         return Ok(deployed(stack::client().await?, feedback.clone(), stats.clone()));
@@ -67,11 +80,14 @@ async fn find(place: &StatsPlace) -> Result<Place, String> {
         return Ok(deployed(client, feedback, stats));
     }
     let engine = DataDir::existing(&place.data_dir)?.database()?;
+    let client = engine.patient_client();
+    let config = Config::embedded().map_err(|error| error.to_string())?;
     Ok(Place {
-        client: engine.patient_client(),
         feedback: FEEDBACK.name.to_owned(),
         stats: STATS.name.to_owned(),
         margin: LOCAL_MARGIN,
+        counting: Some((engine, Counter::new(client.clone(), Arc::new(config)))),
+        client,
     })
 }
 
@@ -108,18 +124,51 @@ async fn rebuild(place: Place) -> Result<String, String> {
         .await
         .map_err(|problem| format!("{}; call it again to go on", problem.log_message()))?;
     bar.finish();
-    // The touches are counted as they come through the stream. What is not through yet when the
-    // generation is read is counted into it all the same.
-    tokio::time::sleep(place.margin).await;
+    let missing = wait_until_counted(&place, &rebuild, generation).await?;
     rebuild.finish(generation).await.map_err(line)?;
     tokio::time::sleep(place.margin).await;
     let cleared = rebuild.clear(generation).await.map_err(line)?;
     let touched = bar.position();
-    Ok(format!(
-        "{touched} records are counted anew, in generation {}; {cleared} roll-ups of before are deleted.\n\
-         The last of them may still be on their way: `stats verify` tells.",
+    let done = format!(
+        "{touched} records are counted anew, in generation {}; {cleared} roll-ups of before are deleted.",
         generation.number
-    ))
+    );
+    Ok(match missing {
+        0 => done,
+        missing => format!(
+            "{done}\n{missing} of them were not counted, although counting stood still: look at the on-failure queue, and \
+             at what `stats verify` says."
+        ),
+    })
+}
+
+/// Waits until the touches are counted: until then, the numbers of the new generation are short.
+/// Returns how many are missing after nothing was counted for [`STANDSTILL`] margins.
+async fn wait_until_counted(place: &Place, rebuild: &Rebuild, generation: Generation) -> Result<u64, String> {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} counted, {per_sec}, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    let mut idle = 0;
+    loop {
+        if let Some((engine, counter)) = &place.counting {
+            // The server, if it runs, may be at it too. What one fails at, the other does.
+            let _ = stream::drain(engine, counter).await;
+        }
+        let Progress { touched, counted } = rebuild
+            .progress(generation)
+            .await
+            .map_err(|problem| format!("{}; call it again to go on", problem.log_message()))?;
+        bar.set_length(touched);
+        idle = if counted > bar.position() { 0 } else { idle + 1 };
+        bar.set_position(counted);
+        if counted >= touched || idle > STANDSTILL * LOOKS {
+            bar.finish();
+            return Ok(touched.saturating_sub(counted));
+        }
+        tokio::time::sleep(place.margin / LOOKS).await;
+    }
 }
 
 async fn wait_until(moment: Timestamp) {

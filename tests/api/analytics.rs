@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::stats::count::{Counter, StreamRecord};
 use shared::stats::image::Counted;
-use shared::stats::rebuild::Rebuild;
+use shared::stats::rebuild::{Progress, Rebuild};
 use shared::stats::rollup::{Rollup, counters};
 use shared::stats::tally::Tally;
 use shared::stats::verify::Tables;
@@ -688,10 +688,16 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
         .await
         .unwrap();
     assert_eq!(seen, api.database.items("feedback").len());
+    let touched = u64::try_from(seen).unwrap();
+    let progress = async || rebuild.progress(generation).await.unwrap();
+    assert_eq!(progress().await, Progress { touched, counted: 0 });
     api.count().await;
+    let counted = touched;
+    assert_eq!(progress().await, Progress { touched, counted });
     rebuild.finish(generation).await.unwrap();
     assert_eq!(verified(&api).await, Ok(()));
     assert!(rebuild.clear(generation).await.unwrap() > 0);
+    assert_eq!(progress().await, Progress { touched: 0, counted });
     assert_eq!(verified(&api).await, Ok(()));
     // What a caller sees of a record is as it was.
     let list = api.get("/v1/feedback?trace_id=t&limit=100").await.ok().json();
@@ -705,6 +711,36 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
     // And the next one begins where this one ended.
     let next = rebuild.begin(Duration::ZERO, Timestamp::now()).await.unwrap();
     assert_eq!(next.number, generation.number + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebuild_that_was_interrupted_knows_what_it_still_has_to_see_counted() {
+    let (api, _) = recorded(8).await;
+    let rebuild = rebuild(&api);
+    let generation = rebuild.begin(Duration::ZERO, Timestamp::now()).await.unwrap();
+    let records = u64::try_from(api.database.items("feedback").len()).unwrap();
+    api.database.fail_on("UpdateItem", [Fault::AccessDenied]);
+    assert!(rebuild.touch(generation, |_| {}).await.is_err());
+    api.database.recover();
+    api.count().await;
+    let first = rebuild.progress(generation).await.unwrap();
+    assert!(first.touched < records, "{first:?}");
+    rebuild.touch(generation, |_| {}).await.unwrap();
+    let second = rebuild.progress(generation).await.unwrap();
+    assert!(second.counted < second.touched && second.counted == first.counted);
+    // What changes or goes now was touched all the same, and comes through the stream behind it.
+    let ids = api.get("/v1/feedback?trace_id=t&limit=2").await.ok().ids();
+    api.put(&format!("{PORTKEY}/{}", ids[0]), json!({"value": 3}))
+        .await
+        .ok();
+    api.delete(&format!("{PORTKEY}/{}", ids[1])).await.ok();
+    api.count().await;
+    let last = rebuild.progress(generation).await.unwrap();
+    assert_eq!(last.counted, records);
+    assert!(
+        last.counted >= last.touched,
+        "it would be waited for in vain: {last:?}"
+    );
 }
 
 proptest! {
@@ -755,6 +791,8 @@ proptest! {
             }
             rebuild.touch(generation, |_| {}).await.unwrap();
             api.count().await;
+            let Progress { touched, counted } = rebuild.progress(generation).await.unwrap();
+            assert!(counted >= touched, "{touched} were touched and {counted} counted");
             rebuild.finish(generation).await.unwrap();
             assert_eq!(verified(&api).await, Ok(()));
             vote(&api, 2, 1.0, json!({})).await;

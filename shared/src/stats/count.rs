@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use serde::Deserialize;
 
 use super::generation::Generations;
-use super::image::{Counted, Image};
+use super::image::{Counted, Image, mark};
 use super::rollup::{Rollup, counters};
 use super::tally::Tally;
 use crate::config::Config;
@@ -166,7 +166,10 @@ impl Counter {
         last: &StreamChange,
         batch: &Batch<'_>,
     ) -> Result<(), Cancelled> {
-        let mut actions = vec![self.advance(shard, before, last).map_err(Cancelled::Problem)?];
+        let mut actions = vec![
+            self.advance(shard, before, last, batch.touched)
+                .map_err(Cancelled::Problem)?,
+        ];
         for (rollup, tally) in &batch.tallies {
             actions.extend(self.add(rollup, tally).map_err(Cancelled::Problem)?);
         }
@@ -178,15 +181,12 @@ impl Counter {
         shard: &str,
         before: Option<&SequenceNumber>,
         last: &StreamChange,
+        touched: Option<(u32, usize)>,
     ) -> Result<TransactWriteItem, Problem> {
         let counted_to = Timestamp::from_seconds(last.approximate_creation_date_time);
         let update = Update::builder()
             .table_name(&self.config.stats)
             .set_key(Some(checkpoint_key(shard)))
-            .update_expression(
-                "SET #sequence = :sequence, counted_to = :counted_to, expires_at = :expires_at, \
-                 #schema = :schema",
-            )
             .expression_attribute_names("#schema", schema::ATTRIBUTE)
             .expression_attribute_values(":schema", number(schema::STATS))
             .expression_attribute_names("#sequence", "sequence")
@@ -196,6 +196,15 @@ impl Counter {
                 ":expires_at",
                 number((Timestamp::now() + CHECKPOINT_KEPT).seconds()),
             );
+        let set = "SET #sequence = :sequence, counted_to = :counted_to, expires_at = :expires_at, \
+                   #schema = :schema";
+        let update = match touched {
+            None => update.update_expression(set),
+            Some((generation, count)) => update
+                .update_expression(format!("{set} ADD #touched :touched"))
+                .expression_attribute_names("#touched", touched_name(generation))
+                .expression_attribute_values(":touched", number(count)),
+        };
         let update = match before {
             None => update.condition_expression("attribute_not_exists(#sequence)"),
             Some(before) => update
@@ -237,6 +246,11 @@ impl Counter {
     }
 }
 
+/// The attribute of a checkpoint that says how many touches of a rebuild were counted on its shard.
+pub fn touched_name(generation: u32) -> String {
+    format!("touched_{generation}")
+}
+
 fn checkpoint_key(shard: &str) -> Item {
     HashMap::from([
         ("pk".to_owned(), text(CHECKPOINTS)),
@@ -251,6 +265,9 @@ struct Batch<'a> {
     /// The last change in it; none if there is nothing to commit.
     last: Option<&'a StreamChange>,
     size: usize,
+    /// How many of the changes are touches of a rebuild, and of which generation; none if no
+    /// rebuild is under way.
+    touched: Option<(u32, usize)>,
     poison: Option<SequenceNumber>,
 }
 
@@ -260,6 +277,7 @@ impl<'a> Batch<'a> {
             tallies: BTreeMap::new(),
             last: None,
             size: 0,
+            touched: generations.building.map(|building| (building.number, 0)),
             poison: None,
         };
         for change in changes {
@@ -277,11 +295,20 @@ impl<'a> Batch<'a> {
             for (rollup, tally) in difference {
                 *batch.tallies.entry(rollup).or_default() += &tally;
             }
+            if let Some((generation, count)) = &mut batch.touched {
+                *count += usize::from(is_touch(change, *generation));
+            }
             batch.last = Some(change);
             batch.size += 1;
         }
         batch
     }
+}
+
+/// Whether a change is the one that put a generation's number on a record.
+fn is_touch(change: &StreamChange, generation: u32) -> bool {
+    let bears = |image: &Option<Image>| image.as_ref().map(|image| mark(image) >= generation);
+    bears(&change.old_image) == Some(false) && bears(&change.new_image) == Some(true)
 }
 
 /// What a change adds to which roll-ups: in each generation, the new state's counts, if they count

@@ -34,6 +34,14 @@ pub enum StreamAttribute {
 /// An item of the table `feedback`, as the stream shows it.
 pub type Image = HashMap<String, StreamAttribute>;
 
+/// The generation that an item in the stream bears the number of; 0 if it bears none.
+pub fn mark(image: &Image) -> u32 {
+    match image.get("generation") {
+        Some(StreamAttribute::N(number)) => number.parse().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
 /// The counted side of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counted {
@@ -85,9 +93,7 @@ impl Counted {
             id,
             score,
             values: values(metadata.as_ref()),
-            mark: number("generation")
-                .and_then(|mark| u32::try_from(mark).ok())
-                .unwrap_or_default(),
+            mark: mark(image),
         })
     }
 

@@ -1,19 +1,32 @@
 //! Making the numbers anew, while writes, counting and reads go on.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::generation::{Generation, Generations};
+use super::count::{CHECKPOINTS, touched_name};
+use super::generation::{GENERATIONS, Generation, Generations};
 use super::rollup::Rollup;
 use crate::dynamo;
 use crate::problem::Problem;
+use crate::schema;
 use crate::store::item::{self, Item, int, number, string};
 use crate::timestamp::Timestamp;
 
 /// How many records are touched at once.
 const AT_ONCE: usize = 16;
+
+/// How far the touches of a rebuild have been counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How many records were touched.
+    pub touched: u64,
+    /// How many of these touches were counted.
+    pub counted: u64,
+}
 
 /// A rebuild of one table of roll-ups from one table of feedback. Each step may be repeated: one
 /// that was interrupted is taken up where it stopped.
@@ -78,9 +91,19 @@ impl Rebuild {
                 let mark: u32 = int(record, "generation").unwrap_or_default();
                 item::id(record).is_some_and(|id| !generation.counts(mark, id.created_at()))
             });
-            stream::iter(untouched.map(Ok))
-                .try_for_each_concurrent(AT_ONCE, |record| self.mark(generation, record))
-                .await?;
+            let marked = AtomicU64::new(0);
+            let result = stream::iter(untouched.map(Ok))
+                .try_for_each_concurrent(AT_ONCE, async |record| {
+                    let by_us = self.mark(generation, record).await?;
+                    marked.fetch_add(u64::from(by_us), Ordering::Relaxed);
+                    Ok(())
+                })
+                .await;
+            let marked = marked.into_inner();
+            if marked > 0 {
+                self.note_touched(generation, marked).await?;
+            }
+            result?;
             progress(page.items().len());
             start = page.last_evaluated_key;
             if start.is_none() {
@@ -89,7 +112,8 @@ impl Rebuild {
         }
     }
 
-    async fn mark(&self, generation: Generation, record: &Item) -> Result<(), Problem> {
+    /// Puts the number on a record. Whether it is this call that did.
+    async fn mark(&self, generation: Generation, record: &Item) -> Result<bool, Problem> {
         let key = |name: &str| record.get(name).cloned().map(|value| (name.to_owned(), value));
         let result = self
             .client
@@ -104,17 +128,69 @@ impl Rebuild {
             .send()
             .await;
         match result {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             // It was deleted, or touched by another attempt; either is as it should be.
             Err(error)
                 if error
                     .as_service_error()
                     .is_some_and(aws_sdk_dynamodb::operation::update_item::UpdateItemError::is_conditional_check_failed_exception) =>
             {
-                Ok(())
+                Ok(false)
             }
             Err(error) => Err(dynamo::problem(&error, true)),
         }
+    }
+
+    /// Remembers how many records were touched, for an attempt that takes up this one.
+    async fn note_touched(&self, generation: Generation, more: u64) -> Result<(), Problem> {
+        self.client
+            .update_item()
+            .table_name(&self.stats)
+            .set_key(Some(touched_key(generation)))
+            .update_expression("ADD touched :more SET #schema = :schema")
+            .expression_attribute_names("#schema", schema::ATTRIBUTE)
+            .expression_attribute_values(":schema", number(schema::STATS))
+            .expression_attribute_values(":more", number(more))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| dynamo::problem(&error, true))
+    }
+
+    /// How many touches there were, by all attempts, and how many of them have come through the
+    /// stream and are counted. The first is never too many; it falls short by what an attempt that was killed did not live to
+    /// note, a page at most, and by touches whose answer was lost.
+    pub async fn progress(&self, generation: Generation) -> Result<Progress, Problem> {
+        let noted = self
+            .client
+            .get_item()
+            .table_name(&self.stats)
+            .set_key(Some(touched_key(generation)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| dynamo::problem(&error, false))?;
+        let touched = noted
+            .item
+            .and_then(|item| int(&item, "touched"))
+            .unwrap_or_default();
+        let mut checkpoints = self
+            .client
+            .query()
+            .table_name(&self.stats)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", item::text(CHECKPOINTS))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let name = touched_name(generation.number);
+        let mut counted = 0;
+        while let Some(checkpoint) = checkpoints.next().await {
+            let checkpoint = checkpoint.map_err(|error| dynamo::problem(&error, false))?;
+            counted += int::<u64>(&checkpoint, &name).unwrap_or_default();
+        }
+        Ok(Progress { touched, counted })
     }
 
     /// Lets the new generation be read in place of the old one.
@@ -157,6 +233,7 @@ impl Rebuild {
                 .await?;
             start = page.last_evaluated_key;
             if start.is_none() {
+                self.delete(&touched_key(generation)).await?;
                 return Ok(cleared);
             }
         }
@@ -172,4 +249,12 @@ impl Rebuild {
             .map(drop)
             .map_err(|error| dynamo::problem(&error, true))
     }
+}
+
+/// The item that says how many records were touched.
+fn touched_key(generation: Generation) -> Item {
+    HashMap::from([
+        ("pk".to_owned(), item::text(GENERATIONS)),
+        ("sk".to_owned(), item::text(touched_name(generation.number))),
+    ])
 }
