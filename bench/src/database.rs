@@ -94,10 +94,11 @@ async fn replay(
         .and_then(|target| target.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let asked = READS_OF_SEVERAL
-        .contains(&target.as_str())
-        .then(|| body.clone())
-        .unwrap_or_default();
+    let asked = if READS_OF_SEVERAL.contains(&target.as_str()) {
+        body.clone()
+    } else {
+        Bytes::new()
+    };
     let kind = (target, asked);
     let known = memory
         .lock()

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
 use aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
 use fastrand::Rng;
 use lambda_http::http::Method;
 use lambda_http::request::LambdaRequest;
@@ -344,7 +344,7 @@ impl Intercept for Units {
             .downcast_ref::<QueryOutput>()
             .and_then(QueryOutput::consumed_capacity)
             .or_else(|| output.downcast_ref::<GetItemOutput>()?.consumed_capacity());
-        if let Some(units) = consumed.and_then(|capacity| capacity.capacity_units()) {
+        if let Some(units) = consumed.and_then(ConsumedCapacity::capacity_units) {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) += units;
         }
         Ok(())

@@ -19,6 +19,9 @@ use shared::timestamp::Timestamp;
 
 use crate::event::event_json;
 
+const PORTKEY: &str = "/v1/feedback";
+const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+
 /// The most records of one bulk.
 const BULK: usize = 99;
 
@@ -65,21 +68,30 @@ impl Service {
         let mut ids = Vec::with_capacity(count);
         while ids.len() < count {
             let records: Vec<Value> = (ids.len()..count).take(BULK).map(portkey).collect();
-            let request = Request::post("/v1/feedback")
-                .header("x-portkey-api-key", &self.key)
-                .body(Body::from(json!(records).to_string()))
-                .map_err(io::Error::other)?;
-            let answer = self.gateway.answer(request).await;
-            let body = to_bytes(answer.into_body(), usize::MAX)
-                .await
-                .map_err(io::Error::other)?;
-            let answer: Value = serde_json::from_slice(&body)?;
-            let made = answer["feedback_ids"]
-                .as_array()
-                .ok_or_else(|| io::Error::other(format!("not created: {answer}")))?;
+            let answer = self.create(PORTKEY, &json!(records)).await?;
+            let made = answer["feedback_ids"].as_array().cloned().unwrap_or_default();
             ids.extend(made.iter().filter_map(Value::as_str).map(str::to_owned));
         }
         Ok(ids)
+    }
+
+    async fn create(&self, path: &str, body: &Value) -> io::Result<Value> {
+        let request = Request::post(path)
+            .header("x-portkey-api-key", &self.key)
+            .body(Body::from(body.to_string()))
+            .map_err(io::Error::other)?;
+        let answer = self.gateway.answer(request).await;
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), usize::MAX)
+            .await
+            .map_err(io::Error::other)?;
+        if !status.is_success() {
+            return Err(io::Error::other(format!(
+                "not created: {}",
+                String::from_utf8_lossy(&body)
+            )));
+        }
+        Ok(serde_json::from_slice(&body)?)
     }
 
     fn event(&self, method: &Method, path: &str, query: &str, body: &Value) -> Value {
@@ -163,37 +175,38 @@ impl Scenario {
     ///
     /// If what they are about cannot be created.
     pub async fn events(self, service: &Service, round: usize, count: usize) -> io::Result<Vec<Value>> {
-        let truefoundry = "/api/svc/v1/gateway-feedback";
         let repeat = |event: Value| Ok(vec![event; count]);
         match self {
             Self::Create => Ok((0..count)
-                .map(|n| service.event(&Method::POST, "/v1/feedback", "", &portkey(n)))
+                .map(|n| service.event(&Method::POST, PORTKEY, "", &portkey(n)))
                 .collect()),
-            Self::Rate => repeat(service.event(&Method::POST, truefoundry, "", &rating(5))),
+            Self::Rate => repeat(service.event(&Method::POST, TRUEFOUNDRY, "", &rating(5))),
             Self::Bulk => {
                 let records: Vec<Value> = (0..25).map(portkey).collect();
-                repeat(service.event(&Method::POST, "/v1/feedback", "", &json!(records)))
+                repeat(service.event(&Method::POST, PORTKEY, "", &json!(records)))
             }
             Self::UpdateById => {
-                let path = format!("/v1/feedback/{}", only(service.fill(1).await?)?);
+                let path = format!("{PORTKEY}/{}", only(service.fill(1).await?)?);
                 repeat(service.event(&Method::PUT, &path, "", &json!({"value": -5, "weight": 0.5})))
             }
             Self::UpdateByTarget => {
-                let path = format!("{truefoundry}/{}", only(service.fill(1).await?)?);
-                let mut body = rating(2);
-                body["target"] = json!({"type": "target-names", "traceId": trace(0)});
-                repeat(service.event(&Method::PUT, &path, "", &body))
+                let answer = service.create(TRUEFOUNDRY, &rating(5)).await?;
+                let path = format!(
+                    "{TRUEFOUNDRY}/{}",
+                    answer["data"]["id"].as_str().unwrap_or_default()
+                );
+                repeat(service.event(&Method::PUT, &path, "", &rating(2)))
             }
             Self::Delete => Ok(service
                 .fill(count)
                 .await?
                 .iter()
-                .map(|id| service.event(&Method::DELETE, &format!("/v1/feedback/{id}"), "", &Value::Null))
+                .map(|id| service.event(&Method::DELETE, &format!("{PORTKEY}/{id}"), "", &Value::Null))
                 .collect()),
             Self::Read => {
                 service.fill(1).await?;
                 let query = format!("trace_id={}", trace(0));
-                repeat(service.event(&Method::GET, "/v1/feedback", &query, &Value::Null))
+                repeat(service.event(&Method::GET, PORTKEY, &query, &Value::Null))
             }
             Self::Graph => {
                 let query =

@@ -239,6 +239,7 @@ pub struct Database {
 struct State {
     faults: VecDeque<(Option<&'static str>, Fault)>,
     calls: Vec<(String, Value)>,
+    consumed: BTreeMap<String, f64>,
 }
 
 /// What can go wrong between the code and DynamoDB.
@@ -323,6 +324,37 @@ impl Database {
         2 * self.requests().iter().map(actions).sum::<usize>()
     }
 
+    /// What DynamoDB said was consumed since it was asked last: units by place, which is a table or
+    /// a table and its index, with what they are for.
+    pub fn consumed(&self) -> BTreeMap<String, f64> {
+        std::mem::take(&mut self.state.lock().unwrap().consumed)
+    }
+
+    fn meter(&self, operation: &str, answer: &str) {
+        let answer: Value = serde_json::from_str(answer).unwrap();
+        let tables = match &answer["ConsumedCapacity"] {
+            Value::Array(tables) => tables.clone(),
+            table => vec![table.clone()],
+        };
+        let kind = match operation {
+            "GetItem" | "Query" => "read",
+            _ => "write",
+        };
+        let mut state = self.state.lock().unwrap();
+        let mut add = |place: String, units: &Value| {
+            if let Some(units) = units["CapacityUnits"].as_f64().filter(|units| *units > 0.0) {
+                *state.consumed.entry(place).or_default() += units;
+            }
+        };
+        for table in &tables {
+            let name = table["TableName"].as_str().unwrap_or_default();
+            add(format!("{kind} {name}"), &table["Table"]);
+            for (index, units) in table["GlobalSecondaryIndexes"].as_object().into_iter().flatten() {
+                add(format!("{kind} {name}/{index}"), units);
+            }
+        }
+    }
+
     /// Every item of a table, in an order of its own.
     pub fn items(&self, table: &str) -> Vec<Value> {
         let (status, body) = self.engine.call("Scan", &json!({"TableName": table}).to_string());
@@ -366,6 +398,7 @@ impl HttpConnector for Database {
         let body = String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap();
         let fault = self.fault(&operation, &body);
         let engine = self.engine.clone();
+        let database = self.clone();
         HttpConnectorFuture::new(async move {
             // A point at which others may come first, as on a network.
             tokio::task::yield_now().await;
@@ -417,7 +450,13 @@ impl HttpConnector for Database {
                     ))
                 }
                 None => {
+                    // Whoever asks for the sum gets the parts of it too.
+                    let body = body.replace(
+                        r#""ReturnConsumedCapacity":"TOTAL""#,
+                        r#""ReturnConsumedCapacity":"INDEXES""#,
+                    );
                     let (status, body) = engine.call(&operation, &body);
+                    database.meter(&operation, &body);
                     Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
                 }
             }

@@ -5,6 +5,7 @@ mod access;
 mod analytics;
 mod bootstraps;
 mod capture;
+mod costs;
 mod faults;
 mod harness;
 mod headers;

@@ -1,0 +1,139 @@
+//! What each operation costs in DynamoDB's units, by table and index: what README's "Costs" is
+//! computed from. Every unit is money, so each is here on purpose.
+
+use std::collections::BTreeMap;
+
+use lambda_http::http::Method;
+use serde_json::{Value, json};
+
+use crate::harness::Api;
+
+const PORTKEY: &str = "/v1/feedback";
+const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+
+/// A service whose key was looked up already, as it is once a minute.
+async fn warm() -> Api {
+    let api = Api::new().await;
+    api.get("/v1/feedback?trace_id=none").await.ok();
+    api.database.consumed();
+    api
+}
+
+fn units(pairs: &[(&str, f64)]) -> BTreeMap<String, f64> {
+    pairs
+        .iter()
+        .map(|&(place, units)| (place.to_owned(), units))
+        .collect()
+}
+
+fn vote(metadata: Value) -> Value {
+    json!({"trace_id": "019ab2a96d50707fa3090c1b7201d5bd", "value": 1, "metadata": metadata})
+}
+
+const BARE: [(&str, f64); 3] = [
+    ("write feedback", 1.0),
+    ("write feedback/by-time", 1.0),
+    ("write feedback/by-trace", 1.0),
+];
+
+#[tokio::test]
+async fn a_create_writes_the_table_and_each_index_it_is_in() {
+    let indexed = [
+        (json!({}), vec![]),
+        (json!({"_model": "gpt-4o", "comment": "fine"}), vec![]),
+        (json!({"_user": "u"}), vec!["write feedback/by-user"]),
+        (json!({"_prompt": "p"}), vec!["write feedback/by-prompt"]),
+        (
+            json!({"_user": "u", "_organisation": "o", "_prompt": "p", "_environment": "e"}),
+            vec![
+                "write feedback/by-user",
+                "write feedback/by-organisation",
+                "write feedback/by-prompt",
+                "write feedback/by-environment",
+            ],
+        ),
+    ];
+    for (metadata, indexes) in indexed {
+        let api = warm().await;
+        api.post(PORTKEY, vote(metadata.clone())).await.ok();
+        let mut expected = units(&BARE);
+        expected.extend(indexes.iter().map(|&index| (index.to_owned(), 1.0)));
+        assert_eq!(api.database.consumed(), expected, "{metadata}");
+    }
+}
+
+#[tokio::test]
+async fn a_first_request_looks_its_key_up() {
+    let api = Api::new().await;
+    api.database.consumed();
+    api.post(PORTKEY, vote(json!({}))).await.ok();
+    let mut expected = units(&BARE);
+    expected.insert("read api-keys".into(), 1.0);
+    assert_eq!(api.database.consumed(), expected);
+}
+
+#[tokio::test]
+async fn changes_and_deletes_write_the_same_places_again() {
+    let api = warm().await;
+    let by_id = ("read feedback/by-time", 0.5);
+    let id = api.post(PORTKEY, vote(json!({"_user": "u"}))).await.ok().id();
+    let all = [&BARE[..], &[("write feedback/by-user", 1.0)]].concat();
+    assert_eq!(api.database.consumed(), units(&all));
+
+    api.put(&format!("{PORTKEY}/{id}"), json!({"value": 2}))
+        .await
+        .ok();
+    assert_eq!(api.database.consumed(), units(&[&all[..], &[by_id]].concat()));
+
+    api.delete(&format!("{PORTKEY}/{id}")).await.ok();
+    assert_eq!(api.database.consumed(), units(&[&all[..], &[by_id]].concat()));
+
+    // Whoever names the target spares the look-up.
+    let rating = json!({"target": {"traceId": "t", "spanId": "s"}, "rating": 3});
+    let id = api.post(TRUEFOUNDRY, rating.clone()).await.ok().id();
+    assert_eq!(api.database.consumed(), units(&BARE));
+    api.put(&format!("{TRUEFOUNDRY}/{id}"), rating).await.ok();
+    assert_eq!(api.database.consumed(), units(&BARE));
+}
+
+#[tokio::test]
+async fn a_transaction_writes_twice() {
+    let api = warm().await;
+    let body = vote(json!({})).to_string();
+    let headers = [("idempotency-key", "once")];
+    api.call(Method::POST, PORTKEY, &headers, &body).await.ok();
+    let twice = [
+        ("write feedback", 2.0),
+        ("write feedback/by-time", 1.0),
+        ("write feedback/by-trace", 1.0),
+        ("write idempotency", 2.0),
+    ];
+    assert_eq!(api.database.consumed(), units(&twice));
+
+    api.post(PORTKEY, json!([vote(json!({})), vote(json!({}))]))
+        .await
+        .ok();
+    let bulk = [
+        ("write feedback", 4.0),
+        ("write feedback/by-time", 2.0),
+        ("write feedback/by-trace", 2.0),
+    ];
+    assert_eq!(api.database.consumed(), units(&bulk));
+}
+
+#[tokio::test]
+async fn a_read_reads_one_place() {
+    let api = warm().await;
+    let id = api.post(PORTKEY, vote(json!({}))).await.ok().id();
+    api.database.consumed();
+    api.get(&format!("{PORTKEY}/{id}")).await.ok();
+    // The index for the key, then the record itself, consistently.
+    assert_eq!(
+        api.database.consumed(),
+        units(&[("read feedback", 1.0), ("read feedback/by-time", 0.5)])
+    );
+    let path = format!("{PORTKEY}?trace_id=019ab2a96d50707fa3090c1b7201d5bd");
+    api.get(&path).await.ok();
+    // The page, and the trace's summary.
+    assert_eq!(api.database.consumed(), units(&[("read feedback/by-trace", 1.0)]));
+}
