@@ -5,8 +5,9 @@
 
 use std::env;
 use std::error::Error;
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::http::{
@@ -17,11 +18,14 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::retries::ErrorKind;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioExecutor;
 use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::CONNECT_TIMEOUT;
@@ -63,25 +67,38 @@ impl Transport {
     }
 }
 
-/// The certificates to trust. One file is read where it is known to be: scanning the system's
-/// folders, as is done elsewhere, parses each certificate twice and takes a millisecond or two.
+/// The certificates to trust. One file is read where there is one: scanning the system's folders, as
+/// is done elsewhere, parses each certificate twice.
 fn roots() -> RootCertStore {
-    let bundle = Path::new(LAMBDA_ROOTS);
-    let is_told = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
-        .iter()
-        .any(|name| env::var_os(name).is_some());
-    let found = if !is_told && bundle.exists() {
-        rustls_native_certs::load_certs_from_paths(Some(bundle), None)
-    } else {
-        rustls_native_certs::load_native_certs()
+    let told = |name: &str| env::var_os(name).map(PathBuf::from);
+    let bundle = match (told("SSL_CERT_FILE"), told("SSL_CERT_DIR")) {
+        (bundle, None) => bundle.or_else(|| Some(LAMBDA_ROOTS.into())),
+        _ => None,
     };
+    let certificates = bundle.and_then(|path| fs::read_to_string(path).ok()).map_or_else(
+        || rustls_native_certs::load_native_certs().certs,
+        |text| certificates(&text),
+    );
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
+    let (added, _) = roots.add_parsable_certificates(certificates);
     if added == 0 {
-        let cause = found.errors.first().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(cause, "no root certificates, so no endpoint can be trusted");
+        tracing::error!("no root certificates, so no endpoint can be trusted");
     }
     roots
+}
+
+/// The certificates of a PEM file (RFC 7468). The TLS library has a reader too, but of secrets: it takes
+/// a time that does not depend on what it reads, half a millisecond for the roots of a system, in
+/// each cold start. What is no certificate is left out, as it does.
+fn certificates(text: &str) -> Vec<CertificateDer<'static>> {
+    text.split("-----BEGIN CERTIFICATE-----")
+        .skip(1)
+        .filter_map(|rest| {
+            let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
+            let body: Vec<u8> = body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+            STANDARD.decode(body).ok().map(CertificateDer::from)
+        })
+        .collect()
 }
 
 impl HttpClient for Transport {
@@ -135,4 +152,21 @@ fn cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e
         below = source.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_read_between_other_lines() {
+        let text = "# Amazon\n-----BEGIN CERTIFICATE-----\nAQID\nBAU=\n-----END CERTIFICATE-----\n\n\
+                    -----BEGIN CERTIFICATE-----\r\nAQ==\r\n-----END CERTIFICATE-----\r\n\
+                    -----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n\
+                    -----BEGIN PRIVATE KEY-----\nAQID\n-----END PRIVATE KEY-----\n\
+                    -----BEGIN CERTIFICATE-----\nAQID";
+        let found = certificates(text);
+        let found: Vec<&[u8]> = found.iter().map(AsRef::as_ref).collect();
+        assert_eq!(found, [&[1, 2, 3, 4, 5][..], &[1]]);
+    }
 }
