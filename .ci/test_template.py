@@ -329,6 +329,7 @@ class Template(unittest.TestCase):
         self.assertEqual(mapping["EventSourceArn"], "FeedbackTable.StreamArn")
         self.assertEqual(mapping["FunctionResponseTypes"], ["ReportBatchItemFailures"])
         self.assertGreater(mapping["TumblingWindowInSeconds"], 0)
+        self.assertEqual(mapping["MaximumBatchingWindowInSeconds"], stack.parameters["CountingDelay"])
         queue = mapping["DestinationConfig"]["OnFailure"]["Destination"].removesuffix(".Arn")
         self.assertTrue(stack.of("AWS::SQS::Queue")[queue]["SqsManagedSseEnabled"])
         watched = [
