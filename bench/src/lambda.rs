@@ -152,16 +152,20 @@ impl Bootstrap {
     ///
     /// # Errors
     ///
-    /// If it does not, for minutes.
-    pub async fn invoke(&self, event: Value) -> io::Result<Invoked> {
+    /// If it ends instead, or does not answer for minutes.
+    pub async fn invoke(&mut self, event: Value) -> io::Result<Invoked> {
         let (answer, answered) = oneshot::channel();
-        let ended = |_| io::Error::other("the Runtime API has ended");
+        let ended = || io::Error::other("the Runtime API has ended");
         let invocation = Invocation { event, answer };
-        self.invocations
-            .send(invocation)
-            .await
-            .map_err(|_| io::Error::other("the Runtime API has ended"))?;
-        tokio::time::timeout(PATIENCE, answered).await?.map_err(ended)
+        let answered = async {
+            self.invocations.send(invocation).await.map_err(|_| ended())?;
+            answered.await.map_err(|_| ended())
+        };
+        tokio::select! {
+            invoked = answered => invoked,
+            ended = self.process.wait() => Err(io::Error::other(format!("the process ended: {}", ended?))),
+            () = tokio::time::sleep(PATIENCE) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        }
     }
 
     /// Ends the process, and returns what it has printed, if that was piped.

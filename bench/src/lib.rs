@@ -1,13 +1,15 @@
 //! The benchmark: what a function costs to start, to answer and to keep, beside the ways one would
 //! do without it; and how the answers of analytics grow with the number of records.
 //!
-//! The tests run the functions' processes by [`lambda`] too.
+//! The tests run the functions' processes by [`lambda`] too, and [`processes`] is all of them at once:
+//! the whole API as Lambda would run it.
 
 pub mod authority;
 pub mod database;
 pub mod event;
 pub mod lambda;
 pub mod measure;
+pub mod processes;
 pub mod program;
 pub mod report;
 pub mod scale;

@@ -36,7 +36,7 @@ pub struct Serve {
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
 
-    /// Also serve the DynamoDB API on this port of 127.0.0.1, for `cargo lambda watch` and `sam local`
+    /// Also serve the DynamoDB API on this port of 127.0.0.1, for `cargo lambda watch` and `sam local`; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub dynamodb_port: Option<u16>,
 }

@@ -124,43 +124,7 @@ impl Engine {
     }
 
     fn create(&self, table: &Table) -> Result<(), DynoxideError> {
-        let schema = |hash: &str, range: Option<&str>| {
-            let range = range.map(|range| json!({"AttributeName": range, "KeyType": "RANGE"}));
-            let hash = json!({"AttributeName": hash, "KeyType": "HASH"});
-            std::iter::once(hash).chain(range).collect::<Vec<_>>()
-        };
-        let mut attributes: Vec<&str> = vec![table.hash];
-        attributes.extend(table.range);
-        attributes.extend(table.indexes.iter().flat_map(|index| [index.hash, index.range]));
-        attributes.sort_unstable();
-        attributes.dedup();
-        let indexes: Vec<_> = table
-            .indexes
-            .iter()
-            .map(|index| {
-                json!({
-                    "IndexName": index.name,
-                    "KeySchema": schema(index.hash, Some(index.range)),
-                    "Projection": {"ProjectionType": "ALL"},
-                })
-            })
-            .collect();
-        let mut definition = json!({
-            "TableName": table.name,
-            "BillingMode": "PAY_PER_REQUEST",
-            "KeySchema": schema(table.hash, table.range),
-            "AttributeDefinitions": attributes
-                .iter()
-                .map(|name| json!({"AttributeName": name, "AttributeType": "S"}))
-                .collect::<Vec<_>>(),
-        });
-        if !indexes.is_empty() {
-            definition["GlobalSecondaryIndexes"] = json!(indexes);
-        }
-        if table.streams {
-            definition["StreamSpecification"] =
-                json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"});
-        }
+        let definition = definition(table);
         self.database.create_table(request(&definition.to_string())?)?;
         if let Some(attribute) = table.expires {
             let ttl = json!({
@@ -205,6 +169,48 @@ impl Engine {
             .await
             .unwrap_or_else(|| (500, "{}".to_owned()))
     }
+}
+
+/// What CreateTable is asked for a table, which a test's DynamoDB is asked too.
+pub fn definition(table: &Table) -> serde_json::Value {
+    let schema = |hash: &str, range: Option<&str>| {
+        let range = range.map(|range| json!({"AttributeName": range, "KeyType": "RANGE"}));
+        let hash = json!({"AttributeName": hash, "KeyType": "HASH"});
+        std::iter::once(hash).chain(range).collect::<Vec<_>>()
+    };
+    let mut attributes: Vec<&str> = vec![table.hash];
+    attributes.extend(table.range);
+    attributes.extend(table.indexes.iter().flat_map(|index| [index.hash, index.range]));
+    attributes.sort_unstable();
+    attributes.dedup();
+    let indexes: Vec<_> = table
+        .indexes
+        .iter()
+        .map(|index| {
+            json!({
+                "IndexName": index.name,
+                "KeySchema": schema(index.hash, Some(index.range)),
+                "Projection": {"ProjectionType": "ALL"},
+            })
+        })
+        .collect();
+    let mut definition = json!({
+        "TableName": table.name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": schema(table.hash, table.range),
+        "AttributeDefinitions": attributes
+            .iter()
+            .map(|name| json!({"AttributeName": name, "AttributeType": "S"}))
+            .collect::<Vec<_>>(),
+    });
+    if !indexes.is_empty() {
+        definition["GlobalSecondaryIndexes"] = json!(indexes);
+    }
+    if table.streams {
+        definition["StreamSpecification"] =
+            json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"});
+    }
+    definition
 }
 
 /// Calls that wait for the database, which does one at a time, in a thread of its own.

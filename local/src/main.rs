@@ -61,8 +61,10 @@ async fn serve(arguments: Serve) -> Result<(), String> {
         let key_file = arguments.api_key_file.unwrap_or(directory.key_file());
         (directory.database()?, Some(key_file), Some(lock))
     };
+    let mut dynamodb_port = None;
     if let Some(port) = arguments.dynamodb_port {
         let listener = bind(port).await?;
+        dynamodb_port = Some(listener.local_addr().map_err(to_line)?.port());
         tokio::spawn(dynamodb::serve(engine.clone(), listener));
     }
     let client = engine.client();
@@ -80,7 +82,7 @@ async fn serve(arguments: Serve) -> Result<(), String> {
         true,
     );
     let port = listener.local_addr().map_err(to_line)?.port();
-    greet(port, &key.reveal());
+    greet(port, &key.reveal(), dynamodb_port);
     gateway.serve(listener, stop).await.map_err(to_line)
 }
 
@@ -118,7 +120,10 @@ async fn sweep(engine: Engine) {
     }
 }
 
-fn greet(port: u16, key: &str) {
+fn greet(port: u16, key: &str, dynamodb_port: Option<u16>) {
+    let dynamodb = dynamodb_port
+        .map(|port| format!("DynamoDB endpoint      http://127.0.0.1:{port}\n"))
+        .unwrap_or_default();
     // Nobody may be reading, and the service is there all the same.
     let _ = writeln!(
         io::stdout(),
@@ -127,6 +132,7 @@ fn greet(port: u16, key: &str) {
          Portkey base URL       http://127.0.0.1:{port}/v1\n\
          TrueFoundry base URL   http://127.0.0.1:{port}\n\
          API key                {key}\n\
+         {dynamodb}\
          \n\
          Try it:\n\
          \n\

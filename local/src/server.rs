@@ -1,6 +1,7 @@
 //! What API Gateway is to the functions: routing, the event, CORS, limits.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use base64::Engine as _;
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpRequestContext};
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt as _;
+use lambda_http::tower::util::BoxCloneSyncService;
 use percent_encoding::percent_decode_str;
 use shared::http::{ApiService, Function, Route, event};
 use shared::id::FeedbackId;
@@ -29,16 +31,30 @@ const MAX_REQUEST_LINE: usize = 10_240;
 /// How long requests in flight may take to finish once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(4);
 
+/// A function as API Gateway has it: it is given an event, and what it answers is the response.
+pub type Integration = BoxCloneSyncService<ApiGatewayV2httpRequest, Response, Infallible>;
+
 /// The functions behind one base URL.
 #[derive(Clone)]
 pub struct Gateway {
-    functions: Arc<HashMap<Function, ApiService>>,
+    functions: Arc<HashMap<Function, Integration>>,
     log: bool,
 }
 
 impl Gateway {
-    /// A gateway to these functions; `log` is whether it prints a line for each request.
+    /// A gateway to functions of this process; `log` is whether it prints a line for each request.
     pub fn new(function: impl Fn(Function) -> ApiService, log: bool) -> Self {
+        let integration = |name| {
+            let service = function(name)
+                .map_request(|event| LambdaRequest::ApiGatewayV2(event::sound(event)).into())
+                .map_response(from_function);
+            Integration::new(service)
+        };
+        Self::to(integration, log)
+    }
+
+    /// A gateway to functions that are somewhere else.
+    pub fn to(function: impl Fn(Function) -> Integration, log: bool) -> Self {
         let functions = Function::ALL.map(|name| (name, function(name)));
         Self {
             functions: Arc::new(HashMap::from(functions)),
@@ -94,9 +110,8 @@ impl Gateway {
         };
         let query = parts.uri.query().unwrap_or_default();
         let event = event(route, id, path, query, &parts.headers, &body, request_id);
-        let request = LambdaRequest::ApiGatewayV2(event::sound(event)).into();
-        match service.oneshot(request).await {
-            Ok(response) => from_function(response),
+        match service.oneshot(event).await {
+            Ok(response) => response,
             Err(never) => match never {},
         }
     }

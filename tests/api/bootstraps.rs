@@ -11,7 +11,7 @@ use crate::openapi;
 
 /// Invokes a function as API Gateway does, and returns status, headers and body.
 async fn call(
-    bootstrap: &Bootstrap,
+    bootstrap: &mut Bootstrap,
     method: Method,
     path: &str,
     key: &str,
@@ -48,49 +48,49 @@ async fn call(
 async fn create_read_update_and_delete_through_four_processes() {
     let api = Api::new().await;
     let engine = api.database.engine();
-    let create = lambda::start(Function::Create, &engine).await;
+    let mut create = lambda::start(Function::Create, &engine).await;
     let body = json!({"trace_id": "t", "value": 1, "metadata": {"_user": "ü\u{0}"}}).to_string();
-    let (status, headers, json) = call(&create, Method::POST, "/v1/feedback", &api.key, &body).await;
+    let (status, headers, json) = call(&mut create, Method::POST, "/v1/feedback", &api.key, &body).await;
     assert_eq!((status, &json["status"]), (200, &json!("success")));
     assert_eq!(headers["content-type"], "application/json");
     assert_eq!(headers["etag"], "\"1\"");
     assert_eq!(headers["x-request-id"], "JKJaXmPLvHcESHA=");
     let id = json["feedback_ids"][0].as_str().unwrap().to_owned();
     // What is refused is answered too, and the process goes on.
-    let (status, _, json) = call(&create, Method::POST, "/v1/feedback", &api.key, "{").await;
+    let (status, _, json) = call(&mut create, Method::POST, "/v1/feedback", &api.key, "{").await;
     assert_eq!((status, &json["error"]["code"]), (400, &json!("AB01")));
-    let (status, ..) = call(&create, Method::POST, "/v1/feedback", "nobody", &body).await;
+    let (status, ..) = call(&mut create, Method::POST, "/v1/feedback", "nobody", &body).await;
     assert_eq!(status, 401);
     let rated = json!({"target": {"traceId": "t", "spanId": "s"}, "rating": 3}).to_string();
     let path = "/api/svc/v1/gateway-feedback";
-    let (status, _, rating) = call(&create, Method::POST, path, &api.key, &rated).await;
+    let (status, _, rating) = call(&mut create, Method::POST, path, &api.key, &rated).await;
     assert_eq!(status, 200);
     create.stop().await.unwrap();
 
     let path = format!("/v1/feedback/{id}");
-    let update = lambda::start(Function::Update, &engine).await;
-    let (status, headers, _) = call(&update, Method::PUT, &path, &api.key, r#"{"value":2}"#).await;
+    let mut update = lambda::start(Function::Update, &engine).await;
+    let (status, headers, _) = call(&mut update, Method::PUT, &path, &api.key, r#"{"value":2}"#).await;
     assert_eq!((status, &headers["etag"]), (200, &json!("\"2\"")));
     update.stop().await.unwrap();
 
-    let read = lambda::start(Function::Read, &engine).await;
-    let (status, _, record) = call(&read, Method::GET, &path, &api.key, "").await;
+    let mut read = lambda::start(Function::Read, &engine).await;
+    let (status, _, record) = call(&mut read, Method::GET, &path, &api.key, "").await;
     assert_eq!(
         (status, &record["value"], &record["metadata"]["_user"]),
         (200, &json!(2), &json!("ü\u{0}"))
     );
-    let (_, _, list) = call(&read, Method::GET, "/v1/feedback?trace_id=t", &api.key, "").await;
+    let (_, _, list) = call(&mut read, Method::GET, "/v1/feedback?trace_id=t", &api.key, "").await;
     assert_eq!(list["summary"]["count"], 2);
     read.stop().await.unwrap();
 
-    let delete = lambda::start(Function::Delete, &engine).await;
-    let (status, ..) = call(&delete, Method::DELETE, &path, &api.key, "").await;
+    let mut delete = lambda::start(Function::Delete, &engine).await;
+    let (status, ..) = call(&mut delete, Method::DELETE, &path, &api.key, "").await;
     assert_eq!(status, 200);
     let rating = format!(
         "/api/svc/v1/gateway-feedback/{}",
         rating["data"]["id"].as_str().unwrap()
     );
-    let (status, ..) = call(&delete, Method::DELETE, &rating, &api.key, "").await;
+    let (status, ..) = call(&mut delete, Method::DELETE, &rating, &api.key, "").await;
     assert_eq!(status, 200);
     delete.stop().await.unwrap();
     assert!(api.database.items("feedback").is_empty());

@@ -26,6 +26,7 @@ use shared::id::Workspace;
 use shared::stats::count::Counter;
 use shared::timestamp::Timestamp;
 
+use crate::dynamodb::DynamoDb;
 use crate::openapi;
 
 /// One deployment: functions, database, and a key that opens everything in the workspace `test`.
@@ -47,6 +48,7 @@ impl Api {
     /// A deployment that is configured so.
     pub async fn with(config: Config) -> Self {
         let database = Database::new();
+        let config = database.store.configure(config);
         let client = database.client();
         let registry = Registry::new(client.clone(), &config.api_keys);
         let mut api = Self {
@@ -228,10 +230,10 @@ impl Answer {
     }
 }
 
-/// An embedded DynamoDB that can be made to fail, and tells what it was asked.
+/// A DynamoDB that can be made to fail, and tells what it was asked.
 #[derive(Clone, Debug)]
 pub struct Database {
-    engine: Engine,
+    store: DynamoDb,
     state: Arc<Mutex<State>>,
 }
 
@@ -272,7 +274,7 @@ pub enum Fault {
 impl Database {
     fn new() -> Self {
         Self {
-            engine: Engine::memory().unwrap(),
+            store: DynamoDb::new(),
             state: Arc::default(),
         }
     }
@@ -281,9 +283,12 @@ impl Database {
         shared::dynamo::embedded_client(self.clone(), "http://embedded")
     }
 
-    /// The database itself, which does not fail.
+    /// The embedded database itself, which does not fail.
     pub fn engine(&self) -> Engine {
-        self.engine.clone()
+        match &self.store {
+            DynamoDb::Embedded(engine) => engine.clone(),
+            DynamoDb::Other(_) => panic!("this test needs the embedded DynamoDB"),
+        }
     }
 
     /// The next calls fail so, one after the other.
@@ -357,7 +362,8 @@ impl Database {
 
     /// Every item of a table, in an order of its own.
     pub fn items(&self, table: &str) -> Vec<Value> {
-        let (status, body) = self.engine.call("Scan", &json!({"TableName": table}).to_string());
+        let scan = json!({"TableName": self.store.name(table)}).to_string();
+        let (status, body) = self.store.call("Scan", &scan);
         assert_eq!(status, 200, "{body}");
         let mut answer: Value = serde_json::from_str(&body).unwrap();
         assert!(answer["LastEvaluatedKey"].is_null(), "more than a page");
@@ -366,9 +372,10 @@ impl Database {
         items
     }
 
-    /// Calls an operation directly.
-    pub fn direct(&self, operation: &str, body: Value) -> Value {
-        let (status, answer) = self.engine.call(operation, &body.to_string());
+    /// Calls an operation on a table directly.
+    pub fn direct(&self, operation: &str, mut body: Value) -> Value {
+        body["TableName"] = json!(self.store.name(body["TableName"].as_str().unwrap()));
+        let (status, answer) = self.store.call(operation, &body.to_string());
         assert_eq!(status, 200, "{answer}");
         serde_json::from_str(&answer).unwrap()
     }
@@ -397,7 +404,7 @@ impl HttpConnector for Database {
         let operation = target.rsplit_once('.').unwrap().1.to_owned();
         let body = String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap();
         let fault = self.fault(&operation, &body);
-        let engine = self.engine.clone();
+        let store = self.store.clone();
         let database = self.clone();
         HttpConnectorFuture::new(async move {
             // A point at which others may come first, as on a network.
@@ -415,7 +422,7 @@ impl HttpConnector for Database {
                 Some(Fault::AccessDenied) => error(400, "AccessDeniedException"),
                 Some(Fault::Conflict) => error(400, "TransactionConflictException"),
                 Some(Fault::CutAnswer) => {
-                    engine.call(&operation, &body);
+                    store.call(&operation, &body);
                     Ok(HttpResponse::new(
                         200.try_into().unwrap(),
                         SdkBody::from("{\"Attr"),
@@ -439,7 +446,7 @@ impl HttpConnector for Database {
                 Some(Fault::Hang) => std::future::pending().await,
                 Some(Fault::Refused) => Err(ConnectorError::io("connection refused".into())),
                 Some(Fault::LostAnswer) => {
-                    engine.call(&operation, &body);
+                    store.call(&operation, &body);
                     Err(ConnectorError::io("connection reset".into()))
                 }
                 Some(Fault::IndexLags) => {
@@ -455,7 +462,7 @@ impl HttpConnector for Database {
                         r#""ReturnConsumedCapacity":"TOTAL""#,
                         r#""ReturnConsumedCapacity":"INDEXES""#,
                     );
-                    let (status, body) = engine.call(&operation, &body);
+                    let (status, body) = store.call(&operation, &body);
                     database.meter(&operation, &body);
                     Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
                 }

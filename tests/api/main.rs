@@ -1,11 +1,13 @@
 //! The API as its callers see it: API Gateway events through the real handlers, over an embedded
-//! DynamoDB of each test's own. The domain's own rules are tested beside the domain.
+//! DynamoDB of each test's own, or over tables of its own in the one that `AWS_ENDPOINT_URL_DYNAMODB`
+//! names. The domain's own rules are tested beside the domain.
 
 mod access;
 mod analytics;
 mod bootstraps;
 mod capture;
 mod costs;
+mod dynamodb;
 mod faults;
 mod harness;
 mod headers;
