@@ -49,6 +49,14 @@ impl DynamoDb {
         }
     }
 
+    /// Which table it is that is called so here.
+    pub fn table<'n>(&self, name: &'n str) -> &'n str {
+        match self {
+            Self::Embedded(_) => name,
+            Self::Other(other) => name.strip_prefix(&other.prefix).unwrap_or(name),
+        }
+    }
+
     /// The same configuration with the tables that are here.
     pub fn configure(&self, config: Config) -> Config {
         Config {

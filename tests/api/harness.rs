@@ -352,7 +352,7 @@ impl Database {
             }
         };
         for table in &tables {
-            let name = table["TableName"].as_str().unwrap_or_default();
+            let name = self.store.table(table["TableName"].as_str().unwrap_or_default());
             add(format!("{kind} {name}"), &table["Table"]);
             for (index, units) in table["GlobalSecondaryIndexes"].as_object().into_iter().flatten() {
                 add(format!("{kind} {name}/{index}"), units);
