@@ -19,7 +19,7 @@ use tokio::process::Command;
 #[derive(Debug, Parser)]
 struct Args {
     /// How often each program is started for each request.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 10)]
     rounds: usize,
     /// How many requests a process answers after its first.
     #[arg(long, default_value_t = 100)]
