@@ -5,8 +5,8 @@
 
 use std::env;
 use std::error::Error;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -75,30 +75,46 @@ fn roots() -> RootCertStore {
         (bundle, None) => bundle.or_else(|| Some(LAMBDA_ROOTS.into())),
         _ => None,
     };
-    let certificates = bundle.and_then(|path| fs::read_to_string(path).ok()).map_or_else(
-        || rustls_native_certs::load_native_certs().certs,
-        |text| certificates(&text),
-    );
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates);
-    if added == 0 {
+    let read = bundle.and_then(|path| File::open(path).ok()).map(|file| {
+        // What webpki cannot read is left out: it could trust nothing by it.
+        certificates(BufReader::new(file), |certificate| drop(roots.add(certificate)))
+    });
+    if !matches!(read, Some(Ok(()))) || roots.is_empty() {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    if roots.is_empty() {
         tracing::error!("no root certificates, so no endpoint can be trusted");
     }
     roots
 }
 
-/// The certificates of a PEM file (RFC 7468). The TLS library has a reader too, but of secrets: it takes
-/// a time that does not depend on what it reads, half a millisecond for the roots of a system, in
-/// each cold start. What is no certificate is left out, as it does.
-fn certificates(text: &str) -> Vec<CertificateDer<'static>> {
-    text.split("-----BEGIN CERTIFICATE-----")
-        .skip(1)
-        .filter_map(|rest| {
-            let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
-            let body: Vec<u8> = body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-            STANDARD.decode(body).ok().map(CertificateDer::from)
-        })
-        .collect()
+/// Hands on the certificates of a PEM file (RFC 7468), one after another. The TLS library has a reader
+/// too, but of secrets: it takes a time that does not depend on what it reads, half a millisecond for
+/// the roots of a system, in each cold start. What is no certificate is left out, as it does. Each
+/// is read into the memory of the one before, since new memory is paid for by the page.
+fn certificates(mut pem: impl BufRead, mut each: impl FnMut(CertificateDer<'_>)) -> io::Result<()> {
+    let (mut line, mut base64, mut der) = (Vec::new(), Vec::new(), Vec::new());
+    let mut within = false;
+    while pem.read_until(b'\n', &mut line)? > 0 {
+        match line.trim_ascii() {
+            b"-----BEGIN CERTIFICATE-----" => {
+                base64.clear();
+                within = true;
+            }
+            b"-----END CERTIFICATE-----" if within => {
+                der.clear();
+                within = false;
+                if STANDARD.decode_vec(&base64, &mut der).is_ok() {
+                    each(CertificateDer::from_slice(&der));
+                }
+            }
+            text if within => base64.extend_from_slice(text),
+            _ => {}
+        }
+        line.clear();
+    }
+    Ok(())
 }
 
 impl HttpClient for Transport {
@@ -165,8 +181,8 @@ mod tests {
                     -----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n\
                     -----BEGIN PRIVATE KEY-----\nAQID\n-----END PRIVATE KEY-----\n\
                     -----BEGIN CERTIFICATE-----\nAQID";
-        let found = certificates(text);
-        let found: Vec<&[u8]> = found.iter().map(AsRef::as_ref).collect();
-        assert_eq!(found, [&[1, 2, 3, 4, 5][..], &[1]]);
+        let mut found = Vec::new();
+        certificates(text.as_bytes(), |certificate| found.push(certificate.to_vec())).unwrap();
+        assert_eq!(found, [vec![1, 2, 3, 4, 5], vec![1]]);
     }
 }
