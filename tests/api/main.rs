@@ -7,6 +7,7 @@ mod analytics;
 mod bootstraps;
 mod capture;
 mod costs;
+mod counting;
 mod dynamodb;
 mod faults;
 mod harness;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::count::{CHECKPOINTS, touched_name};
@@ -133,7 +134,7 @@ impl Rebuild {
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(aws_sdk_dynamodb::operation::update_item::UpdateItemError::is_conditional_check_failed_exception) =>
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
             {
                 Ok(false)
             }
@@ -158,8 +159,8 @@ impl Rebuild {
     }
 
     /// How many touches there were, by all attempts, and how many of them have come through the
-    /// stream and are counted. The first is never too many; it falls short by what an attempt that was killed did not live to
-    /// note, a page at most, and by touches whose answer was lost.
+    /// stream and are counted. The first is never too many; it falls short by what an attempt that
+    /// was killed did not live to note, a page at most, and by touches whose answer was lost.
     pub async fn progress(&self, generation: Generation) -> Result<Progress, Problem> {
         let noted = self
             .client
