@@ -12,6 +12,7 @@ use bench::scale;
 use bench::scenario::{Scenario, Service};
 use bench::share::Share;
 use clap::Parser;
+use shared::config::EXPECTED_KEY_VARIABLE;
 use shared::tables;
 use tokio::process::Command;
 
@@ -178,6 +179,9 @@ fn command(plan: &Plan, authority: &Authority) -> Command {
         .envs(tables::ALL.iter().map(|table| (table.variable, table.name)));
     for variable in ["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
         command.env(variable, authority.bundle());
+    }
+    if plan.row.scenario != Scenario::Stranger {
+        command.env(EXPECTED_KEY_VARIABLE, &plan.service.key_id);
     }
     command
 }

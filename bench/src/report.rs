@@ -245,7 +245,8 @@ fn goals(rows: &[Row], sizes: &[Size]) -> String {
                 measured: row.median(|sample| sample.first),
                 most: 1.0,
                 unit: " ms",
-                obstacle: "The first signed request of its kind touches pages that the look-up in init did not.",
+                obstacle: "The first request runs code that the look-up in init has not, and each line of it for the \
+                           first time.",
             });
         }
     }

@@ -31,6 +31,8 @@ pub struct Service {
     pub engine: Engine,
     /// An API key of its one workspace.
     pub key: String,
+    /// That key's id.
+    pub key_id: String,
     gateway: Gateway,
 }
 
@@ -59,6 +61,7 @@ impl Service {
         Ok(Self {
             engine,
             key: key.reveal(),
+            key_id: key.id().to_string(),
             gateway,
         })
     }
@@ -109,6 +112,8 @@ impl Service {
 pub enum Scenario {
     /// A Portkey create with the metadata fields that are indexed most.
     Create,
+    /// The same with a key that the function was not told to expect.
+    Stranger,
     /// A TrueFoundry create, its target in an id.
     Rate,
     /// A Portkey create of 25 records.
@@ -129,8 +134,9 @@ pub enum Scenario {
 
 impl Scenario {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Create,
+        Self::Stranger,
         Self::Rate,
         Self::Bulk,
         Self::UpdateById,
@@ -145,6 +151,7 @@ impl Scenario {
     pub fn title(self) -> &'static str {
         match self {
             Self::Create => "create",
+            Self::Stranger => "create, by a key not expected",
             Self::Rate => "create, TrueFoundry",
             Self::Bulk => "create, bulk of 25",
             Self::UpdateById => "update by id",
@@ -159,7 +166,7 @@ impl Scenario {
     /// The function that does it.
     pub fn function(self) -> &'static str {
         match self {
-            Self::Create | Self::Rate | Self::Bulk => "create",
+            Self::Create | Self::Stranger | Self::Rate | Self::Bulk => "create",
             Self::UpdateById | Self::UpdateByTarget => "update",
             Self::Delete => "delete",
             Self::Read => "read",
@@ -177,7 +184,7 @@ impl Scenario {
     pub async fn events(self, service: &Service, round: usize, count: usize) -> io::Result<Vec<Value>> {
         let repeat = |event: Value| Ok(vec![event; count]);
         match self {
-            Self::Create => Ok((0..count)
+            Self::Create | Self::Stranger => Ok((0..count)
                 .map(|n| service.event(&Method::POST, PORTKEY, "", &portkey(n)))
                 .collect()),
             Self::Rate => repeat(service.event(&Method::POST, TRUEFOUNDRY, "", &rating(5))),

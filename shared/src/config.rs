@@ -4,12 +4,16 @@ use std::env;
 use std::fmt;
 use std::time::Duration;
 
+use crate::access::key::KeyId;
 use crate::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY, STATS, Table};
 
 /// The variable that says for how many days feedback is kept; `0` or nothing is for ever.
 pub const RETENTION_VARIABLE: &str = "FEEDBACK_RETENTION_DAYS";
 
-/// The tables' names, and how long feedback is kept.
+/// The variable that names the key which most requests bear, by its id; nothing is none.
+pub const EXPECTED_KEY_VARIABLE: &str = "EXPECTED_KEY";
+
+/// The tables' names, how long feedback is kept, and whom to expect.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The name of [`FEEDBACK`].
@@ -22,6 +26,8 @@ pub struct Config {
     pub stats: String,
     /// How long feedback is kept; `None` is for ever.
     pub retention: Option<Duration>,
+    /// The key that a function looks up while it starts.
+    pub expected_key: Option<KeyId>,
 }
 
 impl Config {
@@ -46,6 +52,7 @@ impl Config {
             api_keys: name(&API_KEYS)?,
             stats: name(&STATS)?,
             retention: retention(env::var(RETENTION_VARIABLE).ok().as_deref())?,
+            expected_key: expected_key(env::var(EXPECTED_KEY_VARIABLE).ok().as_deref())?,
         })
     }
 
@@ -57,6 +64,7 @@ impl Config {
             api_keys: API_KEYS.name.to_owned(),
             stats: STATS.name.to_owned(),
             retention: retention(env::var(RETENTION_VARIABLE).ok().as_deref())?,
+            expected_key: None,
         })
     }
 }
@@ -71,6 +79,16 @@ fn retention(days: Option<&str>) -> Result<Option<Duration>, ConfigError> {
                 variable: RETENTION_VARIABLE,
                 expected: "a whole number of days, 0 for ever",
             }),
+    }
+}
+
+fn expected_key(id: Option<&str>) -> Result<Option<KeyId>, ConfigError> {
+    match id.unwrap_or_default() {
+        "" => Ok(None),
+        id => KeyId::parse(id).map(Some).ok_or(ConfigError {
+            variable: EXPECTED_KEY_VARIABLE,
+            expected: "the id of an API key, hsk_ and 16 hex digits, and not its secret",
+        }),
     }
 }
 
@@ -106,6 +124,20 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "the environment variable FEEDBACK_RETENTION_DAYS must hold a whole number of days, 0 for ever"
+        );
+    }
+
+    #[test]
+    fn a_key_is_expected_by_its_id_and_its_secret_is_not_repeated() {
+        assert_eq!(expected_key(None), Ok(None));
+        assert_eq!(expected_key(Some("")), Ok(None));
+        let id = "hsk_0123456789abcdef";
+        assert_eq!(expected_key(Some(id)), Ok(KeyId::parse(id)));
+        let error = expected_key(Some(&format!("{id}_secret"))).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the environment variable EXPECTED_KEY must hold the id of an API key, hsk_ and 16 hex digits, \
+             and not its secret"
         );
     }
 }

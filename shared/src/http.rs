@@ -34,6 +34,7 @@ use crate::dynamo;
 use crate::log;
 use crate::problem::Problem;
 use crate::tables::Table;
+use crate::timestamp::Timestamp;
 use access::AccessLayer;
 use answer::AnswerLayer;
 
@@ -84,14 +85,14 @@ where
     log::init();
     let config = Arc::new(Config::from_env(tables)?);
     let client = dynamo::client().await?;
-    let registry = Registry::new(client.clone(), &config.api_keys);
-    connect(&registry).await;
+    let keyring = Keyring::new(Registry::new(client.clone(), &config.api_keys));
+    connect(&keyring, config.expected_key.clone()).await;
     let state = state(client, config);
     let service = ServiceBuilder::new()
         .map_request(event::sound_invocation)
         .layer_fn(Adapter::from)
         .map_response(Ready)
-        .service(service(function, state, Keyring::new(registry), open, handler));
+        .service(service(function, state, keyring, open, handler));
     lambda_runtime::run(service).await
 }
 
@@ -106,13 +107,14 @@ impl IntoResponse for Ready {
 }
 
 /// Opens the connection to DynamoDB while the function starts, when it has a full CPU and nobody
-/// waits: a look-up of a key that cannot exist. A database that does not answer now may do so for
-/// the first request, so a failure here is only logged.
-async fn connect(registry: &Registry) {
-    let Some(nobody) = KeyId::parse("0000000000000000") else {
+/// waits: a look-up of the key that the first request is expected to bear, or of one that cannot
+/// exist. A database that does not answer now may do so for the first request, so a failure here is
+/// only logged.
+async fn connect(keyring: &Keyring, expected: Option<KeyId>) {
+    let Some(id) = expected.or_else(|| KeyId::parse("0000000000000000")) else {
         return;
     };
-    if let Err(problem) = registry.find(&nobody).await {
+    if let Err(problem) = keyring.prefetch(&id, Timestamp::now()).await {
         tracing::warn!(cause = problem.log_message(), "no connection to DynamoDB yet");
     }
 }

@@ -1,9 +1,14 @@
 //! The functions' real processes, as Lambda runs them: wiring, environment, HTTP to DynamoDB.
 
+use std::process::Stdio;
+
 use bench::lambda::Bootstrap;
 use lambda_http::http::Method;
 use serde_json::{Value, json};
+use shared::access::key::KeyId;
+use shared::config::EXPECTED_KEY_VARIABLE;
 use shared::http::{Function, Route};
+use shared::timestamp::Timestamp;
 
 use crate::harness::{Answer, Api, event_json};
 use crate::lambda;
@@ -94,6 +99,27 @@ async fn create_read_update_and_delete_through_four_processes() {
     assert_eq!(status, 200);
     delete.stop().await.unwrap();
     assert!(api.database.items("feedback").is_empty());
+}
+
+/// Whose key was looked up while the function started is let in for a minute, as after a request.
+#[tokio::test]
+async fn the_expected_key_is_looked_up_while_the_function_starts() {
+    for (is_expected, status) in [(true, 200), (false, 401)] {
+        let api = Api::new().await;
+        let id = KeyId::parse(&api.key[..20]).unwrap();
+        let expected = if is_expected {
+            id.to_string()
+        } else {
+            String::new()
+        };
+        let variables = [(EXPECTED_KEY_VARIABLE, expected.as_str())];
+        let mut read = lambda::start_with("read", &api.database.engine(), Stdio::null(), &variables).await;
+        read.asks().await.unwrap();
+        api.registry.revoke(&id, Timestamp::now()).await.unwrap();
+        let answer = call(&mut read, Method::GET, "/v1/feedback?trace_id=t", &api.key, "").await;
+        assert_eq!(answer.0, status);
+        read.stop().await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -59,6 +59,15 @@ impl Keyring {
         }
     }
 
+    /// Looks a key up before anybody bears it, and remembers it as if somebody had.
+    ///
+    /// # Errors
+    ///
+    /// What a look-up fails with. Nothing is remembered then.
+    pub async fn prefetch(&self, id: &KeyId, now: Timestamp) -> Result<(), Problem> {
+        self.find(id, now).await.map(drop)
+    }
+
     async fn find(&self, id: &KeyId, now: Timestamp) -> Result<Option<KeyRecord>, Problem> {
         if let Some(remembered) = self.remembered(id, now) {
             return Ok(remembered);
