@@ -1,7 +1,8 @@
 //! The items of the table `stats`.
 //!
 //! A roll-up's partition key is `{workspace}#{dimension}#{granularity}`, with `#{generation}` behind
-//! it from the second generation on, its sort key `{bucket}#{value}`: so a time range of one dimension, with all of its values, is one query.
+//! it from the second generation on, its sort key `{bucket}#{value}`: so a time range of one
+//! dimension, with all of its values, is one query.
 
 use std::collections::HashMap;
 
