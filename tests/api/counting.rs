@@ -67,15 +67,7 @@ async fn what_expires_is_counted_out_when_it_is_swept() {
     vote(&api, 5, 1.0, json!({})).await;
     api.count().await;
     let item = api.database.items("feedback").remove(0);
-    api.database.direct(
-        "UpdateItem",
-        json!({
-            "TableName": "feedback",
-            "Key": {"pk": item["pk"], "sk": item["sk"]},
-            "UpdateExpression": "SET expires_at = :past",
-            "ExpressionAttributeValues": {":past": {"N": "1000000000"}},
-        }),
-    );
+    api.database.expire("feedback", &item);
     assert_eq!(api.database.engine().sweep().unwrap(), 1);
     api.count().await;
     assert_eq!(

@@ -304,15 +304,7 @@ async fn what_has_expired_is_invisible_before_it_is_swept() {
         .find(|item| item["id"]["S"] == id)
         .unwrap();
     assert!(item["expires_at"]["N"].is_string());
-    api.database.direct(
-        "UpdateItem",
-        json!({
-            "TableName": "feedback",
-            "Key": {"pk": item["pk"], "sk": item["sk"]},
-            "UpdateExpression": "SET expires_at = :past",
-            "ExpressionAttributeValues": {":past": {"N": "1000"}},
-        }),
-    );
+    api.database.expire("feedback", &item);
     let path = format!("{PORTKEY}/{id}");
     api.get(&path).await.refused(404, "no such feedback");
     api.put(&path, json!({"value": 2}))

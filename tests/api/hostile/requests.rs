@@ -266,16 +266,7 @@ async fn an_id_may_be_percent_encoded_and_what_is_no_id_is_told() {
             let path = format!("{base}/{id}");
             site.refuses(&Method::GET, &path, b"", 404, "no such feedback")
                 .await;
-            site.refuses(
-                &Method::PUT,
-                &path,
-                br#"{"value":1,"rating":1}"#,
-                404,
-                "no such feedback",
-            )
-            .await;
-            site.refuses(&Method::DELETE, &path, b"", 404, "no such feedback")
-                .await;
+            is_not_made_by_a_write(&site, &path).await;
         }
     }
 }
@@ -305,20 +296,19 @@ async fn a_path_without_its_parameter_does_not_become_another_route() {
 }
 
 /// A write to what is not there leaves nothing there.
+async fn is_not_made_by_a_write(site: &Site, path: &str) {
+    let body = br#"{"value":1,"rating":1}"#;
+    site.refuses(&Method::PUT, path, body, 404, "no such feedback")
+        .await;
+    site.refuses(&Method::DELETE, path, b"", 404, "no such feedback")
+        .await;
+}
+
 #[tokio::test]
 async fn a_missing_record_is_not_made_by_a_write() {
     let site = Site::new().await;
     for base in [PORTKEY, TRUEFOUNDRY] {
         let path = format!("{base}/{MISSING}");
-        site.refuses(
-            &Method::PUT,
-            &path,
-            br#"{"value":1,"rating":1}"#,
-            404,
-            "no such feedback",
-        )
-        .await;
-        site.refuses(&Method::DELETE, &path, b"", 404, "no such feedback")
-            .await;
+        is_not_made_by_a_write(&site, &path).await;
     }
 }
