@@ -46,7 +46,7 @@ pub struct Serve {
 pub enum Command {
     /// Make, list and revoke API keys
     Keys(Keys),
-    /// Check the numbers, or make them anew
+    /// Check analytics, or count them anew
     Stats(Stats),
 }
 
@@ -67,7 +67,13 @@ pub enum StatsAction {
         #[command(flatten)]
         place: StatsPlace,
     },
-    /// Compare the roll-ups with all records; exits with 1 and the differences if they do not agree
+    /// Count changes that were parked because an older version could not read them
+    CountParked {
+        /// Where the roll-ups are
+        #[command(flatten)]
+        place: StatsPlace,
+    },
+    /// Compare the roll-ups with all records; exits with 1 if they differ, or if something cannot be read
     Verify {
         /// Where the numbers are
         #[command(flatten)]

@@ -1,6 +1,6 @@
 //! The command `stats`.
 
-use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,26 +8,25 @@ use aws_sdk_dynamodb::Client;
 use indicatif::{ProgressBar, ProgressStyle};
 use shared::config::Config;
 use shared::problem::Problem;
-use shared::stats::count::Counter;
+use shared::stats::count::{Counter, Recounted};
 use shared::stats::generation::Generation;
-use shared::stats::image::Counted;
+use shared::stats::parked::Parked;
 use shared::stats::rebuild::{Progress, Rebuild};
-use shared::stats::rollup::{Rollup, counters};
+use shared::stats::rollup::Slots;
 use shared::stats::tally::Tally;
-use shared::stats::verify::Tables;
+use shared::stats::verify::{Comparison, Difference, Tables, UnreadableItem};
 use shared::tables::{FEEDBACK, STATS};
-use shared::timestamp::Timestamp;
 
 use crate::args::{Stats, StatsAction, StatsPlace};
 use crate::data::DataDir;
 use crate::dynamodb::Engine;
 use crate::{stack, stream};
 
-/// How many differences are shown.
-const SHOWN: usize = 20;
+/// How many differences, parked changes and unreadable records are shown of each.
+const SHOWN: usize = 100;
 
-/// How long counting may go on with generations it has read: a little more than the longest an
-/// invocation of `aggregate` may take, and than the local server takes for a batch.
+/// How far ahead of DynamoDB's clock a generation begins: more than the clocks of writers are, and
+/// than an invocation of `aggregate` may take, which goes on with the generations it has read.
 const DEPLOYED_MARGIN: Duration = Duration::from_secs(75);
 const LOCAL_MARGIN: Duration = Duration::from_secs(5);
 
@@ -59,6 +58,7 @@ pub async fn run(stats: Stats) -> Result<String, String> {
             verify(&Tables::new(client, feedback, stats)).await
         }
         StatsAction::Rebuild { place } => rebuild(find(&place).await?).await,
+        StatsAction::CountParked { place } => count_parked(find(&place).await?).await,
     }
 }
 
@@ -94,12 +94,12 @@ async fn find(place: &StatsPlace) -> Result<Place, String> {
 async fn rebuild(place: Place) -> Result<String, String> {
     let line = |problem: Problem| problem.log_message();
     let rebuild = Rebuild::new(place.client.clone(), &place.feedback, &place.stats);
-    let generation = rebuild
-        .begin(place.margin, Timestamp::now())
-        .await
-        .map_err(line)?;
-    eprintln!("Generation {} of the roll-ups is being made.", generation.number);
-    wait_until(generation.since).await;
+    let generation = rebuild.begin(place.margin).await.map_err(line)?;
+    eprintln!(
+        "Generation {} of the roll-ups is being built. It begins at {}; waiting until every earlier write has landed.",
+        generation.number, generation.since
+    );
+    rebuild.wait_for_writes(generation).await.map_err(line)?;
     // An estimate that DynamoDB makes every six hours: enough for a bar.
     let described = place
         .client
@@ -129,17 +129,38 @@ async fn rebuild(place: Place) -> Result<String, String> {
     tokio::time::sleep(place.margin).await;
     let cleared = rebuild.clear(generation).await.map_err(line)?;
     let touched = bar.position();
-    let done = format!(
-        "{touched} records are counted anew, in generation {}; {cleared} roll-ups of before are deleted.",
+    let mut done = format!(
+        "Recounted {touched} records into generation {}, and deleted {cleared} roll-ups of earlier ones.",
         generation.number
     );
-    Ok(match missing {
-        0 => done,
-        missing => format!(
-            "{done}\n{missing} of them were not counted, although counting stood still: look at the on-failure queue, and \
-             at what `stats verify` says."
-        ),
-    })
+    if missing > 0 {
+        let _ = write!(
+            done,
+            "\n{missing} of them are not counted yet, and counting stands still: look at the alarms and the on-failure \
+             queue, then run `stats verify`."
+        );
+    }
+    Ok(done)
+}
+
+async fn count_parked(place: Place) -> Result<String, String> {
+    let config = Config {
+        stats: place.stats.clone(),
+        ..Config::embedded().map_err(|error| error.to_string())?
+    };
+    let counter = Counter::new(place.client.clone(), Arc::new(config));
+    let Recounted { counted, left } = counter
+        .count_parked()
+        .await
+        .map_err(|problem| format!("{}; run it again to go on", problem.log_message()))?;
+    if left.is_empty() {
+        return Ok(format!("Counted {counted} parked changes; none are left."));
+    }
+    Err(format!(
+        "Counted {counted} parked changes; this version cannot read {}:{}",
+        left.len(),
+        Shown(&left, parked_line)
+    ))
 }
 
 /// Waits until the touches are counted: until then, the numbers of the new generation are short.
@@ -171,80 +192,115 @@ async fn wait_until_counted(place: &Place, rebuild: &Rebuild, generation: Genera
     }
 }
 
-async fn wait_until(moment: Timestamp) {
-    let now = Timestamp::now();
-    if let Some(wait) = moment.millis().checked_sub(now.millis()) {
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-    }
-}
-
 async fn verify(tables: &Tables) -> Result<String, String> {
-    let generation = tables
-        .generation()
+    let comparison = tables
+        .compare()
         .await
         .map_err(|problem| problem.log_message())?;
-    let (mut expected, mut records) = (BTreeMap::<Rollup, Tally>::new(), 0_u64);
-    tables
-        .each_record(|feedback| {
-            records += 1;
-            for (rollup, tally) in Counted::from_feedback(&feedback).contributions(generation) {
-                *expected.entry(rollup).or_default() += &tally;
-            }
-        })
-        .await
-        .map_err(|problem| problem.log_message())?;
-    let mut differences = Vec::new();
-    let mut rollups = 0_u64;
-    tables
-        .each_rollup(generation, |rollup, tally| {
-            rollups += 1;
-            let due = expected.remove(&rollup).unwrap_or_default();
-            if counters(&due) != counters(&tally) {
-                differences.push(difference(&rollup, &due, &tally));
-            }
-        })
-        .await
-        .map_err(|problem| problem.log_message())?;
-    // What is left was never counted.
-    let missing = expected.iter().filter(|(_, due)| !due.is_zero());
-    differences.extend(missing.map(|(rollup, due)| difference(rollup, due, &Tally::default())));
-    if differences.is_empty() {
-        return Ok(format!(
-            "The numbers agree: {records} records, {rollups} roll-ups."
-        ));
-    }
-    let mut text = format!(
-        "{} roll-ups do not agree with {records} records:",
-        differences.len()
-    );
-    for line in differences.iter().take(SHOWN) {
-        text = format!("{text}\n  {line}");
-    }
-    if differences.len() > SHOWN {
-        text = format!("{text}\n  and {} more", differences.len() - SHOWN);
-    }
-    Err(format!(
-        "{text}\nChanges of the last moments may not be counted yet; if it stays so, the stream was missed."
-    ))
+    report(&comparison)
 }
 
-fn difference(rollup: &Rollup, due: &Tally, counted: &Tally) -> String {
-    let numbers = |tally: &Tally| {
-        let (votes, ratings, sum) = (tally.count(), tally.rated(), tally.weighted);
-        format!("{votes} votes, {ratings} ratings, weighted sum {sum}")
+/// What a comparison says. The error is one that says what is off.
+fn report(comparison: &Comparison) -> Result<String, String> {
+    let Comparison {
+        records,
+        rollups,
+        differences,
+        parked,
+        unreadable,
+        unreadable_rollups,
+    } = comparison;
+    let mut text = if comparison.agrees() {
+        format!("The roll-ups agree: {records} records, {rollups} roll-ups.")
+    } else {
+        format!("{} roll-ups do not agree with {records} records:", differences.len())
+    };
+    let _ = write!(text, "{}", Shown(differences, difference_line));
+    if !unreadable_rollups.is_empty() {
+        let _ = write!(
+            text,
+            "\n{} roll-ups cannot be read:{}",
+            unreadable_rollups.len(),
+            Shown(unreadable_rollups, String::clone)
+        );
+    }
+    if !unreadable.is_empty() {
+        let _ = write!(
+            text,
+            "\n{} records cannot be read, and are left out:{}",
+            unreadable.len(),
+            Shown(unreadable, unreadable_line)
+        );
+    }
+    if !parked.is_empty() {
+        let _ = write!(
+            text,
+            "\n{} changes are parked, and not counted; run `stats count-parked` with a version that can read them:{}",
+            parked.len(),
+            Shown(parked, parked_line)
+        );
+    }
+    if !comparison.agrees() {
+        text.push_str(
+            "\nChanges of the last moments may not be counted yet. If it stays so, run `stats rebuild`.",
+        );
+    }
+    if comparison.is_complete() {
+        Ok(text)
+    } else {
+        Err(text)
+    }
+}
+
+/// The first [`SHOWN`] of these, a line each.
+struct Shown<'a, T>(&'a [T], fn(&T) -> String);
+
+impl<T> fmt::Display for Shown<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for one in self.0.iter().take(SHOWN) {
+            write!(f, "\n  {}", self.1(one))?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
+    }
+}
+
+fn parked_line(parked: &Parked) -> String {
+    format!("shard {}, sequence number {}: {}", parked.shard, parked.sequence.0, parked.reason)
+}
+
+fn unreadable_line(item: &UnreadableItem) -> String {
+    format!("{}: {}", item.key, item.reason)
+}
+
+fn difference_line(difference: &Difference) -> String {
+    let Difference { rollup, due, counted } = difference;
+    let sum = |slots: &Slots| {
+        let mut sum = Tally::default();
+        for tally in slots.values() {
+            sum += tally;
+        }
+        format!(
+            "{} votes, {} ratings, weighted sum {}",
+            sum.count(),
+            sum.rated(),
+            sum.weighted
+        )
     };
     format!(
-        "{} {} {} of {} by {}: the records say {}, the roll-up {}",
+        "workspace {}, {} from {}, {} {}: expected {}, got {}",
         rollup.workspace,
-        rollup.granularity.name(),
-        rollup.bucket,
+        rollup.series.name(),
+        rollup.start,
+        rollup.dimension.name(),
         if rollup.value.is_empty() {
-            "everything".to_owned()
+            "votes".to_owned()
         } else {
             format!("{:?}", rollup.value)
         },
-        rollup.dimension.name(),
-        numbers(due),
-        numbers(counted),
+        sum(due),
+        sum(counted),
     )
 }

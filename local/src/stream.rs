@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use aggregate::{Event, handle};
 use serde_json::{Value, json};
-use shared::stats::count::{Counter, SequenceNumber};
+use shared::stats::change::SequenceNumber;
+use shared::stats::count::Counter;
 use shared::tables::FEEDBACK;
 use shared::timestamp::Timestamp;
 
@@ -50,16 +51,16 @@ pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> 
     let mut position = counter
         .checkpoint(&shard())
         .await
-        .map_err(|problem| problem.log_message())?;
+        .map_err(|problem| problem.log_message())?
+        .sequence;
     let count = |event| async {
         let event: Event = serde_json::from_value(event)
             // In serde's words the error would quote what somebody sent.
             .map_err(|_| "the stream cannot be read")?;
-        let response = handle(counter, event)
+        handle(counter, event)
             .await
             .map_err(|problem| problem.log_message())?;
-        let failure = response.batch_item_failures.into_iter().next();
-        Ok(failure.map(|failure| SequenceNumber(failure.item_identifier)))
+        Ok(None)
     };
     deliver(engine, &mut position, count).await
 }

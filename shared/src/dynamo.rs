@@ -3,8 +3,8 @@
 mod transport;
 
 use std::env;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
@@ -14,25 +14,29 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::{
-    AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
+    AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextRef,
+    BeforeSerializationInterceptorContextMut,
     FinalizerInterceptorContextRef,
 };
 use aws_sdk_dynamodb::config::retry::RetryPartition;
 use aws_sdk_dynamodb::config::{ConfigBag, Credentials, HttpClient, Intercept, Region, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::batch_get_item::{BatchGetItemInput, BatchGetItemOutput};
 use aws_sdk_dynamodb::operation::delete_item::{DeleteItemInput, DeleteItemOutput};
 use aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
 use aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
 use aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
 use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsInput, TransactWriteItemsOutput};
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
-use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity};
 use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
+use aws_smithy_types::date_time::{DateTime, Format};
 
 pub use transport::Transport;
 
 use crate::invocation::{Invocation, Units};
 use crate::problem::Problem;
+use crate::timestamp::Timestamp;
 
 /// The longest one call may take, all attempts together. A request of several calls is cut off by
 /// [`crate::http::DEADLINE`].
@@ -163,6 +167,8 @@ fn ask(input: &mut Input) {
         get.return_consumed_capacity = total;
     } else if let Some(query) = input.downcast_mut::<QueryInput>() {
         query.return_consumed_capacity = total;
+    } else if let Some(get) = input.downcast_mut::<BatchGetItemInput>() {
+        get.return_consumed_capacity = total;
     } else if let Some(put) = input.downcast_mut::<PutItemInput>() {
         put.return_consumed_capacity = total;
     } else if let Some(update) = input.downcast_mut::<UpdateItemInput>() {
@@ -189,6 +195,12 @@ fn consumed(output: &Output) -> Units {
         read(output.consumed_capacity())
     } else if let Some(output) = output.downcast_ref::<QueryOutput>() {
         read(output.consumed_capacity())
+    } else if let Some(output) = output.downcast_ref::<BatchGetItemOutput>() {
+        let tables = output.consumed_capacity().iter();
+        Units {
+            read: tables.filter_map(ConsumedCapacity::capacity_units).sum(),
+            write: 0.0,
+        }
     } else if let Some(output) = output.downcast_ref::<PutItemOutput>() {
         write(output.consumed_capacity())
     } else if let Some(output) = output.downcast_ref::<UpdateItemOutput>() {
@@ -209,6 +221,56 @@ fn consumed(output: &Output) -> Units {
     } else {
         Units::default()
     }
+}
+
+/// Hears what time it is from the answers to one call.
+#[derive(Clone, Debug, Default)]
+struct Clock {
+    date: Arc<Mutex<Option<DateTime>>>,
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Clock {
+    fn name(&self) -> &'static str {
+        "Clock"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+        if let Ok(mut heard) = self.date.lock() {
+            *heard = date;
+        }
+        Ok(())
+    }
+}
+
+/// The present by DynamoDB's own clock, from the `Date` of an answer: to the second, rounded down.
+///
+/// # Errors
+///
+/// A failure of DynamoDB, or an answer without a date.
+pub async fn server_time(client: &Client, table: &str) -> Result<Timestamp, Problem> {
+    let clock = Clock::default();
+    client
+        .get_item()
+        .table_name(table)
+        .key("pk", AttributeValue::S("clock".to_owned()))
+        .key("sk", AttributeValue::S("clock".to_owned()))
+        .customize()
+        .interceptor(clock.clone())
+        .send()
+        .await
+        .map_err(|error| problem(&error, false))?;
+    let date = clock.date.lock().ok().and_then(|date| *date);
+    date.and_then(|date| u64::try_from(date.secs()).ok())
+        .map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000)))
+        .ok_or_else(|| Problem::internal("DynamoDB answered without a date"))
 }
 
 /// Watches the attempts of one call, to tell afterwards whether one of them may have written

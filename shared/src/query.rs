@@ -6,9 +6,10 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::id::FeedbackId;
+use crate::metadata::Indexed;
 use crate::problem::{Fault, Problem};
 use crate::score::Score;
-use crate::target::{SpanId, TraceId, decode_target_id};
+use crate::target::{SpanId, Target, TraceId, decode_target_id};
 use crate::timestamp::Timestamp;
 
 /// How many records a page holds that does not say.
@@ -48,6 +49,24 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether a record of this target passes.
+    pub fn is_about(&self, target: &Target) -> bool {
+        self.trace.as_ref().is_none_or(|trace| target.trace() == trace)
+            && self
+                .span
+                .as_ref()
+                .is_none_or(|span| target.span() == Some(span))
+    }
+
+    /// Whether a record with these indexed fields passes.
+    pub fn admits(&self, indexed: &Indexed) -> bool {
+        let same = |asked: &Option<String>, has: &Option<String>| asked.is_none() || asked == has;
+        same(&self.user, &indexed.user)
+            && same(&self.organisation, &indexed.organisation)
+            && same(&self.prompt, &indexed.prompt)
+            && same(&self.environment, &indexed.environment)
+    }
+
     /// How many fields are given, times aside.
     pub fn fields(&self) -> usize {
         [

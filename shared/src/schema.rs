@@ -22,9 +22,10 @@ pub const API_KEY: u32 = 1;
 /// The form of an `Idempotency-Key`'s marker.
 pub const MARKER: u32 = 1;
 
-/// The form of roll-ups, checkpoints and the item `generation`, which are read together: whoever
-/// counts or reads numbers reads `generation` first, and so its number stands for all three.
-pub const STATS: u32 = 1;
+/// The newest form of roll-ups, checkpoints, parked changes and the item `generation`. Whoever counts
+/// or reads roll-ups reads `generation` first, and its number is the highest of the generations in
+/// it. 2 has slots within an item ([`crate::stats::series`]).
+pub const STATS: u32 = 2;
 
 /// Whether code that knows the forms up to `newest` knows an item's. [`Problem::Unavailable`] if it
 /// does not: what was written is there, and newer code reads it.

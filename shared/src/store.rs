@@ -2,12 +2,13 @@
 //!
 //! The condition of a write decides, never a read before it; what a write promised is awaited
 //! before it is answered. [`write`] holds the plain writes, [`idempotency`] the same under an
-//! `Idempotency-Key`, [`read`] look-ups and lists.
+//! `Idempotency-Key`, [`read`] look-ups and lists, [`votes`] what analytics read of records.
 
 pub mod idempotency;
 pub mod item;
 pub mod keys;
 pub mod read;
+pub mod votes;
 pub mod write;
 
 use std::sync::Arc;

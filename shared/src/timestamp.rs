@@ -16,6 +16,9 @@ impl Timestamp {
     /// of milliseconds that a UUIDv7 can carry (RFC 9562, section 5.7).
     pub const MAX: Self = Self(253_402_300_799_999);
 
+    /// The Unix epoch.
+    pub const EPOCH: Self = Self(0);
+
     /// The present, by the machine's clock.
     pub fn now() -> Self {
         // A clock before 1970 is broken beyond what an id could express; the epoch is as good.
@@ -52,6 +55,11 @@ impl Timestamp {
         let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
         let millis = nanos.max(0).unsigned_abs().div_ceil(1_000_000);
         Some(Self::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+    }
+
+    /// How long it is from this moment until `later`; zero if that is not later.
+    pub fn until(self, later: Self) -> Duration {
+        self.age(later)
     }
 
     /// How long ago this was at `now`; zero if it lies ahead.

@@ -17,7 +17,8 @@ use serde_json::value::RawValue;
 use shared::invocation::Invocation;
 use shared::log::milliseconds;
 use shared::problem::Problem;
-use shared::stats::count::{Counter, StreamRecord};
+use shared::stats::change::StreamRecord;
+use shared::stats::count::{Counter, Outcome};
 use shared::timestamp::Timestamp;
 
 /// A batch of a shard's changes (docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html).
@@ -31,23 +32,14 @@ pub struct Event {
     pub shard_id: String,
 }
 
-/// What Lambda is to do next.
+/// The answer to a batch that is done with: counted, and parked where it could not be. No change is
+/// left for Lambda to deliver again: with a partial failure it cuts the batch at the change named, so
+/// that one change that is never read would take all behind it along
+/// (docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html).
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Response {
     /// The window's state, which an answer must have and this function does not.
     pub state: HashMap<String, String>,
-    /// The first change that was not counted, if one was not: it is delivered again, then alone,
-    /// then given to the on-failure queue.
-    pub batch_item_failures: Vec<Failure>,
-}
-
-/// A change that was not counted.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Failure {
-    /// Its sequence number.
-    pub item_identifier: String,
 }
 
 /// What an invocation brings: an [`Event`], or something that is none.
@@ -115,15 +107,22 @@ impl Aggregate {
         }
         let invocation = Invocation::new(Some(&context.request_id));
         // Boxed, since the compiler gives up on the layout of all that is within at once.
-        let work = async { count(&self.counter, batch?).await }.boxed();
+        let work = async { handle(&self.counter, batch?).await }.boxed();
         let result = match invocation.run(AssertUnwindSafe(work).catch_unwind()).await {
             Ok(result) => result,
             Err(_) => Err(Problem::internal("counting panicked")),
         };
-        let (problem, poison) = (
-            result.as_ref().err(),
-            result.as_ref().ok().and_then(Batch::poison),
-        );
+        let problem = result.as_ref().err();
+        let outcome = result.as_ref().ok();
+        for parked in outcome.iter().flat_map(|outcome| &outcome.parked) {
+            tracing::error!(
+                request_id = invocation.id(),
+                shard = parked.shard.as_str(),
+                sequence = parked.sequence.0.as_str(),
+                cause = parked.reason.as_str(),
+                "a change is parked"
+            );
+        }
         let cause = problem.map(Problem::log_message);
         let units = invocation.units();
         macro_rules! line {
@@ -132,26 +131,25 @@ impl Aggregate {
                     request_id = invocation.id(),
                     function_version = context.env_config.version.as_str(),
                     records = size,
-                    counted = result.as_ref().ok().map(|batch| batch.counted),
+                    counted = outcome.map(|outcome| outcome.counted),
+                    parked = outcome.map(|outcome| outcome.parked.len()).filter(|count| *count > 0),
                     lag_ms = newest.map(|newest| milliseconds(newest.age(Timestamp::now()))),
                     ms = milliseconds(started.elapsed()),
                     cold,
                     read_units = units.read,
                     write_units = units.write,
-                    poison,
                     problem = problem.map(Problem::code),
                     cause,
                     $message
                 )
             };
         }
-        match (&cause, poison) {
-            (None, None) => line!(info, "counted"),
-            (None, Some(_)) => line!(error, "a change cannot be read"),
-            (Some(_), _) => line!(error, "failed"),
+        match &cause {
+            None => line!(info, "counted"),
+            Some(_) => line!(error, "failed"),
         }
         result
-            .map(|batch| batch.response)
+            .map(|_| Response::default())
             .map_err(|problem| problem.log_message().into())
     }
 }
@@ -161,46 +159,21 @@ impl Event {
     fn newest(&self) -> Option<Timestamp> {
         self.records
             .iter()
-            .map(|record| Timestamp::from_seconds(record.dynamodb.approximate_creation_date_time))
+            .map(|record| record.happened_at)
             // One that does not say when it happened is read as of 1970.
             .filter(|moment| *moment > Timestamp::default())
             .max()
     }
 }
 
-/// What became of a batch.
-struct Batch {
-    /// How many of its changes were counted now, and not before.
-    counted: u64,
-    response: Response,
-}
-
-impl Batch {
-    /// The number of the first change that was not counted.
-    fn poison(&self) -> Option<&str> {
-        let failure = self.response.batch_item_failures.first()?;
-        Some(&failure.item_identifier)
-    }
-}
-
 /// Counts a batch. An error is a batch to be delivered again: what of it was counted is known.
-pub async fn handle(counter: &Counter, event: Event) -> Result<Response, Problem> {
-    count(counter, event).await.map(|batch| batch.response)
-}
-
-async fn count(counter: &Counter, event: Event) -> Result<Batch, Problem> {
-    let mut batch = Batch {
-        counted: 0,
-        response: Response::default(),
-    };
+///
+/// # Errors
+///
+/// As [`Counter::count`].
+pub async fn handle(counter: &Counter, event: Event) -> Result<Outcome, Problem> {
     if event.records.is_empty() {
-        return Ok(batch);
+        return Ok(Outcome::default());
     }
-    let outcome = counter.count(&event.shard_id, event.records).await?;
-    batch.counted = u64::try_from(outcome.counted).unwrap_or(u64::MAX);
-    let failure = outcome.poison.map(|number| Failure {
-        item_identifier: number.0,
-    });
-    batch.response.batch_item_failures.extend(failure);
-    Ok(batch)
+    counter.count(&event.shard_id, event.records).await
 }

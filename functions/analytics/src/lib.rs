@@ -3,75 +3,94 @@
 use std::sync::Arc;
 
 use shared::dialect::analytics::{self, Question, member};
-use shared::feedback::Feedback;
 use shared::http::{Call, Reply};
 use shared::problem::Problem;
-use shared::stats::image::model;
-use shared::stats::read::{Cells, Reader, Slice};
+use shared::stats::read::{Counts, Reader, Slice};
 use shared::stats::rollup::Dimension;
+use shared::store::votes::{Columns, Vote};
+use shared::timestamp::Granularity;
 
 /// Answers a GET of any of the routes.
 pub async fn handle(reader: Arc<Reader>, call: Call) -> Result<Reply, Problem> {
     let question = Question::parse(call.query(), call.workspace())?;
-    // Read before the counts: what is counted in between is in them and not yet promised.
-    let as_of = reader.counted_to().await?;
     let body = match call.route.path.rsplit('/').next() {
-        Some("feedbacks") => analytics::render_feedbacks(&graph(&reader, &call, &question).await?, as_of),
-        Some("scores" | "score") => analytics::render_scores(&graph(&reader, &call, &question).await?, as_of),
-        Some("weighted") => analytics::render_weighted(&graph(&reader, &call, &question).await?, as_of),
+        Some("feedbacks") => {
+            let counts = graph(&reader, &call, &question, question.buckets()).await?;
+            analytics::render_feedbacks(&counts.cells, counts.as_of)
+        }
+        Some("scores" | "score") => {
+            let counts = graph(&reader, &call, &question, Granularity::Day).await?;
+            analytics::render_scores(&counts.cells, counts.as_of)
+        }
+        Some("weighted") => {
+            let counts = graph(&reader, &call, &question, question.buckets()).await?;
+            analytics::render_weighted(&counts.cells, counts.as_of)
+        }
         Some("ai-models") => {
-            let cells = groups(&reader, &call, &question, "_model").await?;
-            analytics::render_models(&cells, as_of)
+            let counts = groups(&reader, &call, &question, "_model").await?;
+            analytics::render_models(&counts.cells, counts.as_of)
         }
         _ => {
-            let cells = groups(&reader, &call, &question, call.id()).await?;
-            analytics::render_groups(&cells, &question, as_of)
+            let counts = groups(&reader, &call, &question, call.id()).await?;
+            analytics::render_groups(&counts.cells, &question, counts.as_of)
         }
     };
     Ok(Reply::new(body))
 }
 
-fn slice<'a>(call: &'a Call, question: &'a Question) -> Slice<'a> {
+/// A slice in buckets of this size: days, where the answer is not by time.
+fn slice<'a>(call: &'a Call, question: &'a Question, buckets: Granularity) -> Slice<'a> {
     Slice {
         workspace: call.workspace(),
         range: question.range,
-        buckets: question.buckets(),
-        filter: &question.filter,
+        buckets,
+        filters: &question.filters,
         now: call.now,
     }
 }
 
 /// The counts by time.
-async fn graph(reader: &Reader, call: &Call, question: &Question) -> Result<Cells, Problem> {
-    let slice = slice(call, question);
+async fn graph(
+    reader: &Reader,
+    call: &Call,
+    question: &Question,
+    buckets: Granularity,
+) -> Result<Counts, Problem> {
+    let slice = slice(call, question, buckets);
     match question.dimension() {
         Some((dimension, values)) => reader.by_dimension(&slice, dimension, values.as_deref()).await,
         None => {
-            let value = |record: &Feedback| question.admits(record).then(String::new);
-            reader.by_record(&slice, value).await
+            let value = |vote: &Vote| question.admits(vote).then(String::new);
+            reader.by_record(&slice, question.columns(), value).await
         }
     }
 }
 
 /// The counts by a metadata field: from roll-ups, where the field has them and the filter is about
 /// nothing else.
-async fn groups(reader: &Reader, call: &Call, question: &Question, field: &str) -> Result<Cells, Problem> {
-    let slice = slice(call, question);
+async fn groups(reader: &Reader, call: &Call, question: &Question, field: &str) -> Result<Counts, Problem> {
+    let slice = slice(call, question, Granularity::Day);
     let by = Dimension::of_field(field);
     if let (Some(by), Some((dimension, values))) = (by, question.dimension())
         && (dimension == Dimension::All || dimension == by)
     {
         return reader.by_dimension(&slice, by, values.as_deref()).await;
     }
-    let value = |record: &Feedback| {
-        let metadata = record.draft.metadata.as_ref();
+    let asked = question.columns();
+    let columns = Columns {
+        indexed: asked.indexed || by.is_some(),
+        metadata: asked.metadata || by.is_none_or(|by| by == Dimension::Model),
+    };
+    let value = |vote: &Vote| {
         let value = match by {
-            Some(Dimension::Model) => Some(model(metadata)),
-            _ => metadata
+            Some(by) => vote.value(by),
+            None => vote
+                .metadata
+                .as_ref()
                 .and_then(|metadata| member(metadata.json(), field))
                 .filter(|text| !text.is_empty()),
         };
-        value.filter(|_| question.admits(record))
+        value.filter(|_| question.admits(vote))
     };
-    reader.by_record(&slice, value).await
+    reader.by_record(&slice, columns, value).await
 }

@@ -4,31 +4,37 @@
 //! each shard has a checkpoint, the sequence number up to which it has been counted, which is
 //! written in one transaction with the counters. What is at or below it is skipped; and the
 //! transaction's condition is that the checkpoint is still the one it was computed from.
+//!
+//! A change that cannot be read is parked ([`super::parked`]) in the same transaction, in its place:
+//! it never holds up the changes behind it.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
-use serde::Deserialize;
 
+use super::change::{Difference, SequenceNumber, StreamRecord};
 use super::generation::Generations;
-use super::image::{Counted, Image, mark};
-use super::rollup::{Rollup, counters};
-use super::tally::Tally;
+use super::image::Unreadable;
+use super::parked::{self, Parked};
+use super::rollup::{COUNTED_TO, Rollup, Slots, counters, key_item, last_seen};
 use crate::config::Config;
 use crate::dynamo;
 use crate::problem::Problem;
 use crate::schema;
 use crate::store::back_off;
-use crate::store::item::{AttributeValue, Item, number, string, text};
+use crate::store::item::{AttributeValue, number, string, text};
 use crate::store::write::{Cancelled, incomplete, transact};
 use crate::timestamp::Timestamp;
 
-/// The most roll-ups of one transaction: DynamoDB's 100 actions, one of them the checkpoint.
-const MOST: usize = 99;
+/// The most items that one transaction writes beside the checkpoint: DynamoDB's 100 actions, less
+/// one (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
+pub const MAX_ITEMS: usize = 99;
+
+/// The most text of parked changes that one transaction writes, in bytes. A transaction takes 4 MB.
+const MAX_PARKED: usize = 2 * 1024 * 1024;
 
 /// How long a checkpoint is kept after its last use. A stream keeps a change for a day.
 const CHECKPOINT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -36,55 +42,54 @@ const CHECKPOINT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The partition that all checkpoints are in.
 pub const CHECKPOINTS: &str = "checkpoint";
 
-/// One change of the table, as the stream tells it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct StreamRecord {
-    /// The change.
-    pub dynamodb: StreamChange,
-}
-
-/// The states before and after a change.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct StreamChange {
-    /// When it happened, in seconds since the epoch.
-    #[serde(default)]
-    pub approximate_creation_date_time: f64,
-    /// The state after it; none after a delete.
-    pub new_image: Option<Image>,
-    /// The state before it; none before a create.
-    pub old_image: Option<Image>,
-    /// Its place in its shard.
-    pub sequence_number: SequenceNumber,
-}
-
-/// A change's place in its shard: a decimal number of up to 40 digits.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
-#[serde(transparent)]
-pub struct SequenceNumber(pub String);
-
-impl Ord for SequenceNumber {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let digits = |number: &Self| number.0.trim_start_matches('0').to_owned();
-        let (one, two) = (digits(self), digits(other));
-        (one.len(), one).cmp(&(two.len(), two))
-    }
-}
-
-impl PartialOrd for SequenceNumber {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 /// What became of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// How many changes were counted now.
     pub counted: usize,
-    /// The first change that could not be read. Those before it are counted, it and those after
-    /// it are not.
-    pub poison: Option<SequenceNumber>,
+    /// The changes that were parked now, since they cannot be read.
+    pub parked: Vec<Parked>,
+}
+
+/// What became of the parked changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recounted {
+    /// How many are counted now.
+    pub counted: usize,
+    /// Those that still cannot be read.
+    pub left: Vec<Parked>,
+}
+
+/// How far a shard has been counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Everything up to this change is counted; `None` if nothing is.
+    pub sequence: Option<SequenceNumber>,
+    /// How far the change behind it is counted, where one transaction did not take all of it.
+    part: Option<Part>,
+}
+
+/// How far one change is counted: up to a roll-up, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    sequence: SequenceNumber,
+    last: Rollup,
+}
+
+impl Part {
+    const SEPARATOR: char = '\u{1f}';
+
+    fn attribute(&self) -> AttributeValue {
+        let (separator, (pk, sk)) = (Self::SEPARATOR, self.last.key());
+        text(format!("{}{separator}{pk}{separator}{sk}", self.sequence.0))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, Self::SEPARATOR);
+        let sequence = SequenceNumber(parts.next()?.to_owned());
+        let last = Rollup::from_key(parts.next()?, parts.next()?)?;
+        Some(Self { sequence, last })
+    }
 }
 
 /// Counts changes into the table `stats`.
@@ -92,41 +97,56 @@ pub struct Outcome {
 pub struct Counter {
     client: Client,
     config: Arc<Config>,
+    max_items: usize,
 }
 
 impl Counter {
     /// A counter over this client.
     pub fn new(client: Client, config: Arc<Config>) -> Self {
-        Self { client, config }
+        Self::with_max_items(client, config, MAX_ITEMS)
     }
 
-    /// Counts the changes of one shard that are not counted yet, in the order of their numbers. A
-    /// failure leaves everything up to some change counted, and the rest for the next delivery.
+    /// A counter whose transactions write at most so many items beside the checkpoint, at least 1 and
+    /// at most [`MAX_ITEMS`].
+    pub fn with_max_items(client: Client, config: Arc<Config>, max_items: usize) -> Self {
+        Self {
+            client,
+            config,
+            max_items: max_items.clamp(1, MAX_ITEMS),
+        }
+    }
+
+    /// Counts the changes of one shard that are not counted yet, in the order of their numbers.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB, or a generation of a newer schema version. Everything up to some change
+    /// is then counted, and the rest is for the next delivery.
     pub async fn count(&self, shard: &str, mut records: Vec<StreamRecord>) -> Result<Outcome, Problem> {
-        records.sort_by(|one, other| one.dynamodb.sequence_number.cmp(&other.dynamodb.sequence_number));
-        records.dedup_by(|one, other| one.dynamodb.sequence_number == other.dynamodb.sequence_number);
+        records.sort_by(|one, other| one.sequence_number.cmp(&other.sequence_number));
+        records.dedup_by(|one, other| one.sequence_number == other.sequence_number);
         let mut conflicts = 0;
-        let mut counted = 0;
+        let mut outcome = Outcome::default();
         let mut checkpoint = self.checkpoint(shard).await?;
-        let generations = Generations::read(&self.client, &self.config.stats).await?;
+        let generations = Generations::read_or_begin(&self.client, &self.config.stats).await?;
         loop {
-            let fresh = records.iter().map(|record| &record.dynamodb).filter(|change| {
-                checkpoint
-                    .as_ref()
-                    .is_none_or(|checkpoint| change.sequence_number > *checkpoint)
+            let fresh = records.iter().filter(|record| {
+                let counted = checkpoint.sequence.as_ref();
+                counted.is_none_or(|counted| record.sequence_number > *counted)
             });
-            let batch = Batch::of(fresh, generations);
-            let Some(last) = batch.last else {
-                return Ok(Outcome {
-                    counted,
-                    poison: batch.poison,
-                });
-            };
-            match self.commit(shard, checkpoint.as_ref(), last, &batch).await {
+            let batch = Batch::of(fresh, generations, checkpoint.part.as_ref(), self.max_items);
+            if batch.is_empty() {
+                return Ok(outcome);
+            }
+            match self.commit(shard, &checkpoint, &batch).await {
                 Ok(()) => {
-                    counted += batch.size;
+                    outcome.counted += batch.counted;
+                    let parked = batch.parked.iter();
+                    outcome
+                        .parked
+                        .extend(parked.map(|(record, reason)| Parked::new(shard, record, reason)));
                     conflicts = 0;
-                    checkpoint = Some(last.sequence_number.clone());
+                    checkpoint = batch.checkpoint(checkpoint);
                 }
                 Err(Cancelled::Problem(problem)) => return Err(problem),
                 // Somebody else was here, on this shard or on one of its roll-ups.
@@ -141,105 +161,206 @@ impl Counter {
         }
     }
 
-    /// Up to where a shard has been counted.
-    pub async fn checkpoint(&self, shard: &str) -> Result<Option<SequenceNumber>, Problem> {
+    /// How far a shard has been counted.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB, or a checkpoint of a newer schema version.
+    pub async fn checkpoint(&self, shard: &str) -> Result<Checkpoint, Problem> {
         let found = self
             .client
             .get_item()
             .table_name(&self.config.stats)
-            .set_key(Some(checkpoint_key(shard)))
+            .set_key(Some(key_item(CHECKPOINTS, shard)))
             .consistent_read(true)
             .send()
             .await
             .map_err(|error| dynamo::problem(&error, false))?;
         let Some(item) = found.item else {
-            return Ok(None);
+            return Ok(Checkpoint::default());
         };
         schema::check(&item, schema::STATS)?;
-        Ok(string(&item, "sequence").map(|text| SequenceNumber(text.to_owned())))
+        let part = match string(&item, "part") {
+            None => None,
+            Some(part) => {
+                Some(Part::parse(part).ok_or_else(|| Problem::internal("a checkpoint cannot be read"))?)
+            }
+        };
+        Ok(Checkpoint {
+            sequence: string(&item, "sequence").map(|text| SequenceNumber(text.to_owned())),
+            part,
+        })
     }
 
-    async fn commit(
-        &self,
-        shard: &str,
-        before: Option<&SequenceNumber>,
-        last: &StreamChange,
-        batch: &Batch<'_>,
-    ) -> Result<(), Cancelled> {
-        let mut actions = vec![
-            self.advance(shard, before, last, batch.touched)
-                .map_err(Cancelled::Problem)?,
-        ];
-        for (rollup, tally) in &batch.tallies {
-            actions.extend(self.add(rollup, tally).map_err(Cancelled::Problem)?);
+    /// Counts the parked changes that this code can read, each in a transaction with its removal.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB. What was counted by then is counted, and the rest still parked.
+    pub async fn count_parked(&self) -> Result<Recounted, Problem> {
+        let mut recounted = Recounted::default();
+        for parked in parked::list(&self.client, &self.config.stats).await? {
+            match self.count_one_parked(&parked).await? {
+                None => recounted.counted += 1,
+                Some(reason) => recounted.left.push(parked.because(&reason)),
+            }
         }
-        transact(&self.client, actions).await
+        Ok(recounted)
+    }
+
+    /// Counts a parked change. The reason, if it still cannot be read.
+    async fn count_one_parked(&self, parked: &Parked) -> Result<Option<Unreadable>, Problem> {
+        let mut conflicts = 0;
+        loop {
+            let Some(stored) = parked::load(&self.client, &self.config.stats, parked).await? else {
+                // Another call has counted it meanwhile.
+                return Ok(None);
+            };
+            // Read after the change was, so that none has begun that the change was counted without.
+            let generations = Generations::read_or_begin(&self.client, &self.config.stats).await?;
+            let difference = match stored.record.difference(generations) {
+                Ok(difference) => difference,
+                Err(reason) => return Ok(Some(reason)),
+            };
+            let part = match stored.part.as_deref().map(Part::parse) {
+                None => None,
+                Some(Some(part)) => Some(part),
+                Some(None) => return Err(Problem::internal("a parked change cannot be read")),
+            };
+            let mut batch = Batch::new(generations, self.max_items.saturating_sub(stored.chunks).max(1));
+            batch.add(&stored.record, difference, part.as_ref());
+            let mut actions = self.updates(&batch)?;
+            actions.extend(match &batch.part {
+                Some(part) => vec![parked::advance(&self.config.stats, &stored, part.attribute())?],
+                None => parked::remove(&self.config.stats, &stored)?,
+            });
+            match transact(&self.client, actions).await {
+                Ok(()) if batch.part.is_none() => return Ok(None),
+                Ok(()) => conflicts = 0,
+                Err(Cancelled::Problem(problem)) => return Err(problem),
+                Err(Cancelled::Conflict | Cancelled::Conditions(_)) => {
+                    if back_off(conflicts).await.is_none() {
+                        return Err(Problem::unavailable("the roll-ups are too busy"));
+                    }
+                    conflicts += 1;
+                }
+            }
+        }
+    }
+
+    async fn commit(&self, shard: &str, before: &Checkpoint, batch: &Batch<'_>) -> Result<(), Cancelled> {
+        let actions = || {
+            let mut actions = vec![self.advance(shard, before, batch)?];
+            actions.extend(self.updates(batch)?);
+            for (record, reason) in &batch.parked {
+                actions.extend(parked::put(&self.config.stats, shard, record, reason)?);
+            }
+            Ok(actions)
+        };
+        transact(&self.client, actions().map_err(Cancelled::Problem)?).await
     }
 
     fn advance(
         &self,
         shard: &str,
-        before: Option<&SequenceNumber>,
-        last: &StreamChange,
-        touched: Option<(u32, usize)>,
+        before: &Checkpoint,
+        batch: &Batch<'_>,
     ) -> Result<TransactWriteItem, Problem> {
-        let counted_to = Timestamp::from_seconds(last.approximate_creation_date_time);
-        let update = Update::builder()
+        let mut update = Update::builder()
             .table_name(&self.config.stats)
-            .set_key(Some(checkpoint_key(shard)))
+            .set_key(Some(key_item(CHECKPOINTS, shard)))
             .expression_attribute_names("#schema", schema::ATTRIBUTE)
-            .expression_attribute_values(":schema", number(schema::STATS))
             .expression_attribute_names("#sequence", "sequence")
-            .expression_attribute_values(":sequence", text(&last.sequence_number.0))
-            .expression_attribute_values(":counted_to", number(counted_to.millis()))
+            .expression_attribute_names("#part", "part")
             .expression_attribute_values(
                 ":expires_at",
                 number((Timestamp::now() + CHECKPOINT_KEPT).seconds()),
             );
-        let set = "SET #sequence = :sequence, counted_to = :counted_to, expires_at = :expires_at, \
-                   #schema = :schema";
-        let update = match touched {
-            None => update.update_expression(set),
-            Some((generation, count)) => update
-                .update_expression(format!("{set} ADD #touched :touched"))
+        let mut set = "SET expires_at = :expires_at, #schema = :schema".to_owned();
+        let mut rest = String::new();
+        if let Some(last) = batch.last {
+            set.push_str(", #sequence = :sequence, counted_to = :counted_to");
+            update = update
+                .expression_attribute_values(":sequence", text(&last.sequence_number.0))
+                .expression_attribute_values(":counted_to", number(last.happened_at.millis()));
+        }
+        match &batch.part {
+            Some(part) => {
+                set.push_str(", #part = :part");
+                update = update.expression_attribute_values(":part", part.attribute());
+            }
+            None => rest.push_str(" REMOVE #part"),
+        }
+        // Code that knows nothing of parts must not take a change for uncounted.
+        let schema = if batch.part.is_some() { 2 } else { 1 };
+        update = update.expression_attribute_values(":schema", number(schema));
+        if let Some((generation, count)) = batch.touched {
+            rest.push_str(" ADD #touched :touched");
+            update = update
                 .expression_attribute_names("#touched", touched_name(generation))
-                .expression_attribute_values(":touched", number(count)),
-        };
-        let update = match before {
-            None => update.condition_expression("attribute_not_exists(#sequence)"),
-            Some(before) => update
-                .condition_expression("#sequence = :before")
-                .expression_attribute_values(":before", text(&before.0)),
-        };
+                .expression_attribute_values(":touched", number(count));
+        }
+        let mut conditions = Vec::new();
+        match &before.sequence {
+            None => conditions.push("attribute_not_exists(#sequence)"),
+            Some(sequence) => {
+                conditions.push("#sequence = :before");
+                update = update.expression_attribute_values(":before", text(&sequence.0));
+            }
+        }
+        match &before.part {
+            None => conditions.push("attribute_not_exists(#part)"),
+            Some(part) => {
+                conditions.push("#part = :part_before");
+                update = update.expression_attribute_values(":part_before", part.attribute());
+            }
+        }
+        let update = update
+            .update_expression(set + &rest)
+            .condition_expression(conditions.join(" AND "));
         Ok(TransactWriteItem::builder()
             .update(update.build().map_err(incomplete)?)
             .build())
     }
 
-    /// The update that adds a tally to a roll-up. `None` if there is nothing to add.
-    fn add(&self, rollup: &Rollup, tally: &Tally) -> Result<Option<TransactWriteItem>, Problem> {
-        let counters = counters(tally);
-        if counters.is_empty() {
+    /// The updates that add a batch's counts to its roll-ups.
+    fn updates(&self, batch: &Batch<'_>) -> Result<Vec<TransactWriteItem>, Problem> {
+        let mut updates = Vec::new();
+        for (rollup, counts) in &batch.rollups {
+            updates.extend(self.update(rollup, counts)?);
+        }
+        Ok(updates)
+    }
+
+    /// The update that adds counts to a roll-up. `None` if there is nothing to write.
+    fn update(&self, rollup: &Rollup, counts: &Counts) -> Result<Option<TransactWriteItem>, Problem> {
+        let adds = counters(rollup.series, &counts.slots);
+        if adds.is_empty() && counts.counted_to.is_none() {
             return Ok(None);
+        }
+        let mut sets = last_seen(rollup, &counts.slots);
+        if let Some(counted_to) = counts.counted_to {
+            sets.insert(COUNTED_TO.to_owned(), counted_to.millis().to_string());
         }
         let (pk, sk) = rollup.key();
         let mut update = Update::builder()
             .table_name(&self.config.stats)
-            .key("pk", text(pk))
-            .key("sk", text(sk))
+            .set_key(Some(key_item(&pk, &sk)))
             .expression_attribute_names("#schema", schema::ATTRIBUTE)
-            .expression_attribute_values(":schema", number(schema::STATS));
-        let mut adds = Vec::new();
-        for (index, (name, more)) in counters.into_iter().enumerate() {
-            adds.push(format!("#c{index} :c{index}"));
+            .expression_attribute_values(":schema", number(rollup.series.schema()));
+        let mut expression = "SET #schema = :schema".to_owned();
+        for (index, (name, value)) in sets.into_iter().enumerate() {
+            expression.push_str(&format!(", #s{index} = :s{index}"));
             update = update
-                .expression_attribute_names(format!("#c{index}"), name)
-                .expression_attribute_values(format!(":c{index}"), AttributeValue::N(more));
+                .expression_attribute_names(format!("#s{index}"), name)
+                .expression_attribute_values(format!(":s{index}"), AttributeValue::N(value));
         }
-        let mut expression = format!("ADD {} SET #schema = :schema", adds.join(", "));
-        if let Some(seen) = tally.last_seen {
-            expression.push_str(", last_seen = :last_seen");
-            update = update.expression_attribute_values(":last_seen", number(seen.millis()));
+        for (index, (name, more)) in adds.into_iter().enumerate() {
+            let clause = if index == 0 { " ADD" } else { "," };
+            expression.push_str(&format!("{clause} #a{index} :a{index}"));
+            update = update
+                .expression_attribute_names(format!("#a{index}"), name)
+                .expression_attribute_values(format!(":a{index}"), AttributeValue::N(more));
         }
         let update = update.update_expression(expression).build().map_err(incomplete)?;
         Ok(Some(TransactWriteItem::builder().update(update).build()))
@@ -251,101 +372,152 @@ pub fn touched_name(generation: u32) -> String {
     format!("touched_{generation}")
 }
 
-fn checkpoint_key(shard: &str) -> Item {
-    HashMap::from([
-        ("pk".to_owned(), text(CHECKPOINTS)),
-        ("sk".to_owned(), text(shard)),
-    ])
+/// What a batch writes to one roll-up.
+#[derive(Debug, Default)]
+struct Counts {
+    slots: Slots,
+    /// The time of the newest change counted, where the roll-up says so.
+    counted_to: Option<Timestamp>,
 }
 
 /// As many changes as one transaction takes, merged: a roll-up that a hundred of them touch is
 /// written once.
 struct Batch<'a> {
-    tallies: BTreeMap<Rollup, Tally>,
-    /// The last change in it; none if there is nothing to commit.
-    last: Option<&'a StreamChange>,
-    size: usize,
+    max_items: usize,
+    rollups: BTreeMap<Rollup, Counts>,
+    parked: Vec<(&'a StreamRecord, Unreadable)>,
+    /// How many items and bytes the parked ones are.
+    chunks: usize,
+    bytes: usize,
+    /// The last change that is counted or parked whole.
+    last: Option<&'a StreamRecord>,
+    /// How far the change behind it is counted, if a part of it is.
+    part: Option<Part>,
+    counted: usize,
     /// How many of the changes are touches of a rebuild, and of which generation; none if no
     /// rebuild is under way.
     touched: Option<(u32, usize)>,
-    poison: Option<SequenceNumber>,
 }
 
 impl<'a> Batch<'a> {
-    fn of(changes: impl Iterator<Item = &'a StreamChange>, generations: Generations) -> Self {
-        let mut batch = Self {
-            tallies: BTreeMap::new(),
+    fn new(generations: Generations, max_items: usize) -> Self {
+        Self {
+            max_items,
+            rollups: BTreeMap::new(),
+            parked: Vec::new(),
+            chunks: 0,
+            bytes: 0,
             last: None,
-            size: 0,
+            part: None,
+            counted: 0,
             touched: generations.building.map(|building| (building.number, 0)),
-            poison: None,
-        };
-        for change in changes {
-            let Some(difference) = difference(change, generations) else {
-                batch.poison = Some(change.sequence_number.clone());
-                break;
+        }
+    }
+
+    fn of(
+        records: impl Iterator<Item = &'a StreamRecord>,
+        generations: Generations,
+        part: Option<&Part>,
+        max_items: usize,
+    ) -> Self {
+        let mut batch = Self::new(generations, max_items);
+        for record in records {
+            let goes_on = match record.difference(generations) {
+                Ok(difference) => batch.add(record, difference, part),
+                Err(reason) => batch.park(record, reason),
             };
-            let new = difference
-                .keys()
-                .filter(|rollup| !batch.tallies.contains_key(*rollup))
-                .count();
-            if batch.tallies.len() + new > MOST {
+            if !goes_on {
                 break;
             }
-            for (rollup, tally) in difference {
-                *batch.tallies.entry(rollup).or_default() += &tally;
-            }
-            if let Some((generation, count)) = &mut batch.touched {
-                *count += usize::from(is_touch(change, *generation));
-            }
-            batch.last = Some(change);
-            batch.size += 1;
         }
         batch
     }
-}
 
-/// Whether a change is the one that put a generation's number on a record.
-fn is_touch(change: &StreamChange, generation: u32) -> bool {
-    let bears = |image: &Option<Image>| image.as_ref().map(|image| mark(image) >= generation);
-    bears(&change.old_image) == Some(false) && bears(&change.new_image) == Some(true)
-}
+    fn is_empty(&self) -> bool {
+        self.last.is_none() && self.part.is_none()
+    }
 
-/// What a change adds to which roll-ups: in each generation, the new state's counts, if they count
-/// there, less the old one's. `None` if either cannot be read.
-fn difference(change: &StreamChange, generations: Generations) -> Option<BTreeMap<Rollup, Tally>> {
-    let mut difference: BTreeMap<Rollup, Tally> = BTreeMap::new();
-    let mut add = |image: &Image, sign: fn(Tally) -> Tally| {
-        let counted = Counted::from_image(image)?;
-        let created_at = counted.id.created_at();
-        for generation in generations.counted() {
-            if generation.counts(counted.mark, created_at) {
-                for (rollup, tally) in counted.contributions(generation.number) {
-                    *difference.entry(rollup).or_default() += &sign(tally);
-                }
-            }
+    /// Where counting is after this batch.
+    fn checkpoint(&self, before: Checkpoint) -> Checkpoint {
+        Checkpoint {
+            sequence: self
+                .last
+                .map(|last| last.sequence_number.clone())
+                .or(before.sequence),
+            part: self.part.clone(),
         }
-        Some(())
-    };
-    if let Some(image) = &change.new_image {
-        add(image, |tally| tally)?;
     }
-    if let Some(image) = &change.old_image {
-        add(image, |tally| -tally)?;
+
+    /// Adds a change, less the `part` of it that is counted. Whether there may be room for the next:
+    /// what does not fit waits for the next transaction, and what alone does not fit is begun.
+    fn add(&mut self, record: &'a StreamRecord, difference: Difference, part: Option<&Part>) -> bool {
+        let mut counts = with_counted_to(difference, record.happened_at);
+        if let Some(part) = part.filter(|part| part.sequence == record.sequence_number) {
+            counts.retain(|rollup, _| *rollup > part.last);
+        }
+        let new = counts
+            .keys()
+            .filter(|rollup| !self.rollups.contains_key(*rollup))
+            .count();
+        let room = self.max_items.saturating_sub(self.rollups.len() + self.chunks);
+        let is_whole = new <= room;
+        if !is_whole && !self.is_empty() {
+            return false;
+        }
+        for (rollup, more) in counts {
+            if !is_whole && self.rollups.len() == room {
+                break;
+            }
+            if !is_whole {
+                self.part = Some(Part {
+                    sequence: record.sequence_number.clone(),
+                    last: rollup.clone(),
+                });
+            }
+            let counts = self.rollups.entry(rollup).or_default();
+            for (slot, tally) in more.slots {
+                *counts.slots.entry(slot).or_default() += &tally;
+            }
+            counts.counted_to = counts.counted_to.max(more.counted_to);
+        }
+        if is_whole {
+            self.counted += 1;
+            self.finish(record);
+        }
+        is_whole
     }
-    difference.retain(|_, tally| !tally.is_zero());
-    Some(difference)
+
+    /// Parks a change. Whether there was room.
+    fn park(&mut self, record: &'a StreamRecord, reason: Unreadable) -> bool {
+        let (chunks, bytes) = (parked::chunks(record), record.json().len());
+        let fits = self.rollups.len() + self.chunks + chunks <= self.max_items
+            && self.bytes + bytes <= MAX_PARKED;
+        if !fits && !self.is_empty() {
+            return false;
+        }
+        self.chunks += chunks;
+        self.bytes += bytes;
+        self.parked.push((record, reason));
+        self.finish(record);
+        true
+    }
+
+    fn finish(&mut self, record: &'a StreamRecord) {
+        if let Some((generation, count)) = &mut self.touched {
+            *count += usize::from(record.change.as_ref().is_ok_and(|change| change.touches(*generation)));
+        }
+        self.last = Some(record);
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sequence_numbers_are_ordered_as_numbers() {
-        let number = |text: &str| SequenceNumber(text.to_owned());
-        assert!(number("9") < number("10"));
-        assert!(number("09") < number("10"));
-        assert!(number("400000000000000499660") < number("4000000000000004996601"));
+/// A change's counts by roll-up, with the time of the change on the roll-up of everything of that day:
+/// so each workspace says of itself how far it is counted, mostly in an item that is written anyway.
+fn with_counted_to(difference: Difference, happened_at: Timestamp) -> BTreeMap<Rollup, Counts> {
+    let mut counts: BTreeMap<Rollup, Counts> = BTreeMap::new();
+    for (rollup, slots) in difference {
+        let day = Rollup::of_everything(rollup.generation, &rollup.workspace, happened_at);
+        counts.entry(day).or_default().counted_to = Some(happened_at);
+        counts.entry(rollup).or_default().slots = slots;
     }
+    counts
 }

@@ -64,6 +64,12 @@ impl fmt::Display for Decimal {
     }
 }
 
+impl From<i64> for Decimal {
+    fn from(number: i64) -> Self {
+        Self(i128::from(number) * ONE)
+    }
+}
+
 impl Add for Decimal {
     type Output = Self;
 

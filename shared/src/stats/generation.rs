@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
 
 use crate::dynamo;
 use crate::problem::Problem;
@@ -20,10 +21,13 @@ use crate::timestamp::Timestamp;
 pub const GENERATIONS: &str = "generation";
 
 /// One generation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation {
     /// Its number: 0 is the one that counts everything and needs no mark.
     pub number: u32,
+    /// The schema version of its roll-ups, which decides by which dimensions and in which series it
+    /// counts, for as long as it lasts: a newer version comes with a new generation.
+    pub schema: u32,
     /// From when on records count without bearing the number.
     pub since: Timestamp,
 }
@@ -36,7 +40,7 @@ impl Generation {
 }
 
 /// The generation that is read, and the one that is being made, if one is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generations {
     /// What is read.
     pub current: Generation,
@@ -45,13 +49,69 @@ pub struct Generations {
 }
 
 impl Generations {
+    /// What there is where nothing says so: one generation of the first schema version.
+    pub const FIRST: Self = Self::only(1);
+
+    /// What counting begins with in an empty table.
+    pub const NEWEST: Self = Self::only(schema::STATS);
+
+    const fn only(schema: u32) -> Self {
+        Self {
+            current: Generation {
+                number: 0,
+                schema,
+                since: Timestamp::EPOCH,
+            },
+            building: None,
+        }
+    }
+
     /// Those that are counted.
     pub fn counted(self) -> impl Iterator<Item = Generation> + Clone {
         std::iter::once(self.current).chain(self.building)
     }
 
-    /// The generations of this table of roll-ups.
+    /// The generations of this table of roll-ups. Where nothing says which there are, nothing was
+    /// counted, or all of it by code of schema version 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Unavailable`] if a generation is of a newer schema version: it is to be waited for
+    /// until newer code is back.
     pub async fn read(client: &Client, stats: &str) -> Result<Self, Problem> {
+        Ok(Self::stored(client, stats).await?.unwrap_or(Self::FIRST))
+    }
+
+    /// The same for counting, which settles what nothing was said of: an empty table begins with the
+    /// newest schema version, one that holds roll-ups goes on with theirs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Generations::read`].
+    pub async fn read_or_begin(client: &Client, stats: &str) -> Result<Self, Problem> {
+        loop {
+            if let Some(stored) = Self::stored(client, stats).await? {
+                return Ok(stored);
+            }
+            let any = client
+                .scan()
+                .table_name(stats)
+                .limit(1)
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(|error| dynamo::problem(&error, false))?;
+            let first = if any.items().is_empty() {
+                Self::NEWEST
+            } else {
+                Self::FIRST
+            };
+            // Whoever comes first decides; then it is there to be read.
+            first.put(None, client, stats).await?;
+        }
+    }
+
+    async fn stored(client: &Client, stats: &str) -> Result<Option<Self>, Problem> {
         let found = client
             .get_item()
             .table_name(stats)
@@ -61,56 +121,94 @@ impl Generations {
             .await
             .map_err(|error| dynamo::problem(&error, false))?;
         let Some(item) = found.item else {
-            return Ok(Self::default());
+            return Ok(None);
         };
         schema::check(&item, schema::STATS)?;
-        let generation = |numbered: &str, since: &str| {
+        let generation = |number: &str, since: &str, schema: &str| {
             Some(Generation {
-                number: int(&item, numbered)?,
+                number: int(&item, number)?,
+                // Where it is not said it is the first.
+                schema: int(&item, schema).unwrap_or(1),
                 since: Timestamp::from_millis(int(&item, since)?),
             })
         };
-        Ok(Self {
-            current: generation("current", "current_since")
-                .ok_or_else(|| Problem::internal("the generations cannot be read"))?,
-            building: generation("building", "building_since"),
-        })
+        let current = generation("current", "current_since", "current_schema")
+            .ok_or_else(|| Problem::internal("the generations cannot be read"))?;
+        Ok(Some(Self {
+            current,
+            building: generation("building", "building_since", "building_schema"),
+        }))
     }
 
-    /// Puts these in the place of `before`, on the condition that these are still there.
+    /// Puts these in the place of `before`.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Unavailable`] if `before` is no longer there: another rebuild has gone on.
     pub async fn replace(self, before: Self, client: &Client, stats: &str) -> Result<(), Problem> {
-        let mut item = key();
-        item.insert(schema::ATTRIBUTE.to_owned(), number(schema::STATS));
-        let mut put = |number_name: &str, since_name: &str, generation: Generation| {
-            item.insert(number_name.to_owned(), number(generation.number));
-            item.insert(since_name.to_owned(), number(generation.since.millis()));
-        };
-        put("current", "current_since", self.current);
-        if let Some(building) = self.building {
-            put("building", "building_since", building);
+        if self.put(Some(before), client, stats).await? {
+            return Ok(());
         }
+        Err(Problem::unavailable("another rebuild has changed the generations"))
+    }
+
+    /// Puts these if what is stored is `before`, or nothing where that is what it would be read as.
+    /// Whether it was.
+    async fn put(self, before: Option<Self>, client: &Client, stats: &str) -> Result<bool, Problem> {
+        let mut item = key();
+        let mut put = |names: [&str; 3], generation: Generation| {
+            let numbers = [
+                u64::from(generation.number),
+                generation.since.millis(),
+                u64::from(generation.schema),
+            ];
+            let attributes = names.into_iter().map(str::to_owned).zip(numbers.map(number));
+            item.extend(attributes);
+        };
+        put(["current", "current_since", "current_schema"], self.current);
+        if let Some(building) = self.building {
+            put(["building", "building_since", "building_schema"], building);
+        }
+        // Code that does not know the schema version of one of them must neither count nor read.
+        let newest = self.counted().map(|generation| generation.schema).max();
+        item.insert(schema::ATTRIBUTE.to_owned(), number(newest.unwrap_or(1)));
         let request = client.put_item().table_name(stats).set_item(Some(item));
-        let request = if before == Self::default() {
-            request.condition_expression("attribute_not_exists(pk)")
-        } else {
-            let request = request
-                .expression_attribute_names("#current", "current")
-                .expression_attribute_names("#building", "building")
-                .expression_attribute_values(":current", number(before.current.number));
-            match before.building {
-                None => {
-                    request.condition_expression("#current = :current AND attribute_not_exists(#building)")
-                }
-                Some(building) => request
-                    .condition_expression("#current = :current AND #building = :building")
-                    .expression_attribute_values(":building", number(building.number)),
+        let absent = "attribute_not_exists(pk)";
+        let request = match before {
+            None => request.condition_expression(absent),
+            Some(before) => {
+                let building = match before.building {
+                    None => "attribute_not_exists(#building)",
+                    Some(_) => "#building = :building",
+                };
+                let schema = match before.current.schema {
+                    1 => "(attribute_not_exists(#schema) OR #schema = :schema)",
+                    _ => "#schema = :schema",
+                };
+                let same = format!("#current = :current AND {schema} AND {building}");
+                let condition = if before == Self::FIRST {
+                    format!("{absent} OR ({same})")
+                } else {
+                    same
+                };
+                request
+                    .condition_expression(condition)
+                    .expression_attribute_names("#current", "current")
+                    .expression_attribute_names("#schema", "current_schema")
+                    .expression_attribute_names("#building", "building")
+                    .expression_attribute_values(":current", number(before.current.number))
+                    .expression_attribute_values(":schema", number(before.current.schema))
             }
         };
-        request
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| dynamo::problem(&error, true))
+        let request = match before.and_then(|before| before.building) {
+            Some(building) => request.expression_attribute_values(":building", number(building.number)),
+            None => request,
+        };
+        match request.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
+            Err(error) => Err(dynamo::problem(&error, true)),
+        }
     }
 }
 

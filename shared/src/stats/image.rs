@@ -1,9 +1,11 @@
 //! What one state of a record counts for.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::Deserialize;
 
+use super::generation::Generation;
 use super::rollup::{Dimension, Rollup};
 use super::tally::Tally;
 use crate::feedback::Feedback;
@@ -42,6 +44,28 @@ pub fn mark(image: &Image) -> u32 {
     }
 }
 
+/// Why a change cannot be counted. It quotes nothing of the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The record is of a schema version that only newer code knows.
+    NewerSchema(i64),
+    /// The named part of it is missing or not as it must be.
+    Part(&'static str),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NewerSchema(version) => write!(
+                f,
+                "schema version {version}: expected at most {}",
+                schema::FEEDBACK
+            ),
+            Self::Part(part) => write!(f, "{part}: cannot be read"),
+        }
+    }
+}
+
 /// The counted side of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counted {
@@ -58,9 +82,12 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// The counted side of an item in the stream. `None` for an item that cannot be read, or is of
-    /// a newer form.
-    pub fn from_image(image: &Image) -> Option<Self> {
+    /// The counted side of an item in the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] for an item of a newer schema version, or one that is no record.
+    pub fn from_image(image: &Image) -> Result<Self, Unreadable> {
         let text = |name: &str| match image.get(name) {
             Some(StreamAttribute::S(text)) => Some(text.as_str()),
             _ => None,
@@ -70,25 +97,36 @@ impl Counted {
             _ => None,
         };
         // Where there is none it is the first.
-        if image.contains_key(schema::ATTRIBUTE)
-            && !(1..=i64::from(schema::FEEDBACK)).contains(&number(schema::ATTRIBUTE)?)
-        {
-            return None;
+        if image.contains_key(schema::ATTRIBUTE) {
+            match number(schema::ATTRIBUTE) {
+                Some(version) if version > i64::from(schema::FEEDBACK) => {
+                    return Err(Unreadable::NewerSchema(version));
+                }
+                Some(1..) => {}
+                _ => return Err(Unreadable::Part("schema version")),
+            }
         }
-        let (workspace, id) = keys::owner(text("sk")?)?;
-        let score = if image.contains_key("rating") {
-            Score::Rating(Rating::new(number("rating")?)?)
-        } else {
-            Score::Value(
-                Value::new(number("value")?)?,
-                Weight::new(text("weight")?.parse().ok()?)?,
-            )
+        let (workspace, id) = text("sk")
+            .and_then(keys::owner)
+            .ok_or(Unreadable::Part("sort key"))?;
+        let rating = || Some(Score::Rating(Rating::new(number("rating")?)?));
+        let value = || {
+            let (value, weight) = (Value::new(number("value")?)?, text("weight")?.parse().ok()?);
+            Some(Score::Value(value, Weight::new(weight)?))
         };
-        let metadata = match text("metadata") {
-            Some(json) => Some(Metadata::from_stored(json.to_owned())?),
+        let score = if image.contains_key("rating") {
+            rating().ok_or(Unreadable::Part("rating"))?
+        } else {
+            value().ok_or(Unreadable::Part("value or weight"))?
+        };
+        let metadata = match image.get("metadata") {
+            Some(StreamAttribute::S(json)) => {
+                Some(Metadata::from_stored(json.clone()).ok_or(Unreadable::Part("metadata"))?)
+            }
+            Some(_) => return Err(Unreadable::Part("metadata")),
             None => None,
         };
-        Some(Self {
+        Ok(Self {
             workspace,
             id,
             score,
@@ -108,32 +146,16 @@ impl Counted {
         }
     }
 
-    /// What it adds to which roll-ups of a generation, be it counted there or not: those of the hour
-    /// and day it was created in.
-    pub fn contributions(&self, generation: u32) -> impl Iterator<Item = (Rollup, Tally)> {
+    /// Its tally, and the places of it in a generation, be it counted there or not: those of the
+    /// time it was created at.
+    pub fn contributions(&self, generation: Generation) -> impl Iterator<Item = (Rollup, u8, Tally)> {
         let created_at = self.id.created_at();
         let tally = Tally::of(self.score, created_at);
         self.values.iter().flat_map(move |(dimension, value)| {
             let tally = tally.clone();
-            dimension.granularities().iter().map(move |granularity| {
-                let rollup = Rollup {
-                    generation,
-                    workspace: self.workspace.clone(),
-                    dimension: *dimension,
-                    granularity: *granularity,
-                    bucket: granularity.floor(created_at),
-                    value: value.clone(),
-                };
-                (rollup, tally.clone())
-            })
+            Rollup::places(generation, &self.workspace, *dimension, value, created_at)
+                .map(move |(rollup, slot)| (rollup, slot, tally.clone()))
         })
-    }
-
-    /// Its value by a dimension, if it has one.
-    pub fn value(&self, dimension: Dimension) -> Option<&str> {
-        self.values
-            .iter()
-            .find_map(|(known, value)| (*known == dimension).then_some(value.as_str()))
     }
 }
 
@@ -143,15 +165,8 @@ fn values(metadata: Option<&Metadata>) -> Vec<(Dimension, String)> {
         (Dimension::Model, model(metadata)),
     ];
     if let Some(indexed) = metadata.map(Metadata::indexed) {
-        let fields = [
-            (Dimension::User, &indexed.user),
-            (Dimension::Organisation, &indexed.organisation),
-            (Dimension::Prompt, &indexed.prompt),
-            (Dimension::Environment, &indexed.environment),
-        ];
-        for (dimension, value) in fields {
-            values.extend(value.clone().map(|value| (dimension, value)));
-        }
+        let fields = Dimension::ALL.into_iter();
+        values.extend(fields.filter_map(|field| Some((field, field.indexed(indexed)?.to_owned()))));
     }
     values
 }

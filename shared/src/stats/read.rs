@@ -1,35 +1,60 @@
-//! Putting a time range together again: whole days and hours from roll-ups, the ragged ends, and
-//! what roll-ups cannot answer, from the records.
+//! Putting a time range together again: what whole slots of roll-ups cover from them, the ragged ends,
+//! and what roll-ups cannot answer, from the records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures_util::future::try_join_all;
 
-use super::count::CHECKPOINTS;
-use super::generation::Generations;
-use super::image::Counted;
-use super::rollup::{Dimension, Rollup, bucket_key, from_item};
+use super::generation::{Generation, Generations};
+use super::rollup::{COUNTED_TO, Dimension, Rollup, from_item, key_item, start_key};
+use super::series::Series;
 use super::tally::Tally;
 use crate::config::Config;
 use crate::dynamo;
-use crate::feedback::Feedback;
 use crate::id::Workspace;
 use crate::problem::Problem;
 use crate::query::Filter;
-use crate::store::Store;
-use crate::store::item::{int, text};
+use crate::store::item::{Item, int, text};
+use crate::store::votes::{Columns, Vote};
+use crate::store::{Store, back_off};
 use crate::timestamp::{Granularity, Timestamp};
 
-/// The most records that one answer reads: two ragged hours, or what a filter leaves to read.
-pub const MOST_RECORDS: usize = 10_000;
+/// The most records that a filter leaves to be read for one answer.
+pub const MAX_RECORDS: usize = 10_000;
+
+/// The most records that are read for one ragged end of a range: two minutes at 100 votes a second are
+/// 12,000.
+pub const MAX_END_RECORDS: usize = 20_000;
 
 /// The most roll-ups that one answer reads. Only a dimension of very many values has more.
-pub const MOST_ROLLUPS: usize = 50_000;
+pub const MAX_ROLLUPS: usize = 50_000;
+
+/// The most roll-ups that are read by their keys. Beyond it a query over all values is less.
+const MAX_KEYS: usize = 1_000;
+
+/// The most keys of one BatchGetItem
+/// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
+const BATCH_KEYS: usize = 100;
+
+/// How long a change may take to reach an index: what was changed later than this may be missing from
+/// an answer that reads records by one. They trail the table by milliseconds; this is generous.
+const INDEX_DELAY: Duration = Duration::from_secs(10);
 
 /// Counts by bucket and value.
 pub type Cells = BTreeMap<(Timestamp, String), Tally>;
+
+/// The answer to a query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The counts.
+    pub cells: Cells,
+    /// Every change of the workspace up to this moment is in them; `None` if none was counted yet.
+    pub as_of: Option<Timestamp>,
+}
 
 /// A range of time, the first moment in it and the last one not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,19 +69,23 @@ impl Range {
     fn is_empty(self) -> bool {
         self.from >= self.to
     }
+
+    fn contains(self, moment: Timestamp) -> bool {
+        (self.from..self.to).contains(&moment)
+    }
 }
 
-/// Of whose feedback, from when and how finely an answer is.
+/// The workspace, time range and bucket size of a query.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice<'a> {
-    /// Whose.
+    /// The workspace.
     pub workspace: &'a Workspace,
-    /// Of when.
+    /// The time range.
     pub range: Range,
-    /// How finely.
+    /// The bucket size.
     pub buckets: Granularity,
-    /// By which the records are found that are read one by one.
-    pub filter: &'a Filter,
+    /// By which the records are found that are read one by one: each record by at most one of them.
+    pub filters: &'a [Filter],
     /// The present.
     pub now: Timestamp,
 }
@@ -64,71 +93,59 @@ pub struct Slice<'a> {
 /// How a range is read: which parts of it from what.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
-    rollups: Vec<(Granularity, Range)>,
+    rollups: Vec<(Series, Range)>,
     records: Vec<Range>,
 }
 
 impl Plan {
-    /// The parts of a range that is to be answered in buckets of `buckets`, from roll-ups as fine
-    /// as `finest`.
-    fn of(range: Range, buckets: Granularity, finest: Granularity, now: Timestamp) -> Self {
-        // No record is of the future, so an hour that is under way is as whole as it gets.
-        let end = if range.to > now {
-            finest.ceiling(range.to)
-        } else {
-            range.to
+    /// The parts of a range that is to be answered in buckets of `buckets`, from these series, the
+    /// coarsest first.
+    fn of(mut range: Range, buckets: Granularity, series: &[Series], now: Timestamp) -> Self {
+        let series: Vec<Series> = series
+            .iter()
+            .copied()
+            .filter(|series| series.fits(buckets))
+            .collect();
+        // No record is of the future, so a slot that is under way is as whole as it gets.
+        if let Some(coarsest) = series.first().filter(|_| range.to > now) {
+            range.to = coarsest.ceiling(range.to);
+        }
+        let mut plan = Self::default();
+        plan.cover(range, &series);
+        plan
+    }
+
+    /// Covers a range: its middle by the first series, what is before and behind by the others.
+    fn cover(&mut self, range: Range, series: &[Series]) {
+        if range.is_empty() {
+            return;
+        }
+        let Some((coarsest, finer)) = series.split_first() else {
+            self.records.push(range);
+            return;
         };
         let whole = Range {
-            from: finest.ceiling(range.from),
-            to: finest.floor(end),
+            from: coarsest.ceiling(range.from),
+            to: coarsest.floor(range.to),
         };
         if whole.is_empty() {
-            return Self {
-                rollups: Vec::new(),
-                records: vec![range],
-            };
+            return self.cover(range, finer);
         }
-        let days = Range {
-            from: Granularity::Day.ceiling(whole.from),
-            to: Granularity::Day.floor(whole.to),
+        let before = Range {
+            to: whole.from,
+            ..range
         };
-        let parts = if finest == Granularity::Day {
-            vec![(Granularity::Day, whole)]
-        } else if buckets == Granularity::Hour || days.is_empty() {
-            vec![(Granularity::Hour, whole)]
-        } else {
-            let before = Range {
-                from: whole.from,
-                to: days.from,
-            };
-            let after = Range {
-                from: days.to,
-                to: whole.to,
-            };
-            vec![
-                (Granularity::Hour, before),
-                (Granularity::Day, days),
-                (Granularity::Hour, after),
-            ]
+        let after = Range {
+            from: whole.to,
+            ..range
         };
-        let ends = [
-            Range {
-                from: range.from,
-                to: whole.from,
-            },
-            Range {
-                from: whole.to,
-                to: end,
-            },
-        ];
-        Self {
-            rollups: parts.into_iter().filter(|(_, part)| !part.is_empty()).collect(),
-            records: ends.into_iter().filter(|end| !end.is_empty()).collect(),
-        }
+        self.cover(before, finer);
+        self.rollups.push((*coarsest, whole));
+        self.cover(after, finer);
     }
 }
 
-/// Reads numbers.
+/// Answers queries about counts.
 #[derive(Clone, Debug)]
 pub struct Reader {
     client: Client,
@@ -148,144 +165,306 @@ impl Reader {
 
     /// The counts of a slice by bucket and by a dimension's value, exactly; of these values alone,
     /// if any are named.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Invalid`] if more roll-ups or records would have to be read than one answer may.
     pub async fn by_dimension(
         &self,
         slice: &Slice<'_>,
         dimension: Dimension,
         values: Option<&[String]>,
-    ) -> Result<Cells, Problem> {
-        let wanted = |value: &str| values.is_none_or(|values| values.iter().any(|one| one == value));
-        let finest = *dimension.granularities().first().unwrap_or(&Granularity::Day);
-        let plan = Plan::of(slice.range, slice.buckets, finest, slice.now);
-        let generation = Generations::read(&self.client, &self.config.stats)
-            .await?
-            .current
-            .number;
-        let parts = plan.rollups.iter().map(|(granularity, part)| {
-            let partition = Rollup::partition(generation, slice.workspace, dimension, *granularity);
-            self.rollups(partition, *part)
+    ) -> Result<Counts, Problem> {
+        let (generation, as_of) = self.counted(slice.workspace).await?;
+        let plan = Plan::of(
+            slice.range,
+            slice.buckets,
+            dimension.series(generation.schema),
+            slice.now,
+        );
+        let parts = plan.rollups.iter().map(|(series, range)| {
+            let part = Part {
+                generation,
+                dimension,
+                series: *series,
+                range: *range,
+            };
+            self.rollups(slice, part, values)
         });
         let mut cells = Cells::new();
-        for (rollup, tally) in try_join_all(parts).await?.into_iter().flatten() {
-            if wanted(&rollup.value) {
-                let cell = (slice.buckets.floor(rollup.bucket), rollup.value);
-                *cells.entry(cell).or_default() += &tally;
-            }
+        for (cell, tally) in try_join_all(parts).await?.into_iter().flatten() {
+            *cells.entry(cell).or_default() += &tally;
         }
-        for end in plan.records {
-            for record in self.records(slice, end).await? {
-                let counted = Counted::from_feedback(&record);
-                if let Some(value) = counted.value(dimension).filter(|value| wanted(value)) {
-                    add(&mut cells, slice.buckets, &record, value);
-                }
-            }
+        let columns = Columns {
+            indexed: true,
+            metadata: dimension == Dimension::Model,
+        };
+        let value = |vote: &Vote| {
+            let value = vote.value(dimension)?;
+            let wanted = values.is_none_or(|values| values.contains(&value));
+            wanted.then_some(value)
+        };
+        for range in &plan.records {
+            let end = Unsummed {
+                range: *range,
+                most: MAX_END_RECORDS,
+                columns,
+            };
+            self.records(slice, end, &value, &mut cells).await?;
         }
-        Ok(cells)
+        Ok(Counts {
+            cells,
+            as_of: as_of_records(as_of, slice, !plan.records.is_empty()),
+        })
     }
 
     /// The counts of a slice's records by bucket and by whatever they are told apart by; a record
     /// without that is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Invalid`] if more records would have to be read than one answer may.
     pub async fn by_record(
         &self,
         slice: &Slice<'_>,
-        value: impl Fn(&Feedback) -> Option<String>,
-    ) -> Result<Cells, Problem> {
+        columns: Columns,
+        value: impl Fn(&Vote) -> Option<String>,
+    ) -> Result<Counts, Problem> {
+        let (_, as_of) = self.counted(slice.workspace).await?;
         let mut cells = Cells::new();
-        for record in self.records(slice, slice.range).await? {
-            if let Some(value) = value(&record) {
-                add(&mut cells, slice.buckets, &record, &value);
-            }
-        }
-        Ok(cells)
+        let all = Unsummed {
+            range: slice.range,
+            most: MAX_RECORDS,
+            columns,
+        };
+        self.records(slice, all, &value, &mut cells).await?;
+        Ok(Counts {
+            cells,
+            as_of: as_of_records(as_of, slice, true),
+        })
     }
 
-    async fn records(&self, slice: &Slice<'_>, range: Range) -> Result<Vec<Feedback>, Problem> {
-        let filter = Filter {
+    /// Adds the records of a range, one by one.
+    async fn records(
+        &self,
+        slice: &Slice<'_>,
+        unsummed: Unsummed,
+        value: &impl Fn(&Vote) -> Option<String>,
+        cells: &mut Cells,
+    ) -> Result<(), Problem> {
+        let Unsummed {
+            range,
+            most,
+            columns,
+        } = unsummed;
+        let within = |filter: &Filter| Filter {
             from: Some(range.from),
             to: Some(range.to),
-            ..slice.filter.clone()
+            ..filter.clone()
         };
-        let found = self
+        let filters: Vec<Filter> = slice.filters.iter().map(within).collect();
+        let add = |vote: &Vote| {
+            if let Some(value) = value(vote) {
+                let created_at = vote.id.created_at();
+                let cell = (slice.buckets.floor(created_at), value);
+                *cells.entry(cell).or_default() += &Tally::of(vote.score, created_at);
+            }
+        };
+        let read = self
             .store
-            .matching(slice.workspace, &filter, MOST_RECORDS, slice.now)
-            .await?;
-        found.ok_or_else(|| {
+            .each_vote(slice.workspace, &filters, columns, most, slice.now, add);
+        read.await?.map_err(|limit| {
             Problem::invalid(
                 "time_of_generation_max",
                 format!(
-                    "and time_of_generation_min leave more than {MOST_RECORDS} records to be read one by one, from \
-                     {} to {}: let them fall on whole hours of UTC (whole days for _user), or narrow the range or \
-                     the filter",
+                    "and time_of_generation_min leave more than {limit} to be read one by one, from {} to {}: let \
+                     them fall on whole hours of UTC, or narrow the range or the filter",
                     range.from, range.to
                 ),
             )
         })
     }
 
-    async fn rollups(&self, partition: String, range: Range) -> Result<Vec<(Rollup, Tally)>, Problem> {
-        let (mut found, mut start) = (Vec::new(), None);
+    /// The counts of a part of a slice, from roll-ups: of named values by their keys, of all values by
+    /// a query.
+    async fn rollups(
+        &self,
+        slice: &Slice<'_>,
+        part: Part,
+        values: Option<&[String]>,
+    ) -> Result<Cells, Problem> {
+        let Part { series, range, .. } = part;
+        let mut cells = Cells::new();
+        let mut found = 0;
+        let mut add = |item: &Item| {
+            let (rollup, slots) = from_item(item)?;
+            found += 1;
+            if values.is_some_and(|values| !values.contains(&rollup.value)) {
+                return Ok(());
+            }
+            for (slot, tally) in slots {
+                let start = series.slot_start(rollup.start, slot);
+                if range.contains(start) {
+                    let cell = (slice.buckets.floor(start), rollup.value.clone());
+                    *cells.entry(cell).or_default() += &tally;
+                }
+            }
+            if found > MAX_ROLLUPS {
+                return Err(Problem::invalid(
+                    "time_of_generation_max",
+                    format!("and time_of_generation_min hold more than {MAX_ROLLUPS} groups: narrow the range"),
+                ));
+            }
+            Ok(())
+        };
+        let partition = Rollup::partition(part.generation.number, slice.workspace, part.dimension, series);
+        match values.filter(|values| series.items(range.from, range.to).count() * values.len() <= MAX_KEYS) {
+            Some(values) => {
+                let starts = series.items(range.from, range.to);
+                let keys: Vec<Item> = starts
+                    .flat_map(|start| values.iter().map(move |value| Rollup::sort(start, value)))
+                    .map(|sort| key_item(&partition, &sort))
+                    .collect();
+                self.each_of_keys(keys, &mut add).await?;
+            }
+            None => self.each_of_range(&partition, series, range, &mut add).await?,
+        }
+        Ok(cells)
+    }
+
+    /// Reads the roll-ups of a range. Consistently, since the answer says as of when it is.
+    async fn each_of_range(
+        &self,
+        partition: &str,
+        series: Series,
+        range: Range,
+        visit: &mut impl FnMut(&Item) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        let (first, _) = series.place(range.from);
+        let mut start = None;
         loop {
             let page = self
                 .client
                 .query()
                 .table_name(&self.config.stats)
                 .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-                .expression_attribute_values(":pk", text(&partition))
-                .expression_attribute_values(":first", text(bucket_key(range.from)))
-                // Every sort key of a bucket goes on with more, so the end itself is not in it.
-                .expression_attribute_values(":last", text(bucket_key(range.to)))
+                .expression_attribute_values(":pk", text(partition))
+                .expression_attribute_values(":first", text(start_key(first)))
+                // Every sort key of a start goes on with more, so the end itself is not in it.
+                .expression_attribute_values(":last", text(start_key(range.to)))
+                .consistent_read(true)
                 .set_exclusive_start_key(start)
                 .send()
                 .await
                 .map_err(|error| dynamo::problem(&error, false))?;
-            for item in page.items() {
-                found.push(from_item(item)?);
-            }
-            if found.len() > MOST_ROLLUPS {
-                return Err(Problem::invalid(
-                    "time_of_generation_max",
-                    format!(
-                        "and time_of_generation_min hold more than {MOST_ROLLUPS} groups: narrow the range"
-                    ),
-                ));
-            }
+            page.items().iter().try_for_each(&mut *visit)?;
             start = page.last_evaluated_key;
             if start.is_none() {
-                return Ok(found);
+                return Ok(());
             }
+            // The deadline of the request is looked at between pages.
+            tokio::task::yield_now().await;
         }
     }
 
-    /// When the newest change happened that has been counted; `None` if none has been.
-    pub async fn counted_to(&self) -> Result<Option<Timestamp>, Problem> {
-        let mut checkpoints = self
+    /// Reads the roll-ups of these keys that are there, in any order, consistently.
+    async fn each_of_keys(
+        &self,
+        keys: Vec<Item>,
+        visit: &mut impl FnMut(&Item) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        for batch in keys.chunks(BATCH_KEYS) {
+            let (mut asked, mut attempt) = (batch.to_vec(), 0);
+            while !asked.is_empty() {
+                let keys = KeysAndAttributes::builder()
+                    .set_keys(Some(asked))
+                    .consistent_read(true)
+                    .build()
+                    .map_err(|error| Problem::internal(format!("a DynamoDB request is incomplete: {error}")))?;
+                let answer = self
+                    .client
+                    .batch_get_item()
+                    .request_items(&self.config.stats, keys)
+                    .send()
+                    .await
+                    .map_err(|error| dynamo::problem(&error, false))?;
+                let found = answer.responses.unwrap_or_default();
+                found.into_values().flatten().try_for_each(|item| visit(&item))?;
+                // What DynamoDB had no capacity for, or no room in its 16 MB.
+                let left: HashMap<String, KeysAndAttributes> = answer.unprocessed_keys.unwrap_or_default();
+                asked = left.into_values().flat_map(|keys| keys.keys).collect();
+                if !asked.is_empty() {
+                    back_off(attempt).await.ok_or(Problem::Throttled)?;
+                    attempt += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The generation that is read, and up to when a workspace's changes are counted in it. Read before
+    /// the counts are: what is counted in between is in them and not yet promised.
+    async fn counted(&self, workspace: &Workspace) -> Result<(Generation, Option<Timestamp>), Problem> {
+        let generation = Generations::read(&self.client, &self.config.stats).await?.current;
+        let newest = self
             .client
             .query()
             .table_name(&self.config.stats)
             .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", text(CHECKPOINTS))
+            .expression_attribute_values(
+                ":pk",
+                text(Rollup::partition(
+                    generation.number,
+                    workspace,
+                    Dimension::All,
+                    Series::Day,
+                )),
+            )
+            .scan_index_forward(false)
+            .limit(1)
             .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
-        let mut newest = None;
-        while let Some(item) = checkpoints.next().await {
-            let item = item.map_err(|error| dynamo::problem(&error, false))?;
-            newest = newest.max(int(&item, "counted_to"));
-        }
-        Ok(newest.map(Timestamp::from_millis))
+            .send()
+            .await
+            .map_err(|error| dynamo::problem(&error, false))?;
+        let counted_to = newest.items().first().and_then(|item| {
+            // Older code did not write the one; the other is no later.
+            int(item, COUNTED_TO).or_else(|| int(item, "last_seen"))
+        });
+        Ok((generation, counted_to.map(Timestamp::from_millis)))
     }
 }
 
-fn add(cells: &mut Cells, buckets: Granularity, record: &Feedback, value: &str) {
-    let created_at = record.id.created_at();
-    let cell = (buckets.floor(created_at), value.to_owned());
-    *cells.entry(cell).or_default() += &Tally::of(record.draft.score, created_at);
+/// Records to be read one by one.
+#[derive(Clone, Copy)]
+struct Unsummed {
+    range: Range,
+    most: usize,
+    columns: Columns,
+}
+
+/// The part of a slice that one series answers.
+#[derive(Clone, Copy)]
+struct Part {
+    generation: Generation,
+    dimension: Dimension,
+    series: Series,
+    range: Range,
+}
+
+/// As of when an answer is that read records: indexes trail the table.
+fn as_of_records(as_of: Option<Timestamp>, slice: &Slice<'_>, has_records: bool) -> Option<Timestamp> {
+    if !has_records {
+        return as_of;
+    }
+    let indexed = slice.now.millis().saturating_sub(u64::try_from(INDEX_DELAY.as_millis()).unwrap_or(u64::MAX));
+    as_of.map(|as_of| as_of.min(Timestamp::from_millis(indexed)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SLOTS: [Series; 2] = [Series::Day, Series::Minutes];
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse(text).unwrap()
@@ -299,29 +478,29 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_cut_at_whole_hours_and_days() {
+    fn a_range_is_cut_where_slots_begin() {
         let now = at("2027-01-01T00:00:00Z");
-        let plan = |from, to, buckets| Plan::of(range(from, to), buckets, Granularity::Hour, now);
+        let plan = |from, to, buckets| Plan::of(range(from, to), buckets, &SLOTS, now);
         assert_eq!(
-            plan("2026-11-20T22:30:00Z", "2026-11-23T01:15:00Z", Granularity::Day),
+            plan("2026-11-20T22:30:01Z", "2026-11-23T01:15:00Z", Granularity::Day),
             Plan {
                 rollups: vec![
                     (
-                        Granularity::Hour,
-                        range("2026-11-20T23:00:00Z", "2026-11-21T00:00:00Z")
+                        Series::Minutes,
+                        range("2026-11-20T22:32:00Z", "2026-11-21T00:00:00Z")
                     ),
                     (
-                        Granularity::Day,
+                        Series::Day,
                         range("2026-11-21T00:00:00Z", "2026-11-23T00:00:00Z")
                     ),
                     (
-                        Granularity::Hour,
-                        range("2026-11-23T00:00:00Z", "2026-11-23T01:00:00Z")
+                        Series::Minutes,
+                        range("2026-11-23T00:00:00Z", "2026-11-23T01:14:00Z")
                     ),
                 ],
                 records: vec![
-                    range("2026-11-20T22:30:00Z", "2026-11-20T23:00:00Z"),
-                    range("2026-11-23T01:00:00Z", "2026-11-23T01:15:00Z"),
+                    range("2026-11-20T22:30:01Z", "2026-11-20T22:32:00Z"),
+                    range("2026-11-23T01:14:00Z", "2026-11-23T01:15:00Z"),
                 ],
             }
         );
@@ -329,33 +508,56 @@ mod tests {
         assert_eq!(
             whole.rollups,
             [(
-                Granularity::Hour,
+                Series::Minutes,
                 range("2026-11-20T00:00:00Z", "2026-11-22T00:00:00Z")
             )]
         );
         assert!(whole.records.is_empty());
-        let within = plan("2026-11-20T10:10:00Z", "2026-11-20T10:50:00Z", Granularity::Hour);
+        let within = plan("2026-11-20T10:10:10Z", "2026-11-20T10:11:50Z", Granularity::Hour);
         assert_eq!(
             within.records,
-            [range("2026-11-20T10:10:00Z", "2026-11-20T10:50:00Z")]
+            [range("2026-11-20T10:10:10Z", "2026-11-20T10:11:50Z")]
         );
         assert!(within.rollups.is_empty());
     }
 
     #[test]
-    fn an_hour_under_way_needs_no_records() {
+    fn the_first_schema_version_and_users_are_cut_at_hours() {
+        let now = at("2027-01-01T00:00:00Z");
+        for series in [&[Series::Day, Series::Hour][..], &[Series::Hours]] {
+            let plan = Plan::of(
+                range("2026-11-20T22:30:00Z", "2026-11-21T01:15:00Z"),
+                Granularity::Hour,
+                series,
+                now,
+            );
+            let whole = range("2026-11-20T23:00:00Z", "2026-11-21T01:00:00Z");
+            assert_eq!(plan.rollups, [(*series.last().unwrap(), whole)]);
+            assert_eq!(plan.records.len(), 2);
+        }
+        let by_day = Plan::of(
+            range("2026-11-20T22:30:00Z", "2026-11-22T01:00:00Z"),
+            Granularity::Hour,
+            &[Series::Day],
+            now,
+        );
+        assert!(by_day.rollups.is_empty(), "a day has no hours");
+    }
+
+    #[test]
+    fn a_slot_under_way_needs_no_records() {
         let now = at("2026-11-20T10:30:00Z");
         let plan = Plan::of(
-            range("2026-11-20T09:00:00Z", "2026-11-20T10:45:00Z"),
+            range("2026-11-20T09:00:00Z", "2026-11-20T10:45:01Z"),
             Granularity::Hour,
-            Granularity::Hour,
+            &SLOTS,
             now,
         );
         assert_eq!(
             plan.rollups,
             [(
-                Granularity::Hour,
-                range("2026-11-20T09:00:00Z", "2026-11-20T11:00:00Z")
+                Series::Minutes,
+                range("2026-11-20T09:00:00Z", "2026-11-20T10:46:00Z")
             )]
         );
         assert!(plan.records.is_empty());

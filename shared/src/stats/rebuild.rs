@@ -17,6 +17,16 @@ use crate::schema;
 use crate::store::item::{self, Item, int, number, string};
 use crate::timestamp::Timestamp;
 
+/// How long after its time a record may be written: the deadline of a request.
+const WRITE_TIME: Duration = Duration::from_secs(10);
+
+/// How far the clocks of writers may be behind DynamoDB's, and what a write on its way may take
+/// beyond the request that made it.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(5);
+
+/// How long is waited at most before the time is asked for again.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// How many records are touched at once.
 const AT_ONCE: usize = 16;
 
@@ -48,17 +58,32 @@ impl Rebuild {
         }
     }
 
-    /// Begins a generation, or finds the one that was begun. `margin` is longer than counting goes
-    /// on with generations it has read: whoever counts a record of the time after it has read the
-    /// new one.
-    pub async fn begin(&self, margin: Duration, now: Timestamp) -> Result<Generation, Problem> {
+    /// The present by DynamoDB's clock: that of the laptop which calls this may be anywhere.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB, or an answer without a date.
+    pub async fn now(&self) -> Result<Timestamp, Problem> {
+        dynamo::server_time(&self.client, &self.stats).await
+    }
+
+    /// Begins a generation of the newest schema version, or finds the one that was begun. Its time
+    /// begins a `margin` from now: whoever counts a record of after that has read of the generation,
+    /// since the record was written after the generation was, unless its writer's clock is ahead by
+    /// more than the margin.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB, or generations of a newer schema version.
+    pub async fn begin(&self, margin: Duration) -> Result<Generation, Problem> {
         let before = Generations::read(&self.client, &self.stats).await?;
         if let Some(building) = before.building {
             return Ok(building);
         }
         let building = Generation {
             number: before.current.number + 1,
-            since: now + margin,
+            schema: schema::STATS,
+            since: self.now().await? + margin,
         };
         let after = Generations {
             building: Some(building),
@@ -68,9 +93,28 @@ impl Rebuild {
         Ok(building)
     }
 
+    /// Waits until every record that was created before the generation's time is in the table: a
+    /// record gets its time before it is written, which may take as long as a request does, and its
+    /// writer's clock may be behind.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rebuild::now`].
+    pub async fn wait_for_writes(&self, generation: Generation) -> Result<(), Problem> {
+        let settled = generation.since + WRITE_TIME + CLOCK_SKEW;
+        loop {
+            let now = self.now().await?;
+            let left = now.until(settled);
+            if left.is_zero() {
+                return Ok(());
+            }
+            tokio::time::sleep(left.min(LOOK)).await;
+        }
+    }
+
     /// Touches every record that was created before the generation began and does not bear its
     /// number. Calls `progress` with how many records were looked at since it was called last.
-    /// To be called when the generation's `since` has passed.
+    /// To be called after [`Rebuild::wait_for_writes`].
     pub async fn touch(
         &self,
         generation: Generation,

@@ -1,18 +1,21 @@
-//! The items of the table `stats`.
+//! The items of the table `stats` that hold counts.
 //!
-//! A roll-up's partition key is `{workspace}#{dimension}#{granularity}`, with `#{generation}` behind
-//! it from the second generation on, its sort key `{bucket}#{value}`: so a time range of one
-//! dimension, with all of its values, is one query.
+//! A roll-up's partition key is `{workspace}#{dimension}#{series}`, with `#{generation}` behind it
+//! from the second generation on, its sort key `{start}#{value}`: so a time range of one dimension,
+//! with all of its values, is one query, and a value whose name is known is read by its key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::decimal::Decimal;
+use super::generation::Generation;
+use super::series::Series;
 use super::tally::Tally;
 use crate::id::Workspace;
+use crate::metadata::Indexed;
 use crate::problem::Problem;
 use crate::schema;
-use crate::store::item::{Item, int, string};
-use crate::timestamp::{Granularity, Timestamp};
+use crate::store::item::{Item, string};
+use crate::timestamp::Timestamp;
 
 /// By what feedback is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +24,7 @@ pub enum Dimension {
     All,
     /// `_model`
     Model,
-    /// `_user`: many values, so by day alone.
+    /// `_user`: many values, so in hours and no finer.
     User,
     /// `_organisation`
     Organisation,
@@ -66,139 +69,432 @@ impl Dimension {
         }
     }
 
-    /// How finely it is counted.
-    pub fn granularities(self) -> &'static [Granularity] {
+    /// Its value among the indexed fields, if it is one of them and the record has it.
+    pub fn indexed(self, fields: &Indexed) -> Option<&str> {
         match self {
-            Self::User => &[Granularity::Day],
-            _ => &[Granularity::Hour, Granularity::Day],
+            Self::All | Self::Model => None,
+            Self::User => fields.user.as_deref(),
+            Self::Organisation => fields.organisation.as_deref(),
+            Self::Prompt => fields.prompt.as_deref(),
+            Self::Environment => fields.environment.as_deref(),
+        }
+    }
+
+    /// The series that a generation of this schema version counts it in, the coarsest first. None is
+    /// a dimension that the version does not count by: it must stay uncounted there, since records
+    /// that were counted without it would be taken away with it, and leave less than nothing.
+    pub fn series(self, schema: u32) -> &'static [Series] {
+        match (self, schema) {
+            (Self::User, 1) => &[Series::Day],
+            (_, 1) => &[Series::Day, Series::Hour],
+            (Self::User, _) => &[Series::Hours],
+            _ => &[Series::Day, Series::Minutes],
         }
     }
 }
 
-/// One roll-up.
+/// The key of one roll-up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rollup {
-    /// Of which generation.
+    /// The number of its generation.
     pub generation: u32,
-    /// Whose.
+    /// The workspace it counts.
     pub workspace: Workspace,
-    /// By what.
+    /// By what it counts.
     pub dimension: Dimension,
-    /// By hour or by day.
-    pub granularity: Granularity,
-    /// The first moment of its hour or day.
-    pub bucket: Timestamp,
+    /// The series it is of.
+    pub series: Series,
+    /// The first moment it covers.
+    pub start: Timestamp,
     /// The dimension's value; empty for [`Dimension::All`].
     pub value: String,
 }
 
+/// The counts of a roll-up by slot. A slot without any is missing.
+pub type Slots = BTreeMap<u8, Tally>;
+
 impl Rollup {
-    /// Its partition key.
+    /// The roll-up of everything in a workspace, for the day of a moment.
+    pub fn of_everything(generation: u32, workspace: &Workspace, moment: Timestamp) -> Self {
+        let (start, _) = Series::Day.place(moment);
+        Self {
+            generation,
+            workspace: workspace.clone(),
+            dimension: Dimension::All,
+            series: Series::Day,
+            start,
+            value: String::new(),
+        }
+    }
+
+    /// The partition key of a dimension's series.
     pub fn partition(
         generation: u32,
         workspace: &Workspace,
         dimension: Dimension,
-        granularity: Granularity,
+        series: Series,
     ) -> String {
-        let first = format!("{workspace}#{}#{}", dimension.name(), granularity.name());
+        let first = format!("{workspace}#{}#{}", dimension.name(), series.name());
         match generation {
             0 => first,
             later => format!("{first}#{later}"),
         }
     }
 
+    /// The sort key of a value from a moment on.
+    pub fn sort(start: Timestamp, value: &str) -> String {
+        format!("{}#{value}", start_key(start))
+    }
+
     /// Its primary key.
     pub fn key(&self) -> (String, String) {
-        let sort = format!("{}#{}", bucket_key(self.bucket), self.value);
         (
-            Self::partition(self.generation, &self.workspace, self.dimension, self.granularity),
-            sort,
+            Self::partition(self.generation, &self.workspace, self.dimension, self.series),
+            Self::sort(self.start, &self.value),
         )
     }
 
     /// The roll-up of a primary key. `None` if it is none.
     pub fn from_key(pk: &str, sk: &str) -> Option<Self> {
         let mut parts = pk.split('#');
-        let (workspace, dimension, granularity) = (parts.next()?, parts.next()?, parts.next()?);
+        let (workspace, dimension, series) = (parts.next()?, parts.next()?, parts.next()?);
         let generation = match parts.next() {
             None => 0,
             Some(number) => number.parse().ok()?,
         };
-        let (bucket, value) = sk.split_once('#')?;
+        let (start, value) = sk.split_once('#')?;
         Some(Self {
             generation,
             workspace: Workspace::parse(workspace)?,
             dimension: Dimension::ALL
                 .into_iter()
                 .find(|known| known.name() == dimension)?,
-            granularity: Granularity::parse(granularity)?,
-            bucket: Timestamp::from_millis(bucket.parse().ok()?),
+            series: Series::parse(series)?,
+            start: Timestamp::from_millis(start.parse().ok()?),
             value: value.to_owned(),
+        })
+    }
+
+    /// The roll-ups and slots that a record counts in, by a value of one dimension.
+    pub fn places(
+        generation: Generation,
+        workspace: &Workspace,
+        dimension: Dimension,
+        value: &str,
+        created_at: Timestamp,
+    ) -> impl Iterator<Item = (Self, u8)> {
+        dimension.series(generation.schema).iter().map(move |series| {
+            let (start, slot) = series.place(created_at);
+            let rollup = Self {
+                generation: generation.number,
+                workspace: workspace.clone(),
+                dimension,
+                series: *series,
+                start,
+                value: value.to_owned(),
+            };
+            (rollup, slot)
         })
     }
 }
 
-/// A bucket in a sort key: milliseconds in a width that keeps their order.
-pub fn bucket_key(bucket: Timestamp) -> String {
-    format!("{:015}", bucket.millis())
+/// A start in a sort key: milliseconds in a width that keeps their order.
+pub fn start_key(start: Timestamp) -> String {
+    format!("{:015}", start.millis())
 }
 
-/// The counters of a tally by attribute: what there is to add, as DynamoDB's numbers. Only those
-/// that are not zero.
-pub fn counters(tally: &Tally) -> HashMap<String, String> {
-    let values = tally
-        .by_value()
-        .map(|(value, count)| (format!("v{value}"), count.to_string()));
-    let ratings = tally
-        .by_rating()
-        .map(|(rating, count)| (format!("r{rating}"), count.to_string()));
-    let sums = [("weight", tally.weight), ("weighted", tally.weighted)]
-        .map(|(name, sum)| (name.to_owned(), sum.to_string()));
-    values
-        .chain(ratings)
-        .chain(sums)
-        .filter(|(_, number)| number != "0")
-        .collect()
+/// The attribute of a roll-up of everything that holds the time of the newest change counted by
+/// then, in milliseconds.
+pub const COUNTED_TO: &str = "counted_to";
+
+/// One counter of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counter {
+    Value(i64),
+    Rating(i64),
+    /// What the weights sum up to; in an item of several slots, beyond 1 for each value.
+    Weight,
+    /// What the values by their weights sum up to; in an item of several slots, beyond the values.
+    Weighted,
+    /// When the latest record was created; in an item of several slots, since the slot's start.
+    LastSeen,
 }
 
-/// The tally of an item. A counter that is missing is zero; one that cannot be read, in a table
-/// that is ours alone, is a defect: `None`.
-pub fn to_tally(item: &Item) -> Option<Tally> {
-    let count = |name: String| {
-        if item.contains_key(&name) {
-            int(item, &name)
-        } else {
-            Some(0)
+/// How a series names its counters.
+impl Series {
+    /// An item of one slot has plain names. One of several has names of two characters, since it is
+    /// by the size of its names and numbers that it stays below 1 KB: the slot in base 36; then `A` to
+    /// `J` for the values 1 to 10, `a` to `j` for −1 to −10, `Z` for 0, `1` to `5` for the ratings, `w`
+    /// and `x` for the sums, which are missing where all weights are 1, and `t` for the time.
+    fn attribute(self, slot: u8, counter: Counter) -> String {
+        if self.slots() == 1 {
+            return match counter {
+                Counter::Value(value) => format!("v{value}"),
+                Counter::Rating(rating) => format!("r{rating}"),
+                Counter::Weight => "weight".to_owned(),
+                Counter::Weighted => "weighted".to_owned(),
+                Counter::LastSeen => "last_seen".to_owned(),
+            };
         }
-    };
-    let sum = |name: &str| match item.get(name) {
-        None => Some(Decimal::ZERO),
-        Some(number) => Decimal::parse(number.as_n().ok()?),
-    };
-    let mut tally = Tally {
-        weight: sum("weight")?,
-        weighted: sum("weighted")?,
-        last_seen: int(item, "last_seen").map(Timestamp::from_millis),
-        ..Tally::default()
-    };
-    for (value, slot) in (-10..).zip(&mut tally.values) {
-        *slot = count(format!("v{value}"))?;
+        let letter = |first: u8, number: i64| {
+            let place = u8::try_from(number.unsigned_abs().saturating_sub(1)).unwrap_or_default();
+            char::from(first + place)
+        };
+        let code = match counter {
+            Counter::Value(0) => 'Z',
+            Counter::Value(value @ 1..) => letter(b'A', value),
+            Counter::Value(value) => letter(b'a', value),
+            Counter::Rating(rating) => letter(b'1', rating),
+            Counter::Weight => 'w',
+            Counter::Weighted => 'x',
+            Counter::LastSeen => 't',
+        };
+        let slot = char::from_digit(u32::from(slot), 36).unwrap_or('z');
+        format!("{slot}{code}")
     }
-    for (rating, slot) in (1..).zip(&mut tally.ratings) {
-        *slot = count(format!("r{rating}"))?;
+
+    /// The slot and counter of an attribute's name. `None` for another attribute.
+    fn counter(self, name: &str) -> Option<(u8, Counter)> {
+        if self.slots() == 1 {
+            let counter = match name {
+                "weight" => Counter::Weight,
+                "weighted" => Counter::Weighted,
+                "last_seen" => Counter::LastSeen,
+                _ => match name.split_at_checked(1)? {
+                    ("v", value) => Counter::Value(value.parse().ok()?),
+                    ("r", rating) => Counter::Rating(rating.parse().ok()?),
+                    _ => return None,
+                },
+            };
+            return Some((0, counter));
+        }
+        let [slot, code] = *name.as_bytes() else {
+            return None;
+        };
+        let slot = u8::try_from(char::from(slot).to_digit(36)?).ok()?;
+        let counter = match code {
+            b'Z' => Counter::Value(0),
+            b'A'..=b'J' => Counter::Value(i64::from(code - b'A') + 1),
+            b'a'..=b'j' => Counter::Value(-i64::from(code - b'a') - 1),
+            b'1'..=b'5' => Counter::Rating(i64::from(code - b'0')),
+            b'w' => Counter::Weight,
+            b'x' => Counter::Weighted,
+            b't' => Counter::LastSeen,
+            _ => return None,
+        };
+        (slot < self.slots()).then_some((slot, counter))
     }
-    Some(tally)
 }
 
-/// The roll-up and tally of an item of the table. An item that is neither these nor known by its
-/// key to be something else is a defect; one of a newer form is not ours to read.
-pub fn from_item(item: &Item) -> Result<(Rollup, Tally), Problem> {
+/// What to add to a roll-up, by attribute, as DynamoDB's numbers. Only what is not zero.
+pub fn counters(series: Series, slots: &Slots) -> BTreeMap<String, String> {
+    let mut counters = BTreeMap::new();
+    for (slot, tally) in slots {
+        let mut put = |counter, number: String| {
+            if number != "0" {
+                counters.insert(series.attribute(*slot, counter), number);
+            }
+        };
+        for (value, count) in tally.by_value() {
+            put(Counter::Value(value), count.to_string());
+        }
+        for (rating, count) in tally.by_rating() {
+            put(Counter::Rating(rating), count.to_string());
+        }
+        let (weight, weighted) = unweighted(series, tally);
+        put(Counter::Weight, (tally.weight - weight).to_string());
+        put(Counter::Weighted, (tally.weighted - weighted).to_string());
+    }
+    counters
+}
+
+/// What to set in a roll-up, by attribute: when each slot's latest record was created.
+pub fn last_seen(rollup: &Rollup, slots: &Slots) -> BTreeMap<String, String> {
+    let seen = slots.iter().filter_map(|(slot, tally)| {
+        let since = tally.last_seen?.millis() - origin(rollup, *slot);
+        let name = rollup.series.attribute(*slot, Counter::LastSeen);
+        Some((name, since.to_string()))
+    });
+    seen.collect()
+}
+
+/// From when on a slot's time of the latest record is counted, in milliseconds since the epoch.
+fn origin(rollup: &Rollup, slot: u8) -> u64 {
+    if rollup.series.slots() == 1 {
+        return 0;
+    }
+    rollup.series.slot_start(rollup.start, slot).millis()
+}
+
+/// What the sums of a slot would be if all its weights were 1, where the series leaves that out.
+fn unweighted(series: Series, tally: &Tally) -> (Decimal, Decimal) {
+    if series.slots() == 1 {
+        return (Decimal::ZERO, Decimal::ZERO);
+    }
+    let values: i64 = tally.by_value().map(|(value, count)| value * count).sum();
+    (Decimal::from(tally.count()), Decimal::from(values))
+}
+
+/// The slots of an item. A counter that is missing is zero; one that cannot be read, in a table
+/// that is ours alone, is a defect: `None`.
+fn to_slots(rollup: &Rollup, item: &Item) -> Option<Slots> {
+    let mut slots = Slots::new();
+    for (name, attribute) in item {
+        let Some((slot, counter)) = rollup.series.counter(name) else {
+            continue;
+        };
+        let number = attribute.as_n().ok()?;
+        let tally = slots.entry(slot).or_default();
+        match counter {
+            Counter::Value(value) => *tally.value_mut(value)? = number.parse().ok()?,
+            Counter::Rating(rating) => *tally.rating_mut(rating)? = number.parse().ok()?,
+            Counter::Weight => tally.weight = Decimal::parse(number)?,
+            Counter::Weighted => tally.weighted = Decimal::parse(number)?,
+            Counter::LastSeen => {
+                let since: u64 = number.parse().ok()?;
+                tally.last_seen = Some(Timestamp::from_millis(origin(rollup, slot) + since));
+            }
+        }
+    }
+    for tally in slots.values_mut() {
+        let (weight, weighted) = unweighted(rollup.series, tally);
+        tally.weight += weight;
+        tally.weighted += weighted;
+    }
+    Some(slots)
+}
+
+/// The roll-up and counts of an item of the table. An item that is neither these nor known by its
+/// key to be something else is a defect; one of a newer schema version is not ours to read.
+///
+/// # Errors
+///
+/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] for a defect.
+pub fn from_item(item: &Item) -> Result<(Rollup, Slots), Problem> {
     schema::check(item, schema::STATS)?;
     let read = || {
-        Some((
-            Rollup::from_key(string(item, "pk")?, string(item, "sk")?)?,
-            to_tally(item)?,
-        ))
+        let rollup = Rollup::from_key(string(item, "pk")?, string(item, "sk")?)?;
+        let slots = to_slots(&rollup, item)?;
+        Some((rollup, slots))
     };
     read().ok_or_else(|| Problem::internal("a roll-up cannot be read"))
+}
+
+/// An item's key attributes.
+pub fn key_item(pk: &str, sk: &str) -> Item {
+    use crate::store::item::text;
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::score::{Rating, Score, Value, Weight};
+    use crate::store::item::{AttributeValue, text};
+
+    fn rollup(series: Series) -> Rollup {
+        Rollup {
+            generation: 2,
+            workspace: Workspace::parse("test").unwrap(),
+            dimension: Dimension::Prompt,
+            series,
+            start: Timestamp::parse("2026-11-21T00:00:00Z").unwrap(),
+            value: "a#b".to_owned(),
+        }
+    }
+
+    /// The item that counting leaves of these slots.
+    fn item(rollup: &Rollup, slots: &Slots) -> Item {
+        let (pk, sk) = rollup.key();
+        let mut item = key_item(&pk, &sk);
+        item.insert("later".to_owned(), text("an attribute of later code"));
+        let mut numbers = counters(rollup.series, slots);
+        numbers.extend(last_seen(rollup, slots));
+        item.extend(numbers.into_iter().map(|(name, number)| (name, AttributeValue::N(number))));
+        item
+    }
+
+    /// Every counter in every slot, with weights that are not 1.
+    fn full(rollup: &Rollup, votes: usize) -> Slots {
+        let mut slots = Slots::new();
+        for slot in 0..rollup.series.slots() {
+            let moment = rollup.series.slot_start(rollup.start, slot);
+            let last = Timestamp::from_millis(moment.millis() + 59_999);
+            let tally = slots.entry(slot).or_default();
+            for _ in 0..votes {
+                for value in -10..=10 {
+                    let score = Score::Value(Value::new(value).unwrap(), Weight::new(0.3).unwrap());
+                    *tally += &Tally::of(score, last);
+                }
+                for rating in 1..=5 {
+                    *tally += &Tally::of(Score::Rating(Rating::new(rating).unwrap()), last);
+                }
+            }
+        }
+        slots
+    }
+
+    #[test]
+    fn an_item_says_what_was_counted() {
+        for series in Series::ALL {
+            let rollup = rollup(series);
+            let slots = full(&rollup, 7);
+            assert_eq!(
+                from_item(&item(&rollup, &slots)).unwrap(),
+                (rollup, slots),
+                "{series:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn plain_votes_store_no_sums() {
+        let rollup = rollup(Series::Minutes);
+        let vote = Score::Value(Value::new(-1).unwrap(), Weight::DEFAULT);
+        let slots = Slots::from([(5, Tally::of(vote, rollup.series.slot_start(rollup.start, 5)))]);
+        let expected = BTreeMap::from([("5a".to_owned(), "1".to_owned())]);
+        assert_eq!(counters(rollup.series, &slots), expected);
+        assert_eq!(last_seen(&rollup, &slots), BTreeMap::from([("5t".to_owned(), "0".to_owned())]));
+        let negative = Slots::from([(5, -slots[&5].clone())]);
+        assert_eq!(counters(rollup.series, &negative)["5a"], "-1");
+    }
+
+    /// Sizes as DynamoDB counts them: the bytes of names and texts, and of a number one for two
+    /// digits and one more (docs.aws.amazon.com/amazondynamodb/latest/developerguide/
+    /// CapacityUnitCalculations.html); here rounded up.
+    #[test]
+    fn the_busiest_item_is_one_write_unit() {
+        let mut rollup = rollup(Series::Minutes);
+        rollup.workspace = Workspace::parse(&"w".repeat(32)).unwrap();
+        rollup.value = "v".repeat(100);
+        // 100 votes a second, over all values and ratings alike.
+        let item = item(&rollup, &full(&rollup, 100 * 120 / 26));
+        let size: usize = item
+            .iter()
+            .map(|(name, value)| {
+                let value = match value {
+                    AttributeValue::N(number) => number.len().div_ceil(2) + 2,
+                    value => value.as_s().unwrap().len(),
+                };
+                name.len() + value
+            })
+            .sum();
+        assert!(size <= 1024, "{size} bytes");
+    }
+
+    #[test]
+    fn keys_come_back() {
+        for series in Series::ALL {
+            for generation in [0, 7] {
+                let rollup = Rollup {
+                    generation,
+                    ..rollup(series)
+                };
+                let (pk, sk) = rollup.key();
+                assert_eq!(Rollup::from_key(&pk, &sk), Some(rollup));
+            }
+        }
+        assert_eq!(Rollup::from_key("checkpoint", "shard"), None);
+        assert_eq!(Rollup::from_key("parked", "1#2"), None);
+    }
 }

@@ -39,12 +39,12 @@ impl Tally {
                 let weight = Decimal::from_f64(weight.get()).unwrap_or_default();
                 tally.weight = weight;
                 tally.weighted = weight * i64::from(value.get());
-                if let Some(count) = tally.values.get_mut(place(value.get())) {
+                if let Some(count) = tally.value_mut(i64::from(value.get())) {
                     *count = 1;
                 }
             }
             Score::Rating(rating) => {
-                if let Some(count) = tally.ratings.get_mut(usize::from(rating.get()) - 1) {
+                if let Some(count) = tally.rating_mut(i64::from(rating.get())) {
                     *count = 1;
                 }
             }
@@ -69,6 +69,16 @@ impl Tally {
             && self.weighted == Decimal::ZERO
     }
 
+    /// The count of a value. `None` outside of −10 to 10.
+    pub fn value_mut(&mut self, value: i64) -> Option<&mut i64> {
+        self.values.get_mut(usize::try_from(value + 10).ok()?)
+    }
+
+    /// The count of a rating. `None` outside of 1 to 5.
+    pub fn rating_mut(&mut self, rating: i64) -> Option<&mut i64> {
+        self.ratings.get_mut(usize::try_from(rating - 1).ok()?)
+    }
+
     /// Each value with its count.
     pub fn by_value(&self) -> impl Iterator<Item = (i64, i64)> {
         (-10..).zip(self.values)
@@ -78,11 +88,6 @@ impl Tally {
     pub fn by_rating(&self) -> impl Iterator<Item = (i64, i64)> {
         (1..).zip(self.ratings)
     }
-}
-
-/// Where a value from −10 to 10 is counted.
-fn place(value: i8) -> usize {
-    usize::from((value + 10).unsigned_abs())
 }
 
 impl AddAssign<&Self> for Tally {

@@ -76,14 +76,33 @@ pub fn spread(workspace: &Workspace, text: &str) -> String {
     format!("{workspace}#{text}")
 }
 
+/// The text in a key of such an index.
+pub fn spread_text(key: &str) -> Option<&str> {
+    Some(key.split_once('#')?.1)
+}
+
 /// The key of an index whose values are few: `by-organisation`, `by-prompt` and `by-environment`.
 pub fn sharded(workspace: &Workspace, shard: u8, text: &str) -> String {
     format!("{workspace}#{shard}#{text}")
 }
 
+/// The text in a key of such an index.
+pub fn sharded_text(key: &str) -> Option<&str> {
+    key.splitn(3, '#').nth(2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_key_holds_its_text_whatever_that_is() {
+        let workspace = Workspace::parse("test").unwrap();
+        for text in ["plain", "a#b", "#", "0#1#2"] {
+            assert_eq!(spread_text(&spread(&workspace, text)), Some(text));
+            assert_eq!(sharded_text(&sharded(&workspace, 7, text)), Some(text));
+        }
+    }
 
     #[test]
     fn the_partition_key_of_plain_ids_is_plain() {

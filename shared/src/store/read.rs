@@ -141,46 +141,14 @@ impl Store {
             }
             examined += 1;
             last = Some(feedback.id);
-            if !feedback.is_expired(now) && wanted(&feedback, &query.filter) {
+            let filter = &query.filter;
+            let wanted = filter.is_about(&feedback.draft.target) && filter.admits(&feedback.indexed());
+            if wanted && !feedback.is_expired(now) {
                 bytes += text_size(&feedback);
                 records.push(feedback);
             }
         }
         Ok(Page { records, next: None })
-    }
-
-    /// Every living record of a filter, oldest first. `None` if more than `most` would have to be
-    /// looked at.
-    pub async fn matching(
-        &self,
-        workspace: &Workspace,
-        filter: &Filter,
-        most: usize,
-        now: Timestamp,
-    ) -> Result<Option<Vec<Feedback>>, Problem> {
-        let query = ListQuery {
-            filter: filter.clone(),
-            order: Order::Ascending,
-            limit: MAX_LIMIT,
-            after: None,
-        };
-        let (ids, (paths, _)) = (Ids::of(&query), paths(workspace, filter));
-        let mut merge = Merge {
-            lanes: paths.into_iter().map(|path| Lane::new(path, ids)).collect(),
-            order: query.order,
-            batch: most,
-        };
-        let (mut records, mut examined) = (Vec::new(), 0);
-        while let Some(feedback) = merge.next(self).await? {
-            examined += 1;
-            if examined > most {
-                return Ok(None);
-            }
-            if !feedback.is_expired(now) && wanted(&feedback, filter) {
-                records.push(feedback);
-            }
-        }
-        Ok(Some(records))
     }
 
     /// The scores of a trace, over all of its spans. Those of `span`, if one is given, are read
@@ -238,7 +206,7 @@ impl Store {
 
     /// A query of those records of a path whose ids are in a range, oldest first. The range must
     /// not be empty.
-    fn query(&self, path: &Path, ids: Ids) -> QueryFluentBuilder {
+    pub(super) fn query(&self, path: &Path, ids: Ids) -> QueryFluentBuilder {
         let Path {
             index,
             hash,
@@ -291,14 +259,14 @@ impl Store {
 }
 
 /// A record that cannot be read is a defect to be logged; it does not take those beside it along.
-fn readable<T>(record: Result<T, Problem>) -> Option<T> {
+pub(super) fn readable<T>(record: Result<T, Problem>) -> Option<T> {
     record
         .inspect_err(|problem| tracing::error!(cause = problem.log_message(), "left out of a list"))
         .ok()
 }
 
 /// How a set of records is reached: the partition of the table or of an index that holds them.
-struct Path {
+pub(super) struct Path {
     index: Option<&'static Index>,
     hash: String,
     /// What stands before the id in the sort key.
@@ -333,7 +301,7 @@ impl Path {
 
 /// The paths to what a filter asks for: those of its narrowest fields, and how many fields these
 /// are. What the other fields refuse is left out afterwards.
-fn paths(workspace: &Workspace, filter: &Filter) -> (Vec<Path>, usize) {
+pub(super) fn paths(workspace: &Workspace, filter: &Filter) -> (Vec<Path>, usize) {
     let sharded = |index, value: &str| {
         let path = |shard| Path::index(index, keys::sharded(workspace, shard, value));
         (0..keys::SHARDS).map(path).collect()
@@ -371,7 +339,7 @@ fn paths(workspace: &Workspace, filter: &Filter) -> (Vec<Path>, usize) {
 
 /// A range of ids, both ends in it; empty where the first is above the last.
 #[derive(Clone, Copy)]
-struct Ids {
+pub(super) struct Ids {
     first: u128,
     last: u128,
 }
@@ -384,7 +352,7 @@ impl Ids {
     const NONE: Self = Self { first: 1, last: 0 };
 
     /// What a query asks for: its times, and beyond its cursor.
-    fn of(query: &ListQuery) -> Self {
+    pub(super) fn of(query: &ListQuery) -> Self {
         let mut ids = Self::ALL;
         if let Some(from) = query.filter.from {
             ids.first = FeedbackId::floor(from).as_u128();
@@ -416,7 +384,7 @@ impl Ids {
         .unwrap_or(Self::NONE)
     }
 
-    fn is_empty(self) -> bool {
+    pub(super) fn is_empty(self) -> bool {
         self.first > self.last
     }
 }
@@ -461,21 +429,6 @@ impl Merge {
         };
         Ok(next.and_then(|lane| lane.ready.pop_front()))
     }
-}
-
-fn wanted(feedback: &Feedback, filter: &Filter) -> bool {
-    let indexed = feedback.indexed();
-    let same = |asked: &Option<String>, has: &Option<String>| asked.is_none() || asked == has;
-    let target = &feedback.draft.target;
-    filter.trace.as_ref().is_none_or(|trace| target.trace() == trace)
-        && filter
-            .span
-            .as_ref()
-            .is_none_or(|span| target.span() == Some(span))
-        && same(&filter.user, &indexed.user)
-        && same(&filter.organisation, &indexed.organisation)
-        && same(&filter.prompt, &indexed.prompt)
-        && same(&filter.environment, &indexed.environment)
 }
 
 /// At most how many bytes of an answer a record's texts take. The answer is JSON within the JSON

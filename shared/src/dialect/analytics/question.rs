@@ -1,6 +1,5 @@
 //! What an analytics call asks for.
 
-use crate::feedback::Feedback;
 use crate::fields::{Kind, Object, string};
 use crate::id::Workspace;
 use crate::problem::Problem;
@@ -9,6 +8,7 @@ use crate::score::Score;
 use crate::stats::image::model;
 use crate::stats::read::Range;
 use crate::stats::rollup::Dimension;
+use crate::store::votes::{Columns, Vote};
 use crate::target::{SpanId, TraceId};
 use crate::timestamp::Granularity;
 
@@ -17,6 +17,9 @@ const HOURLY: u64 = 48;
 
 /// How many groups a page holds that does not say; Portkey's own default.
 const DEFAULT_PAGE: usize = 50;
+
+/// The most combinations of traces, spans or prompts that one answer is read by.
+const MAX_FILTERS: usize = 100;
 
 /// The most groups of a page.
 const MAX_PAGE: usize = 1_000;
@@ -65,10 +68,13 @@ const UNKNOWABLE: [&str; 19] = [
 pub struct Question {
     /// Of which time.
     pub range: Range,
-    /// Which records, as far as the store's indexes know them.
-    pub filter: Filter,
+    /// Which records, as far as the store's indexes know them: any of these filters, of which a record
+    /// passes one at most.
+    pub filters: Vec<Filter>,
     /// Metadata that must be there with this text, the indexed fields among it.
     pub metadata: Vec<(String, String)>,
+    /// Any of these prompts, if any are named.
+    pub prompts: Option<Vec<String>>,
     /// Any of these models, if any are named.
     pub models: Option<Vec<String>>,
     /// The least value × weight.
@@ -108,25 +114,29 @@ impl Question {
                 "must not be before time_of_generation_min",
             );
         }
-        let mut metadata = parameters
+        let metadata = parameters
             .take(
                 "metadata",
                 "a JSON object of texts, numbers and booleans",
                 equalities,
             )
             .unwrap_or_default();
-        metadata.extend(
-            parameters
-                .text("prompt_slug")
-                .map(|slug| ("_prompt".to_owned(), slug)),
-        );
-        let models = parameters.take("ai_org_model", "models with commas between them", |text| {
-            let models: Vec<String> = text.split(',').map(str::to_owned).collect();
-            models.iter().all(|model| !model.is_empty()).then_some(models)
+        let prompts = parameters.take("prompt_slug", "1 to 512 bytes, or several with commas between", |text| {
+            list(text, |slug| (1..=512).contains(&slug.len()).then(|| slug.to_owned()))
         });
-        let trace = parameters.take("trace_id", TraceId::EXPECTED, TraceId::parse);
-        let span = parameters.take("span_id", SpanId::EXPECTED, SpanId::parse);
-        if span.is_some() && trace.is_none() {
+        let models = parameters.take("ai_org_model", "models with commas between them", |text| {
+            list(text, |model| (!model.is_empty()).then(|| model.to_owned()))
+        });
+        let traces = parameters.take(
+            "trace_id",
+            "1 to 512 bytes, or several with commas between",
+            |text| list(text, TraceId::parse),
+        );
+        let spans = parameters.take("span_id", "1 to 128 bytes, or several with commas between", |text| {
+            list(text, SpanId::parse)
+        });
+        let given = |name: &str| pairs.iter().any(|(pair, _)| pair == name);
+        if given("span_id") && !given("trace_id") {
             parameters.fault(
                 "trace_id",
                 "is required beside span_id: a span is named within its trace",
@@ -139,15 +149,34 @@ impl Question {
                 .filter(|text| !text.is_empty())
         };
         let filter = Filter {
-            trace,
-            span,
             user: field("_user"),
             organisation: field("_organisation"),
             prompt: field("_prompt"),
             environment: field("_environment"),
             from,
             to,
+            ..Filter::default()
         };
+        let mut filters = each(vec![filter], traces.as_deref(), |filter, trace| {
+            filter.trace = Some(trace.clone());
+        });
+        filters = each(filters, spans.as_deref(), |filter, span| {
+            filter.span = Some(span.clone());
+        });
+        // What metadata asks for is one prompt already; and a trace is narrower than any.
+        if field("_prompt").is_none() && traces.is_none() {
+            filters = each(filters, prompts.as_deref(), |filter, prompt| {
+                filter.prompt = Some(prompt.clone());
+            });
+        }
+        if filters.len() > MAX_FILTERS {
+            let most = format!("and span_id must name at most {MAX_FILTERS} pairs, got {}", filters.len());
+            let most_prompts = format!("must name at most {MAX_FILTERS} prompts, got {}", filters.len());
+            match traces {
+                Some(_) => parameters.fault("trace_id", &most),
+                None => parameters.fault("prompt_slug", &most_prompts),
+            }
+        }
         let whole = |text: &str| {
             text.parse::<u32>()
                 .ok()
@@ -155,8 +184,9 @@ impl Question {
         };
         let question = from.zip(to).map(|(from, to)| Self {
             range: Range { from, to },
-            filter,
+            filters,
             metadata,
+            prompts,
             models,
             weighted_min: parameters.take("weighted_feedback_min", "a number", finite),
             weighted_max: parameters.take("weighted_feedback_max", "a number", finite),
@@ -186,15 +216,17 @@ impl Question {
     /// roll-ups by it can answer: [`Dimension::All`] where there is no filter. `None` where only
     /// the records can.
     pub fn dimension(&self) -> Option<(Dimension, Option<Vec<String>>)> {
-        if self.filter.trace.is_some() || self.weighted_min.is_some() || self.weighted_max.is_some() {
+        let by_trace = self.filters.iter().any(|filter| filter.trace.is_some());
+        if by_trace || self.weighted_min.is_some() || self.weighted_max.is_some() {
             return None;
         }
-        match (self.metadata.as_slice(), &self.models) {
-            ([], None) => Some((Dimension::All, None)),
-            ([], Some(models)) => Some((Dimension::Model, Some(models.clone()))),
-            ([(field, text)], None) => match Dimension::of_field(field)? {
-                // A day has as many user roll-ups as users; one user has few records. And the roll-ups
-                // by model are also of what said `ai_model`, or nothing.
+        match (self.metadata.as_slice(), &self.prompts, &self.models) {
+            ([], None, None) => Some((Dimension::All, None)),
+            ([], None, Some(models)) => Some((Dimension::Model, Some(models.clone()))),
+            ([], Some(prompts), None) => Some((Dimension::Prompt, Some(prompts.clone()))),
+            ([(field, text)], None, None) => match Dimension::of_field(field)? {
+                // Users are counted by the hour alone; one user has few records. And the roll-ups by
+                // model are also of what said `ai_model`, or nothing.
                 Dimension::User | Dimension::Model => None,
                 _ if text.is_empty() => None,
                 dimension => Some((dimension, Some(vec![text.clone()]))),
@@ -203,9 +235,17 @@ impl Question {
         }
     }
 
+    /// What of each record has to be read to tell whether it passes.
+    pub fn columns(&self) -> Columns {
+        Columns {
+            indexed: self.prompts.is_some(),
+            metadata: !self.metadata.is_empty() || self.models.is_some(),
+        }
+    }
+
     /// Whether a record passes.
-    pub fn admits(&self, feedback: &Feedback) -> bool {
-        let metadata = feedback.draft.metadata.as_ref();
+    pub fn admits(&self, vote: &Vote) -> bool {
+        let metadata = vote.metadata.as_ref();
         let texts = self.metadata.iter();
         let same = |(field, text): &(String, String)| {
             metadata
@@ -213,11 +253,15 @@ impl Question {
                 .as_ref()
                 == Some(text)
         };
-        let weighted = match feedback.draft.score {
+        let weighted = match vote.score {
             Score::Value(value, weight) => Some(f64::from(value.get()) * weight.get()),
             Score::Rating(_) => None,
         };
         texts.into_iter().all(same)
+            && self
+                .prompts
+                .as_ref()
+                .is_none_or(|prompts| vote.indexed.prompt.as_ref().is_some_and(|prompt| prompts.contains(prompt)))
             && self
                 .models
                 .as_ref()
@@ -229,6 +273,32 @@ impl Question {
                 .weighted_max
                 .is_none_or(|most| weighted.is_some_and(|weighted| weighted <= most))
     }
+}
+
+/// The elements of a list with commas between them, each once. `None` if one of them is wrong.
+fn list<T: PartialEq>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let mut elements = Vec::new();
+    for element in text.split(',') {
+        let element = parse(element)?;
+        if !elements.contains(&element) {
+            elements.push(element);
+        }
+    }
+    Some(elements)
+}
+
+/// Each filter once for each value of a list; as they are where there is no list.
+fn each<T>(filters: Vec<Filter>, values: Option<&[T]>, set: impl Fn(&mut Filter, &T)) -> Vec<Filter> {
+    let Some(values) = values else {
+        return filters;
+    };
+    let with = |filter: &Filter, value: &T| {
+        let mut filter = filter.clone();
+        set(&mut filter, value);
+        filter
+    };
+    let pairs = filters.iter().flat_map(|filter| values.iter().map(move |value| (filter, value)));
+    pairs.map(|(filter, value)| with(filter, value)).collect()
 }
 
 fn finite(text: &str) -> Option<f64> {

@@ -1,0 +1,199 @@
+//! A change of the feedback table, as its stream tells it.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::generation::{Generation, Generations};
+use super::image::{Counted, Image, Unreadable, mark};
+use super::rollup::{Rollup, Slots};
+use super::tally::Tally;
+use crate::timestamp::Timestamp;
+
+/// One record of the stream. It is read even where its change cannot be.
+#[derive(Clone, Debug)]
+pub struct StreamRecord {
+    /// Its place in its shard.
+    pub sequence_number: SequenceNumber,
+    /// When the change happened, to the second, rounded down; the epoch where it does not say.
+    pub happened_at: Timestamp,
+    /// The states before and after.
+    pub change: Result<Change, Unreadable>,
+    json: Box<RawValue>,
+}
+
+/// The states before and after a change.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Change {
+    /// The state after it; none after a delete.
+    pub new_image: Option<Image>,
+    /// The state before it; none before a create.
+    pub old_image: Option<Image>,
+}
+
+impl<'de> Deserialize<'de> for StreamRecord {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Record<T> {
+            dynamodb: T,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Place {
+            #[serde(default)]
+            approximate_creation_date_time: f64,
+            sequence_number: SequenceNumber,
+        }
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        // In serde's words the error would quote what somebody sent.
+        let place: Record<Place> = serde_json::from_str(json.get())
+            .map_err(|_| serde::de::Error::custom("a record without a sequence number"))?;
+        let change = serde_json::from_str::<Record<Change>>(json.get());
+        Ok(Self {
+            sequence_number: place.dynamodb.sequence_number,
+            happened_at: Timestamp::from_seconds(place.dynamodb.approximate_creation_date_time),
+            change: change
+                .map(|record| record.dynamodb)
+                .map_err(|_| Unreadable::Part("images")),
+            json,
+        })
+    }
+}
+
+/// What a change adds to the slots of which roll-ups. Only what is not zero.
+pub type Difference = BTreeMap<Rollup, Slots>;
+
+impl StreamRecord {
+    /// The record as it came: JSON.
+    pub fn json(&self) -> &str {
+        self.json.get()
+    }
+
+    /// What the change adds in each generation.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] if either state cannot be read.
+    pub fn difference(&self, generations: Generations) -> Result<Difference, Unreadable> {
+        let mut difference = Difference::new();
+        for side in self.change.as_ref().map_err(Clone::clone)?.sides() {
+            let (counted, sign) = (side.counted?, side.sign);
+            add(&mut difference, &counted, sign, generations.counted());
+        }
+        difference.retain(|_, slots| {
+            slots.retain(|_, tally| !tally.is_zero());
+            !slots.is_empty()
+        });
+        Ok(difference)
+    }
+
+    /// What those states of it that can be read add in one generation: what is missing there while
+    /// the change is parked.
+    pub fn readable_difference(&self, generation: Generation) -> Difference {
+        let mut difference = Difference::new();
+        for side in self.change.iter().flat_map(Change::sides) {
+            if let Ok(counted) = side.counted {
+                add(&mut difference, &counted, side.sign, std::iter::once(generation));
+            }
+        }
+        difference
+    }
+}
+
+fn add(
+    difference: &mut Difference,
+    counted: &Counted,
+    sign: fn(Tally) -> Tally,
+    generations: impl Iterator<Item = Generation>,
+) {
+    let created_at = counted.id.created_at();
+    for generation in generations.filter(|generation| generation.counts(counted.mark, created_at)) {
+        for (rollup, slot, tally) in counted.contributions(generation) {
+            *difference.entry(rollup).or_default().entry(slot).or_default() += &sign(tally);
+        }
+    }
+}
+
+/// One state of a change.
+struct Side {
+    counted: Result<Counted, Unreadable>,
+    sign: fn(Tally) -> Tally,
+}
+
+impl Change {
+    /// The new state's counts come, the old one's go.
+    fn sides(&self) -> impl Iterator<Item = Side> {
+        let side = |image: &Option<Image>, sign: fn(Tally) -> Tally| {
+            let counted = Counted::from_image(image.as_ref()?);
+            Some(Side { counted, sign })
+        };
+        let sides = [
+            side(&self.new_image, |tally| tally),
+            side(&self.old_image, |tally| -tally),
+        ];
+        sides.into_iter().flatten()
+    }
+
+    /// Whether it is the change that put a generation's number on a record.
+    pub fn touches(&self, generation: u32) -> bool {
+        let bears = |image: &Option<Image>| image.as_ref().map(|image| mark(image) >= generation);
+        bears(&self.old_image) == Some(false) && bears(&self.new_image) == Some(true)
+    }
+}
+
+/// A change's place in its shard: a decimal number of up to 40 digits.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(transparent)]
+pub struct SequenceNumber(pub String);
+
+impl Serialize for SequenceNumber {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Ord for SequenceNumber {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let digits = |number: &Self| number.0.trim_start_matches('0').to_owned();
+        let (one, two) = (digits(self), digits(other));
+        (one.len(), one).cmp(&(two.len(), two))
+    }
+}
+
+impl PartialOrd for SequenceNumber {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_are_ordered_as_numbers() {
+        let number = |text: &str| SequenceNumber(text.to_owned());
+        assert!(number("9") < number("10"));
+        assert!(number("09") < number("10"));
+        assert!(number("400000000000000499660") < number("4000000000000004996601"));
+    }
+
+    #[test]
+    fn a_record_is_read_even_where_its_change_is_not() {
+        let read = |json: &str| serde_json::from_str::<StreamRecord>(json);
+        let json = r#"{"dynamodb":{"SequenceNumber":"7","NewImage":"no image","ApproximateCreationDateTime":12}}"#;
+        let record = read(json).unwrap();
+        assert_eq!(record.sequence_number, SequenceNumber("7".to_owned()));
+        assert_eq!(record.happened_at, Timestamp::from_millis(12_000));
+        assert_eq!(record.json(), json);
+        assert_eq!(
+            record.difference(Generations::NEWEST),
+            Err(Unreadable::Part("images"))
+        );
+        let error = read(r#"{"dynamodb":{"NewImage":{"comment":{"S":"secret"}}}}"#).unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,212 @@
+//! Records as far as they are counted: for analytics that roll-ups cannot answer.
+//!
+//! What is read is bounded in records and in bytes, and only the attributes that are counted or
+//! filtered on are asked for; each page is done with before the next one of its path is there. So an
+//! answer takes the same memory whatever the records hold.
+
+use std::fmt;
+
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+
+use super::item::{self, Item, string};
+use super::read::{Ids, Path, paths, readable};
+use super::{Store, keys};
+use crate::dynamo;
+use crate::id::{FeedbackId, Workspace};
+use crate::metadata::{Indexed, Metadata};
+use crate::problem::Problem;
+use crate::query::{Filter, ListQuery, MAX_LIMIT, Order};
+use crate::schema;
+use crate::score::Score;
+use crate::stats::image::model;
+use crate::stats::rollup::Dimension;
+use crate::tables::{BY_ENVIRONMENT, BY_ORGANISATION, BY_PROMPT, BY_USER};
+use crate::timestamp::Timestamp;
+
+/// The most metadata that one answer reads, in bytes. A function of 128 MB works through it within
+/// its deadline, and holds four pages of 1 MB of it at a time.
+pub const MAX_METADATA_READ: usize = 32 * 1024 * 1024;
+
+/// How many paths are read at once: pages with metadata are of 1 MB, those without of little.
+const AT_ONCE: usize = 8;
+const AT_ONCE_WITH_METADATA: usize = 3;
+
+/// What of a record is read, beside its id and score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// The indexed fields, from the keys of the indexes.
+    pub indexed: bool,
+    /// The metadata, as text.
+    pub metadata: bool,
+}
+
+/// A record as far as it is counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vote {
+    /// Its id, which says when it was created.
+    pub id: FeedbackId,
+    /// The judgement.
+    pub score: Score,
+    /// The indexed fields, if they were asked for.
+    pub indexed: Indexed,
+    /// The metadata, if it was asked for and the record has any.
+    pub metadata: Option<Metadata>,
+}
+
+impl Vote {
+    /// Its value by a dimension, if it has one. [`Dimension::Model`] needs the metadata, the others
+    /// the indexed fields.
+    pub fn value(&self, dimension: Dimension) -> Option<String> {
+        match dimension {
+            Dimension::All => Some(String::new()),
+            Dimension::Model => Some(model(self.metadata.as_ref())),
+            _ => dimension.indexed(&self.indexed).map(str::to_owned),
+        }
+    }
+}
+
+/// The limit that an answer would have gone over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// So many records.
+    Records(usize),
+    /// So many bytes of metadata.
+    Metadata(usize),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Records(most) => write!(f, "{most} records"),
+            Self::Metadata(most) => write!(f, "{} MiB of metadata", most / 1024 / 1024),
+        }
+    }
+}
+
+impl Store {
+    /// Visits every living record of these filters, in no order. The filters must not share a record.
+    /// Ends with the limit that it would go over: `most` records, or [`MAX_METADATA_READ`].
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB.
+    pub async fn each_vote(
+        &self,
+        workspace: &Workspace,
+        filters: &[Filter],
+        columns: Columns,
+        most: usize,
+        now: Timestamp,
+        mut visit: impl FnMut(&Vote),
+    ) -> Result<Result<(), Limit>, Problem> {
+        let at_once = if columns.metadata {
+            AT_ONCE_WITH_METADATA
+        } else {
+            AT_ONCE
+        };
+        let mut lanes = Vec::new();
+        for (place, filter) in filters.iter().enumerate() {
+            let ids = Ids::of(&ListQuery {
+                filter: filter.clone(),
+                order: Order::Ascending,
+                limit: MAX_LIMIT,
+                after: None,
+            });
+            if ids.is_empty() {
+                continue;
+            }
+            let (paths, covered) = paths(workspace, filter);
+            let needs = Columns {
+                indexed: columns.indexed || filter.fields() > covered,
+                ..columns
+            };
+            lanes.extend(paths.iter().map(|path| self.pages(place, path, ids, needs)));
+        }
+        let mut pages = stream::iter(lanes).flatten_unordered(at_once);
+        let (mut examined, mut bytes) = (0, 0);
+        while let Some((place, page)) = pages.try_next().await? {
+            examined += page.len();
+            if examined > most {
+                return Ok(Err(Limit::Records(most)));
+            }
+            let Some(filter) = filters.get(place) else {
+                continue;
+            };
+            for item in &page {
+                bytes += string(item, "metadata").map_or(0, str::len);
+                if bytes > MAX_METADATA_READ {
+                    return Ok(Err(Limit::Metadata(MAX_METADATA_READ)));
+                }
+                if item::is_expired(item, now) {
+                    continue;
+                }
+                if let Some(vote) = readable(to_vote(item, filter)).flatten() {
+                    visit(&vote);
+                }
+            }
+            // The deadline of the request is looked at between pages.
+            tokio::task::yield_now().await;
+        }
+        Ok(Ok(()))
+    }
+
+    /// The pages of a path, each with the place of the filter it is read for.
+    fn pages(&self, place: usize, path: &Path, ids: Ids, columns: Columns) -> Pages {
+        let mut names = vec!["pk", "sk", schema::ATTRIBUTE, "value", "weight", "rating", "expires_at"];
+        if columns.indexed {
+            let indexes = [&BY_USER, &BY_ORGANISATION, &BY_PROMPT, &BY_ENVIRONMENT];
+            names.extend(indexes.map(|index| index.hash));
+        }
+        if columns.metadata {
+            names.push("metadata");
+        }
+        let placeholders: Vec<String> = (0..names.len()).map(|index| format!("#p{index}")).collect();
+        let mut query = self
+            .query(path, ids)
+            .projection_expression(placeholders.join(", "));
+        for (placeholder, name) in placeholders.into_iter().zip(names) {
+            query = query.expression_attribute_names(placeholder, name);
+        }
+        let pages = stream::try_unfold(Some((query, None)), move |next| async move {
+            let Some((query, start)) = next else {
+                return Ok(None);
+            };
+            let page = query
+                .clone()
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| dynamo::problem(&error, false))?;
+            let rest = page.last_evaluated_key.map(|key| (query, Some(key)));
+            Ok(Some(((place, page.items.unwrap_or_default()), rest)))
+        });
+        pages.boxed()
+    }
+}
+
+/// Pages of items, each with the place of the filter it is read for.
+type Pages = BoxStream<'static, Result<(usize, Vec<Item>), Problem>>;
+
+/// The vote of an item, if it is of the filter.
+fn to_vote(item: &Item, filter: &Filter) -> Result<Option<Vote>, Problem> {
+    let scored = item::to_scored(item)?;
+    let key = |name: &str, text: fn(&str) -> Option<&str>| {
+        string(item, name).and_then(text).map(str::to_owned)
+    };
+    let indexed = Indexed {
+        user: key(BY_USER.hash, keys::spread_text),
+        organisation: key(BY_ORGANISATION.hash, keys::sharded_text),
+        prompt: key(BY_PROMPT.hash, keys::sharded_text),
+        environment: key(BY_ENVIRONMENT.hash, keys::sharded_text),
+    };
+    let is_about = || keys::target(&scored.partition).is_some_and(|target| filter.is_about(&target));
+    if !filter.admits(&indexed) || (filter.trace.is_some() && !is_about()) {
+        return Ok(None);
+    }
+    Ok(Some(Vote {
+        id: scored.id,
+        score: scored.score,
+        indexed,
+        metadata: string(item, "metadata").and_then(|json| Metadata::from_stored(json.to_owned())),
+    }))
+}
