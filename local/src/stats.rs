@@ -193,10 +193,7 @@ async fn wait_until_counted(place: &Place, rebuild: &Rebuild, generation: Genera
 }
 
 async fn verify(tables: &Tables) -> Result<String, String> {
-    let comparison = tables
-        .compare()
-        .await
-        .map_err(|problem| problem.log_message())?;
+    let comparison = tables.compare().await.map_err(|problem| problem.log_message())?;
     report(&comparison)
 }
 
@@ -213,7 +210,10 @@ fn report(comparison: &Comparison) -> Result<String, String> {
     let mut text = if comparison.agrees() {
         format!("The roll-ups agree: {records} records, {rollups} roll-ups.")
     } else {
-        format!("{} roll-ups do not agree with {records} records:", differences.len())
+        format!(
+            "{} roll-ups do not agree with {records} records:",
+            differences.len()
+        )
     };
     let _ = write!(text, "{}", Shown(differences, difference_line));
     if !unreadable_rollups.is_empty() {
@@ -268,7 +268,10 @@ impl<T> fmt::Display for Shown<'_, T> {
 }
 
 fn parked_line(parked: &Parked) -> String {
-    format!("shard {}, sequence number {}: {}", parked.shard, parked.sequence.0, parked.reason)
+    format!(
+        "shard {}, sequence number {}: {}",
+        parked.shard, parked.sequence.0, parked.reason
+    )
 }
 
 fn unreadable_line(item: &UnreadableItem) -> String {

@@ -15,8 +15,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextRef,
-    BeforeSerializationInterceptorContextMut,
-    FinalizerInterceptorContextRef,
+    BeforeSerializationInterceptorContextMut, FinalizerInterceptorContextRef,
 };
 use aws_sdk_dynamodb::config::retry::RetryPartition;
 use aws_sdk_dynamodb::config::{ConfigBag, Credentials, HttpClient, Intercept, Region, RuntimeComponents};
@@ -26,6 +25,7 @@ use aws_sdk_dynamodb::operation::delete_item::{DeleteItemInput, DeleteItemOutput
 use aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
 use aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
 use aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
+use aws_sdk_dynamodb::operation::scan::{ScanInput, ScanOutput};
 use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsInput, TransactWriteItemsOutput};
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity};
@@ -167,6 +167,8 @@ fn ask(input: &mut Input) {
         get.return_consumed_capacity = total;
     } else if let Some(query) = input.downcast_mut::<QueryInput>() {
         query.return_consumed_capacity = total;
+    } else if let Some(scan) = input.downcast_mut::<ScanInput>() {
+        scan.return_consumed_capacity = total;
     } else if let Some(get) = input.downcast_mut::<BatchGetItemInput>() {
         get.return_consumed_capacity = total;
     } else if let Some(put) = input.downcast_mut::<PutItemInput>() {
@@ -194,6 +196,8 @@ fn consumed(output: &Output) -> Units {
     if let Some(output) = output.downcast_ref::<GetItemOutput>() {
         read(output.consumed_capacity())
     } else if let Some(output) = output.downcast_ref::<QueryOutput>() {
+        read(output.consumed_capacity())
+    } else if let Some(output) = output.downcast_ref::<ScanOutput>() {
         read(output.consumed_capacity())
     } else if let Some(output) = output.downcast_ref::<BatchGetItemOutput>() {
         let tables = output.consumed_capacity().iter();

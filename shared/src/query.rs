@@ -52,10 +52,7 @@ impl Filter {
     /// Whether a record of this target passes.
     pub fn is_about(&self, target: &Target) -> bool {
         self.trace.as_ref().is_none_or(|trace| target.trace() == trace)
-            && self
-                .span
-                .as_ref()
-                .is_none_or(|span| target.span() == Some(span))
+            && self.span.as_ref().is_none_or(|span| target.span() == Some(span))
     }
 
     /// Whether a record with these indexed fields passes.

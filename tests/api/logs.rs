@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::Arc;
 
-use aggregate::{Aggregate, Payload};
+use aggregate::{Aggregate, Payload, Response};
 use lambda_http::LambdaEvent;
 use lambda_http::RequestExt as _;
 use lambda_http::http::Method;
@@ -69,8 +69,7 @@ impl Deployed {
         let api = Api::new().await;
         let function = |name: Function| {
             let (client, config) = (api.client.clone(), Arc::clone(&api.config));
-            let function =
-                local::function_by(api.time.clock(), name, client, config, api.keyring.clone());
+            let function = local::function_by(api.time.clock(), name, client, config, api.keyring.clone());
             (name, function)
         };
         let functions = Function::ALL.map(function).into();
@@ -348,7 +347,7 @@ async fn a_request_is_one_line_with_what_it_was_and_what_it_cost() {
             format!("/v1/analytics/groups/metadata/_user?{range}"),
             "GET /v1/analytics/groups/metadata/{key}",
             "",
-            cold(json!({"read_units": 2.5})),
+            cold(json!({"read_units": 3.0})),
         ),
         (
             Method::DELETE,
@@ -680,8 +679,9 @@ async fn a_batch_is_one_line_with_what_was_counted_and_how_late() {
         "message": "counted", "records": 2, "counted": 2, "cold": true,
         "read_units": line["read_units"], "write_units": line["write_units"],
     });
-    // The checkpoint and four roll-ups in a transaction.
-    assert_eq!(line["write_units"], 10.0);
+    // The checkpoint and four roll-ups in a transaction, and once in a table's life what generation it
+    // begins with.
+    assert_eq!(line["write_units"], 11.0);
     check(&line, units);
 
     // A batch that comes again has been counted.
@@ -715,14 +715,30 @@ async fn a_batch_is_one_line_with_what_was_counted_and_how_late() {
     let lag = line["lag_ms"].as_f64().unwrap();
     assert!((before..=lag_now()).contains(&lag), "{lag}");
 
-    // A change that cannot be read is named by its number.
-    let mut poisoned = batch.clone();
-    poisoned["Records"][1]["dynamodb"]["NewImage"]["value"] = json!({"N": "99"});
-    poisoned["shardId"] = json!("another");
-    let (answer, line) = count(poisoned).await;
-    let failures = answer.unwrap().batch_item_failures;
-    assert_eq!(line["level"], "ERROR");
-    assert_eq!(line["poison"], failures[0].item_identifier);
+    // A change that cannot be read is named by its shard and number, with the reason and no content.
+    let mut odd = batch.clone();
+    odd["Records"][1]["dynamodb"]["NewImage"]["value"] = json!({"N": "99"});
+    odd["shardId"] = json!("another");
+    let payload: Payload = serde_json::from_value(odd.clone()).unwrap();
+    let event = LambdaEvent::new(payload, context("lambda's id"));
+    assert_eq!(aggregate.answer(event).await.unwrap(), Response::default());
+    let text = captured.take();
+    let [parked, line] = lines(&text).try_into().unwrap();
+    assert_eq!(
+        ["level", "message", "shard", "sequence", "cause", "request_id"].map(|name| &parked[name]),
+        [
+            &json!("ERROR"),
+            &json!("a change is parked"),
+            &json!("another"),
+            &odd["Records"][1]["dynamodb"]["SequenceNumber"],
+            &json!("value or weight: cannot be read"),
+            &json!("lambda's id"),
+        ]
+    );
+    assert_eq!(
+        (&line["message"], &line["parked"]),
+        (&json!("counted"), &json!(1))
+    );
     assert_eq!(metrics(&line)["counted"], 1.0);
 
     // A batch that fails says so once.
@@ -795,18 +811,28 @@ async fn an_event_that_is_none_is_not_quoted() {
         json!({"canary": "canary"}),
         json!({"shardId": {"canary": "canary"}}),
         json!({"shardId": "s", "Records": [{"dynamodb": {"SequenceNumber": ["canary"], "canary": 1}}]}),
-        json!({"shardId": "s", "Records": [{"dynamodb": {"SequenceNumber": "1", "NewImage": ["canary"]}}]}),
         json!({"shardId": "s", "Records": [{"dynamodb": {"ApproximateCreationDateTime": "canary"}}]}),
     ] {
         failures.push(aggregate.invoke(event).await.unwrap().outcome.unwrap_err());
     }
+    // A change that is none is parked, whole, and told of without a word of it.
+    let odd =
+        json!({"shardId": "s", "Records": [{"dynamodb": {"SequenceNumber": "1", "NewImage": ["canary"]}}]});
+    aggregate.invoke(odd).await.unwrap().outcome.unwrap();
     let text = aggregate.stop().await.unwrap();
     assert!(!text.contains("canary"), "{text}");
     let printed: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(printed.len(), failures.len(), "{text}");
+    let [.., parked, counted] = printed.as_slice() else {
+        panic!("{text}");
+    };
+    assert_eq!(
+        (&parked["message"], &counted["parked"]),
+        (&json!("a change is parked"), &json!(1))
+    );
+    assert_eq!(printed.len(), failures.len() + 2, "{text}");
     for (line, failure) in printed.iter().zip(failures) {
         assert_eq!(line["message"], "failed", "{line}");
         assert!(!failure.to_string().contains("canary"), "{failure}");

@@ -22,6 +22,7 @@ mod policies;
 mod portkey;
 mod properties;
 mod races;
+mod ranges;
 mod reads;
 mod schema;
 mod template;

@@ -17,19 +17,21 @@ use shared::id::{FeedbackId, Workspace};
 use shared::metadata::{Comment, Metadata};
 use shared::schema;
 use shared::score::{Rating, Score, Value as Vote, Weight};
-use shared::stats::count::{Counter, SequenceNumber};
+use shared::stats::change::{SequenceNumber, StreamRecord};
+use shared::stats::count::Counter;
 use shared::stats::decimal::Decimal;
 use shared::stats::generation::{Generation, Generations};
-use shared::stats::image::Counted;
-use shared::stats::read::Reader;
+use shared::stats::image::{Counted, Unreadable};
+use shared::stats::parked::Parked;
 use shared::stats::rebuild::Rebuild;
-use shared::stats::rollup::{Dimension, Rollup, from_item};
+use shared::stats::rollup::{Dimension, Rollup, Slots, from_item};
+use shared::stats::series::Series;
 use shared::stats::tally::Tally;
 use shared::store::idempotency::IdempotencyKey;
 use shared::store::item::from_feedback;
 use shared::store::{Store, Written};
 use shared::target::{Project, SpanId, Target, TraceId};
-use shared::timestamp::{Granularity, Timestamp};
+use shared::timestamp::Timestamp;
 
 use crate::harness::Api;
 
@@ -214,6 +216,7 @@ async fn feedback_is_written_in_the_newest_form() {
     let rebuild = Rebuild::new(api.client.clone(), "feedback", "stats");
     let generation = Generation {
         number: 3,
+        schema: schema::STATS,
         since: Timestamp::MAX,
     };
     rebuild.touch(generation, drop).await.unwrap();
@@ -334,8 +337,8 @@ async fn markers_of_every_form_are_read_and_written_in_the_newest() {
     }
 }
 
-/// The roll-up of the fixture.
-fn rollup() -> (Rollup, Tally) {
+/// The roll-up of the fixture: a day's in schema version 1, and of two minutes in 2.
+fn rollup(series: Series) -> (Rollup, Slots) {
     let mut tally = Tally {
         weight: Decimal::parse("1.1").unwrap(),
         weighted: Decimal::parse("2.9").unwrap(),
@@ -344,25 +347,43 @@ fn rollup() -> (Rollup, Tally) {
     };
     // One −1, two 3, two 5.
     (tally.values[9], tally.values[13], tally.ratings[4]) = (1, 2, 2);
+    let (start, slot) = series.place(now());
     let rollup = Rollup {
         generation: 3,
         workspace: workspace(),
         dimension: Dimension::Prompt,
-        granularity: Granularity::Day,
-        bucket: Timestamp::parse("2026-11-21T00:00:00Z").unwrap(),
+        series,
+        start,
         value: "p#1".to_owned(),
     };
-    (rollup, tally)
+    (rollup, Slots::from([(slot, tally)]))
 }
 
-fn generations(what: &str) -> Generations {
-    let generation = |number, since: &str| Generation {
+/// The parked change of the fixture.
+fn parked() -> Parked {
+    Parked {
+        shard: "shardId-1".to_owned(),
+        sequence: SequenceNumber("123000".to_owned()),
+        reason: "schema version 9: expected at most 1".to_owned(),
+    }
+}
+
+/// The generations of a fixture, of which the newest is of this schema version.
+fn generations(what: &str, schema: u32) -> Generations {
+    let generation = |number, schema, since: &str| Generation {
         number,
+        schema,
         since: Timestamp::parse(since).unwrap(),
     };
-    Generations {
-        current: generation(2, "2026-11-19T00:00:00Z"),
-        building: (what == "generation-building").then(|| generation(3, "2026-11-20T00:00:00Z")),
+    match what {
+        "generation" => Generations {
+            current: generation(2, schema, "2026-11-19T00:00:00Z"),
+            building: None,
+        },
+        _ => Generations {
+            current: generation(2, 1, "2026-11-19T00:00:00Z"),
+            building: Some(generation(3, schema, "2026-11-20T00:00:00Z")),
+        },
     }
 }
 
@@ -371,6 +392,7 @@ async fn roll_ups_checkpoints_and_generations_of_every_form_are_read() {
     for (name, item) in fixtures("stats") {
         let api = Api::new().await;
         put(&api, "stats", &item);
+        let form = if name.starts_with('1') { 1 } else { 2 };
         match what(&name) {
             "rollup" => {
                 let key = |name: &str| AttributeValue::S(item[name]["S"].as_str().unwrap().to_owned());
@@ -381,18 +403,21 @@ async fn roll_ups_checkpoints_and_generations_of_every_form_are_read() {
                     .send()
                     .await
                     .unwrap();
-                assert_eq!(from_item(&found.item.unwrap()), Ok(rollup()), "{name}");
+                let series = if form == 1 { Series::Day } else { Series::Minutes };
+                assert_eq!(from_item(&found.item.unwrap()), Ok(rollup(series)), "{name}");
             }
             "checkpoint" => {
                 let checkpoint = counter(&api).checkpoint("shardId-1").await.unwrap();
-                assert_eq!(checkpoint, Some(SequenceNumber("123456".to_owned())), "{name}");
-                let reader = Reader::new(api.client.clone(), Arc::clone(&api.config));
-                let counted_to = Timestamp::parse("2026-11-21T04:13:21Z");
-                assert_eq!(reader.counted_to().await.unwrap(), counted_to, "{name}");
+                let expected = Some(SequenceNumber("123456".to_owned()));
+                assert_eq!(checkpoint.sequence, expected, "{name}");
             }
             what @ ("generation" | "generation-building") => {
                 let read = Generations::read(&api.client, "stats").await.unwrap();
-                assert_eq!(read, generations(what), "{name}");
+                assert_eq!(read, generations(what, form), "{name}");
+            }
+            "parked" => {
+                let parked = counter(&api).count_parked().await.unwrap().left;
+                assert_eq!(parked, [self::parked()], "{name}");
             }
             other => panic!("no test reads the fixture {other}"),
         }
@@ -404,9 +429,8 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_form() {
     let newest = |what| newest("stats", schema::STATS, what);
     for what in ["generation", "generation-building"] {
         let api = Api::new().await;
-        let none = Generations::default();
-        generations(what)
-            .replace(none, &api.client, "stats")
+        generations(what, schema::STATS)
+            .replace(Generations::FIRST, &api.client, "stats")
             .await
             .unwrap();
         assert_eq!(only(&api, "stats"), newest(what));
@@ -416,12 +440,13 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_form() {
     let generation = Generations {
         current: Generation {
             number: 3,
+            schema: schema::STATS,
             since: Timestamp::default(),
         },
         building: None,
     };
     generation
-        .replace(Generations::default(), &api.client, "stats")
+        .replace(Generations::FIRST, &api.client, "stats")
         .await
         .unwrap();
     let scores = [
@@ -447,11 +472,12 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_form() {
             }})
         })
         .collect();
-    let records = serde_json::from_value(json!(records)).unwrap();
-    assert_eq!(
-        counter(&api).count("shardId-1", records).await.unwrap().counted,
-        5
-    );
+    let mut records: Vec<StreamRecord> = serde_json::from_value(json!(records)).unwrap();
+    // And one that cannot be read, which comes first.
+    let odd = json!({"dynamodb": {"SequenceNumber": "123000", "NewImage": {"schema": {"N": "9"}}}});
+    records.push(serde_json::from_value(odd).unwrap());
+    let outcome = counter(&api).count("shardId-1", records).await.unwrap();
+    assert_eq!((outcome.counted, outcome.parked), (5, vec![parked()]));
     let items = api.database.items("stats");
     let find = |fixture: &Value| {
         let same = |item: &&Value| item["pk"] == fixture["pk"] && item["sk"] == fixture["sk"];
@@ -461,15 +487,22 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_form() {
             .unwrap_or_else(|| panic!("{items:?}"))
             .clone()
     };
-    let expected = newest("rollup");
-    assert_eq!(find(&expected), expected);
-    // A checkpoint's end depends on the clock.
-    let mut expected = newest("checkpoint");
-    let mut checkpoint = find(&expected);
-    for item in [&mut checkpoint, &mut expected] {
-        assert!(item.as_object_mut().unwrap().remove("expires_at").unwrap()["N"].is_string());
+    // A day's roll-up is as it was, and so is a checkpoint that holds no part.
+    let first = |what: &str| fixtures("stats").remove(&format!("1-{what}")).unwrap();
+    for expected in [newest("rollup"), first("rollup")] {
+        assert_eq!(find(&expected), expected);
     }
-    assert_eq!(checkpoint, expected);
+    // The end of a checkpoint depends on the clock, and so does when a change was parked.
+    for (mut expected, attribute) in [
+        (first("checkpoint"), "expires_at"),
+        (newest("parked"), "parked_at"),
+    ] {
+        let mut found = find(&expected);
+        for item in [&mut found, &mut expected] {
+            assert!(item.as_object_mut().unwrap().remove(attribute).unwrap()["N"].is_string());
+        }
+        assert_eq!(found, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -499,7 +532,7 @@ async fn feedback_of_a_newer_form_is_left_alone() {
     assert!(api.database.items("idempotency").is_empty());
     // What it was counted for is not known, so it waits to be counted.
     let image = serde_json::from_value(item).unwrap();
-    assert_eq!(Counted::from_image(&image), None);
+    assert_eq!(Counted::from_image(&image), Err(Unreadable::NewerSchema(2)));
     // To delete it nothing needs to be known of it.
     api.delete(&path).await.ok();
     assert_eq!(api.database.items("feedback").len(), 1);
@@ -546,7 +579,8 @@ async fn a_key_a_marker_and_numbers_of_a_newer_form_are_not_used() {
             let generation = newest("stats", schema::STATS, "generation");
             put(&api, "stats", &generation);
             let mut moved = item.clone();
-            moved["pk"] = json!({"S": "test#all#hour#2"});
+            moved["pk"] = json!({"S": "test#all#minutes#2"});
+            moved["sk"] = json!({"S": "001795233600000#"});
             put(&api, "stats", &moved);
             api.get(GRAPH).await.refused(503, "try again");
             continue;

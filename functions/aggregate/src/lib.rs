@@ -132,7 +132,9 @@ impl Aggregate {
                     function_version = context.env_config.version.as_str(),
                     records = size,
                     counted = outcome.map(|outcome| outcome.counted),
-                    parked = outcome.map(|outcome| outcome.parked.len()).filter(|count| *count > 0),
+                    parked = outcome
+                        .map(|outcome| outcome.parked.len())
+                        .filter(|count| *count > 0),
                     lag_ms = newest.map(|newest| milliseconds(newest.age(Timestamp::now()))),
                     ms = milliseconds(started.elapsed()),
                     cold,

@@ -184,7 +184,8 @@ mod tests {
     #[test]
     fn a_record_is_read_even_where_its_change_is_not() {
         let read = |json: &str| serde_json::from_str::<StreamRecord>(json);
-        let json = r#"{"dynamodb":{"SequenceNumber":"7","NewImage":"no image","ApproximateCreationDateTime":12}}"#;
+        let json =
+            r#"{"dynamodb":{"SequenceNumber":"7","NewImage":"no image","ApproximateCreationDateTime":12}}"#;
         let record = read(json).unwrap();
         assert_eq!(record.sequence_number, SequenceNumber("7".to_owned()));
         assert_eq!(record.happened_at, Timestamp::from_millis(12_000));

@@ -490,8 +490,8 @@ impl<'a> Batch<'a> {
     /// Parks a change. Whether there was room.
     fn park(&mut self, record: &'a StreamRecord, reason: Unreadable) -> bool {
         let (chunks, bytes) = (parked::chunks(record), record.json().len());
-        let fits = self.rollups.len() + self.chunks + chunks <= self.max_items
-            && self.bytes + bytes <= MAX_PARKED;
+        let fits =
+            self.rollups.len() + self.chunks + chunks <= self.max_items && self.bytes + bytes <= MAX_PARKED;
         if !fits && !self.is_empty() {
             return false;
         }
@@ -504,7 +504,12 @@ impl<'a> Batch<'a> {
 
     fn finish(&mut self, record: &'a StreamRecord) {
         if let Some((generation, count)) = &mut self.touched {
-            *count += usize::from(record.change.as_ref().is_ok_and(|change| change.touches(*generation)));
+            *count += usize::from(
+                record
+                    .change
+                    .as_ref()
+                    .is_ok_and(|change| change.touches(*generation)),
+            );
         }
         self.last = Some(record);
     }

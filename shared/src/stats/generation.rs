@@ -149,7 +149,9 @@ impl Generations {
         if self.put(Some(before), client, stats).await? {
             return Ok(());
         }
-        Err(Problem::unavailable("another rebuild has changed the generations"))
+        Err(Problem::unavailable(
+            "another rebuild has changed the generations",
+        ))
     }
 
     /// Puts these if what is stored is `before`, or nothing where that is what it would be read as.

@@ -252,11 +252,7 @@ impl Reader {
         value: &impl Fn(&Vote) -> Option<String>,
         cells: &mut Cells,
     ) -> Result<(), Problem> {
-        let Unsummed {
-            range,
-            most,
-            columns,
-        } = unsummed;
+        let Unsummed { range, most, columns } = unsummed;
         let within = |filter: &Filter| Filter {
             from: Some(range.from),
             to: Some(range.to),
@@ -312,7 +308,9 @@ impl Reader {
             if found > MAX_ROLLUPS {
                 return Err(Problem::invalid(
                     "time_of_generation_max",
-                    format!("and time_of_generation_min hold more than {MAX_ROLLUPS} groups: narrow the range"),
+                    format!(
+                        "and time_of_generation_min hold more than {MAX_ROLLUPS} groups: narrow the range"
+                    ),
                 ));
             }
             Ok(())
@@ -380,7 +378,9 @@ impl Reader {
                     .set_keys(Some(asked))
                     .consistent_read(true)
                     .build()
-                    .map_err(|error| Problem::internal(format!("a DynamoDB request is incomplete: {error}")))?;
+                    .map_err(|error| {
+                        Problem::internal(format!("a DynamoDB request is incomplete: {error}"))
+                    })?;
                 let answer = self
                     .client
                     .batch_get_item()
@@ -456,7 +456,10 @@ fn as_of_records(as_of: Option<Timestamp>, slice: &Slice<'_>, has_records: bool)
     if !has_records {
         return as_of;
     }
-    let indexed = slice.now.millis().saturating_sub(u64::try_from(INDEX_DELAY.as_millis()).unwrap_or(u64::MAX));
+    let indexed = slice
+        .now
+        .millis()
+        .saturating_sub(u64::try_from(INDEX_DELAY.as_millis()).unwrap_or(u64::MAX));
     as_of.map(|as_of| as_of.min(Timestamp::from_millis(indexed)))
 }
 
@@ -489,10 +492,7 @@ mod tests {
                         Series::Minutes,
                         range("2026-11-20T22:32:00Z", "2026-11-21T00:00:00Z")
                     ),
-                    (
-                        Series::Day,
-                        range("2026-11-21T00:00:00Z", "2026-11-23T00:00:00Z")
-                    ),
+                    (Series::Day, range("2026-11-21T00:00:00Z", "2026-11-23T00:00:00Z")),
                     (
                         Series::Minutes,
                         range("2026-11-23T00:00:00Z", "2026-11-23T01:14:00Z")

@@ -18,7 +18,7 @@ use crate::store::item::{self, Item, int, number, string};
 use crate::timestamp::Timestamp;
 
 /// How long after its time a record may be written: the deadline of a request.
-const WRITE_TIME: Duration = Duration::from_secs(10);
+pub const WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// How far the clocks of writers may be behind DynamoDB's, and what a write on its way may take
 /// beyond the request that made it.

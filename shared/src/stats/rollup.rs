@@ -128,12 +128,7 @@ impl Rollup {
     }
 
     /// The partition key of a dimension's series.
-    pub fn partition(
-        generation: u32,
-        workspace: &Workspace,
-        dimension: Dimension,
-        series: Series,
-    ) -> String {
+    pub fn partition(generation: u32, workspace: &Workspace, dimension: Dimension, series: Series) -> String {
         let first = format!("{workspace}#{}#{}", dimension.name(), series.name());
         match generation {
             0 => first,
@@ -410,7 +405,11 @@ mod tests {
         item.insert("later".to_owned(), text("an attribute of later code"));
         let mut numbers = counters(rollup.series, slots);
         numbers.extend(last_seen(rollup, slots));
-        item.extend(numbers.into_iter().map(|(name, number)| (name, AttributeValue::N(number))));
+        item.extend(
+            numbers
+                .into_iter()
+                .map(|(name, number)| (name, AttributeValue::N(number))),
+        );
         item
     }
 
@@ -454,7 +453,10 @@ mod tests {
         let slots = Slots::from([(5, Tally::of(vote, rollup.series.slot_start(rollup.start, 5)))]);
         let expected = BTreeMap::from([("5a".to_owned(), "1".to_owned())]);
         assert_eq!(counters(rollup.series, &slots), expected);
-        assert_eq!(last_seen(&rollup, &slots), BTreeMap::from([("5t".to_owned(), "0".to_owned())]));
+        assert_eq!(
+            last_seen(&rollup, &slots),
+            BTreeMap::from([("5t".to_owned(), "0".to_owned())])
+        );
         let negative = Slots::from([(5, -slots[&5].clone())]);
         assert_eq!(counters(rollup.series, &negative)["5a"], "-1");
     }

@@ -144,7 +144,10 @@ mod tests {
             assert_eq!(series.place(moment), (at(start), slot), "{series:?}");
             assert!(slot < series.slots());
             assert_eq!(series.slot_start(at(start), slot), series.floor(moment));
-            assert_eq!(series.floor(moment) + series.slot_length(), series.ceiling(moment));
+            assert_eq!(
+                series.floor(moment) + series.slot_length(),
+                series.ceiling(moment)
+            );
             assert_eq!(Series::parse(series.name()), Some(series));
         }
     }
@@ -155,7 +158,10 @@ mod tests {
             let items = Series::Minutes.items(at(from), at(to));
             items.map(|item| item.to_string()[11..16].to_owned()).collect()
         };
-        assert_eq!(items("2026-11-21T13:04:00Z", "2026-11-21T13:24:00Z"), ["13:00", "13:12"]);
+        assert_eq!(
+            items("2026-11-21T13:04:00Z", "2026-11-21T13:24:00Z"),
+            ["13:00", "13:12"]
+        );
         assert_eq!(items("2026-11-21T13:12:00Z", "2026-11-21T13:14:00Z"), ["13:12"]);
         assert!(items("2026-11-21T13:12:00Z", "2026-11-21T13:12:00Z").is_empty());
     }

@@ -124,7 +124,7 @@ impl Store {
         }
         let mut pages = stream::iter(lanes).flatten_unordered(at_once);
         let (mut examined, mut bytes) = (0, 0);
-        while let Some((place, page)) = pages.try_next().await? {
+        while let Some((place, needs, page)) = pages.try_next().await? {
             examined += page.len();
             if examined > most {
                 return Ok(Err(Limit::Records(most)));
@@ -140,7 +140,7 @@ impl Store {
                 if item::is_expired(item, now) {
                     continue;
                 }
-                if let Some(vote) = readable(to_vote(item, filter)).flatten() {
+                if let Some(vote) = readable(to_vote(item, filter, needs)).flatten() {
                     visit(&vote);
                 }
             }
@@ -152,7 +152,15 @@ impl Store {
 
     /// The pages of a path, each with the place of the filter it is read for.
     fn pages(&self, place: usize, path: &Path, ids: Ids, columns: Columns) -> Pages {
-        let mut names = vec!["pk", "sk", schema::ATTRIBUTE, "value", "weight", "rating", "expires_at"];
+        let mut names = vec![
+            "pk",
+            "sk",
+            schema::ATTRIBUTE,
+            "value",
+            "weight",
+            "rating",
+            "expires_at",
+        ];
         if columns.indexed {
             let indexes = [&BY_USER, &BY_ORGANISATION, &BY_PROMPT, &BY_ENVIRONMENT];
             names.extend(indexes.map(|index| index.hash));
@@ -178,29 +186,30 @@ impl Store {
                 .await
                 .map_err(|error| dynamo::problem(&error, false))?;
             let rest = page.last_evaluated_key.map(|key| (query, Some(key)));
-            Ok(Some(((place, page.items.unwrap_or_default()), rest)))
+            Ok(Some(((place, columns, page.items.unwrap_or_default()), rest)))
         });
         pages.boxed()
     }
 }
 
-/// Pages of items, each with the place of the filter it is read for.
-type Pages = BoxStream<'static, Result<(usize, Vec<Item>), Problem>>;
+/// Pages of items, each with the place of the filter it is read for and what was read.
+type Pages = BoxStream<'static, Result<(usize, Columns, Vec<Item>), Problem>>;
 
 /// The vote of an item, if it is of the filter.
-fn to_vote(item: &Item, filter: &Filter) -> Result<Option<Vote>, Problem> {
+fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote>, Problem> {
     let scored = item::to_scored(item)?;
-    let key = |name: &str, text: fn(&str) -> Option<&str>| {
-        string(item, name).and_then(text).map(str::to_owned)
-    };
+    let key =
+        |name: &str, text: fn(&str) -> Option<&str>| string(item, name).and_then(text).map(str::to_owned);
     let indexed = Indexed {
         user: key(BY_USER.hash, keys::spread_text),
         organisation: key(BY_ORGANISATION.hash, keys::sharded_text),
         prompt: key(BY_PROMPT.hash, keys::sharded_text),
         environment: key(BY_ENVIRONMENT.hash, keys::sharded_text),
     };
+    // Without these keys the path alone has decided.
+    let admits = !columns.indexed || filter.admits(&indexed);
     let is_about = || keys::target(&scored.partition).is_some_and(|target| filter.is_about(&target));
-    if !filter.admits(&indexed) || (filter.trace.is_some() && !is_about()) {
+    if !admits || (filter.trace.is_some() && !is_about()) {
         return Ok(None);
     }
     Ok(Some(Vote {

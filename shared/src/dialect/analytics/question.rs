@@ -121,9 +121,15 @@ impl Question {
                 equalities,
             )
             .unwrap_or_default();
-        let prompts = parameters.take("prompt_slug", "1 to 512 bytes, or several with commas between", |text| {
-            list(text, |slug| (1..=512).contains(&slug.len()).then(|| slug.to_owned()))
-        });
+        let prompts = parameters.take(
+            "prompt_slug",
+            "1 to 512 bytes, or several with commas between",
+            |text| {
+                list(text, |slug| {
+                    (1..=512).contains(&slug.len()).then(|| slug.to_owned())
+                })
+            },
+        );
         let models = parameters.take("ai_org_model", "models with commas between them", |text| {
             list(text, |model| (!model.is_empty()).then(|| model.to_owned()))
         });
@@ -132,9 +138,11 @@ impl Question {
             "1 to 512 bytes, or several with commas between",
             |text| list(text, TraceId::parse),
         );
-        let spans = parameters.take("span_id", "1 to 128 bytes, or several with commas between", |text| {
-            list(text, SpanId::parse)
-        });
+        let spans = parameters.take(
+            "span_id",
+            "1 to 128 bytes, or several with commas between",
+            |text| list(text, SpanId::parse),
+        );
         let given = |name: &str| pairs.iter().any(|(pair, _)| pair == name);
         if given("span_id") && !given("trace_id") {
             parameters.fault(
@@ -170,7 +178,10 @@ impl Question {
             });
         }
         if filters.len() > MAX_FILTERS {
-            let most = format!("and span_id must name at most {MAX_FILTERS} pairs, got {}", filters.len());
+            let most = format!(
+                "and span_id must name at most {MAX_FILTERS} pairs, got {}",
+                filters.len()
+            );
             let most_prompts = format!("must name at most {MAX_FILTERS} prompts, got {}", filters.len());
             match traces {
                 Some(_) => parameters.fault("trace_id", &most),
@@ -258,10 +269,12 @@ impl Question {
             Score::Rating(_) => None,
         };
         texts.into_iter().all(same)
-            && self
-                .prompts
-                .as_ref()
-                .is_none_or(|prompts| vote.indexed.prompt.as_ref().is_some_and(|prompt| prompts.contains(prompt)))
+            && self.prompts.as_ref().is_none_or(|prompts| {
+                vote.indexed
+                    .prompt
+                    .as_ref()
+                    .is_some_and(|prompt| prompts.contains(prompt))
+            })
             && self
                 .models
                 .as_ref()
@@ -297,7 +310,9 @@ fn each<T>(filters: Vec<Filter>, values: Option<&[T]>, set: impl Fn(&mut Filter,
         set(&mut filter, value);
         filter
     };
-    let pairs = filters.iter().flat_map(|filter| values.iter().map(move |value| (filter, value)));
+    let pairs = filters
+        .iter()
+        .flat_map(|filter| values.iter().map(move |value| (filter, value)));
     pairs.map(|(filter, value)| with(filter, value)).collect()
 }
 
