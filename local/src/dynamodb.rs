@@ -39,8 +39,8 @@ use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// The prefix of `x-amz-target` (AWS JSON 1.0 protocol of DynamoDB).
-const TARGET: &str = "DynamoDB_20120810.";
+/// The prefixes of `x-amz-target` (AWS JSON 1.0 protocol of DynamoDB, and of DynamoDB Streams).
+const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 
 /// The most DynamoDB takes of a request.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
@@ -285,7 +285,8 @@ fn respond(database: &Database, target: &str, body: &str) -> (u16, String) {
 }
 
 fn dispatch(database: &Database, target: &str, body: &str) -> Result<String, DynoxideError> {
-    match target.strip_prefix(TARGET).unwrap_or(target) {
+    let operation = TARGETS.iter().find_map(|prefix| target.strip_prefix(prefix));
+    match operation.unwrap_or(target) {
         "PutItem" => answer(database.put_item(request(body)?)),
         "GetItem" => answer(database.get_item(request(body)?)),
         "BatchGetItem" => answer(database.batch_get_item(request(body)?)),
@@ -296,6 +297,7 @@ fn dispatch(database: &Database, target: &str, body: &str) -> Result<String, Dyn
         "TransactWriteItems" => answer(database.transact_write_items(request(body)?)),
         "ListTables" => answer(database.list_tables(request(body)?)),
         "ListStreams" => answer(database.list_streams(request(body)?)),
+        "DescribeStream" => answer(database.describe_stream(request(body)?)),
         "GetShardIterator" => answer(database.get_shard_iterator(request(body)?)),
         "GetRecords" => answer(database.get_records(request(body)?)),
         "DescribeTable" => answer(database.describe_table(request(body)?)),
@@ -407,7 +409,7 @@ mod tests {
         let engine = Engine::memory().unwrap();
         let send = async |operation: &str, body: serde_json::Value| {
             let mut request = HttpRequest::new(SdkBody::from(body.to_string()));
-            let target = format!("{TARGET}{operation}");
+            let target = format!("{}{operation}", TARGETS[0]);
             request.headers_mut().insert("x-amz-target", target);
             let response = Transport(engine.clone()).call(request).await.unwrap();
             assert_eq!(response.status().as_u16(), 200);
