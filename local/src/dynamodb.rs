@@ -21,7 +21,9 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::date_time::Format;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
@@ -286,6 +288,7 @@ fn dispatch(database: &Database, target: &str, body: &str) -> Result<String, Dyn
     match target.strip_prefix(TARGET).unwrap_or(target) {
         "PutItem" => answer(database.put_item(request(body)?)),
         "GetItem" => answer(database.get_item(request(body)?)),
+        "BatchGetItem" => answer(database.batch_get_item(request(body)?)),
         "UpdateItem" => answer(database.update_item(request(body)?)),
         "DeleteItem" => answer(database.delete_item(request(body)?)),
         "Query" => answer(database.query(request(body)?)),
@@ -314,6 +317,16 @@ fn internal(error: impl fmt::Display) -> DynoxideError {
     DynoxideError::InternalServerError(error.to_string())
 }
 
+/// A time as the `Date` header of a response, to the second (RFC 9110, section 5.6.7). DynamoDB
+/// sends one with every response.
+pub fn date(time: Timestamp) -> String {
+    let seconds = i64::try_from(time.seconds()).unwrap_or(i64::MAX);
+    // A year beyond 9999 cannot be written, and a `Timestamp` has none.
+    DateTime::from_secs(seconds)
+        .fmt(Format::HttpDate)
+        .unwrap_or_default()
+}
+
 /// The SDK's transport into the database, instead of a connection.
 #[derive(Clone, Debug)]
 struct Transport(Engine);
@@ -338,7 +351,9 @@ impl HttpConnector for Transport {
             let status = status
                 .try_into()
                 .map_err(|error| ConnectorError::other(Box::new(error), None))?;
-            Ok(HttpResponse::new(status, SdkBody::from(json)))
+            let mut response = HttpResponse::new(status, SdkBody::from(json));
+            response.headers_mut().insert("date", date(Timestamp::now()));
+            Ok(response)
         })
     }
 }
@@ -386,6 +401,39 @@ mod tests {
     use std::task::Poll;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_response_bears_the_date_and_several_items_are_read_at_once() {
+        let engine = Engine::memory().unwrap();
+        let send = async |operation: &str, body: serde_json::Value| {
+            let mut request = HttpRequest::new(SdkBody::from(body.to_string()));
+            let target = format!("{TARGET}{operation}");
+            request.headers_mut().insert("x-amz-target", target);
+            let response = Transport(engine.clone()).call(request).await.unwrap();
+            assert_eq!(response.status().as_u16(), 200);
+            let date = response.headers().get("date").unwrap();
+            let date = DateTime::from_str(date, Format::HttpDate).unwrap();
+            assert_eq!(date.subsec_nanos(), 0);
+            serde_json::from_slice::<serde_json::Value>(response.body().bytes().unwrap()).unwrap()
+        };
+        let key = |pk: &str| json!({"pk": {"S": pk}, "sk": {"S": "of a test"}});
+        for pk in ["first", "second"] {
+            let put = json!({"TableName": tables::STATS.name, "Item": key(pk)});
+            send("PutItem", put).await;
+        }
+        let keys = [key("first"), key("second"), key("none")];
+        let found = send(
+            "BatchGetItem",
+            json!({"RequestItems": {tables::STATS.name: {"Keys": keys, "ConsistentRead": true}}}),
+        )
+        .await;
+        let items = found["Responses"][tables::STATS.name].as_array().unwrap();
+        assert_eq!(items.len(), 2, "{found}");
+        assert!(
+            items.contains(&key("first")) && items.contains(&key("second")),
+            "{found}"
+        );
+    }
 
     #[tokio::test]
     async fn a_call_that_is_given_up_while_it_waits_is_not_done() {

@@ -15,7 +15,7 @@ pub use bench::event::event_json;
 use lambda_http::http::Method;
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt as _;
-use local::dynamodb::Engine;
+use local::dynamodb::{Engine, date};
 use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::access::keyring::Keyring;
@@ -342,7 +342,7 @@ impl Database {
             table => vec![table.clone()],
         };
         let kind = match operation {
-            "GetItem" | "Query" => "read",
+            "GetItem" | "BatchGetItem" | "Query" => "read",
             _ => "write",
         };
         let mut state = self.state.lock().unwrap();
@@ -419,7 +419,7 @@ impl HttpConnector for Database {
         let fault = self.fault(&operation, &body);
         let store = self.store.clone();
         let database = self.clone();
-        HttpConnectorFuture::new(async move {
+        let answer = async move {
             // A point at which others may come first, as on a network.
             tokio::task::yield_now().await;
             let error = |status: u16, kind: &str| {
@@ -480,6 +480,13 @@ impl HttpConnector for Database {
                     Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
                 }
             }
+        };
+        HttpConnectorFuture::new(async move {
+            answer.await.map(|mut response: HttpResponse| {
+                // With every response, those that refuse too.
+                response.headers_mut().insert("date", date(Timestamp::now()));
+                response
+            })
         })
     }
 }
