@@ -24,6 +24,7 @@ mod properties;
 mod races;
 mod reads;
 mod schema;
+mod server;
 mod template;
 mod transport;
 mod truefoundry;
