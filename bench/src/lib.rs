@@ -5,6 +5,7 @@
 //! the whole API as Lambda would run it.
 
 pub mod authority;
+pub mod beside;
 pub mod database;
 pub mod event;
 pub mod lambda;

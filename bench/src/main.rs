@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use bench::authority::Authority;
+use bench::beside;
 use bench::database::{self, Backend};
 use bench::measure::measure;
 use bench::program::{self, Program};
@@ -35,6 +36,9 @@ struct Args {
     /// Another build of `create`, to see what a lever does: a name and a path.
     #[arg(long, value_name = "NAME=PATH")]
     also: Vec<String>,
+    /// Only measure creates beside readers of analytics, on this build of `hindsight`, and print it.
+    #[arg(long, value_name = "PATH")]
+    beside: Option<PathBuf>,
     /// Where the results are written.
     #[arg(long, default_value_os_t = program::workspace().join("bench/RESULTS.md"))]
     out: PathBuf,
@@ -54,6 +58,10 @@ struct Plan {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let args = Args::parse();
+    if let Some(binary) = &args.beside {
+        print!("{}", beside::measure(binary).await?.table());
+        return Ok(());
+    }
     eprintln!("Building the functions and the baselines in the release profile.");
     let mut programs = program::functions()?;
     let mut remarks = Vec::new();
@@ -121,6 +129,7 @@ async fn main() -> io::Result<()> {
         rows,
         sizes,
         scale: scale::measure(args.records).await?,
+        beside: beside::measure(&program::local_server()?).await?,
         remarks,
         rounds: args.rounds,
         requests: args.requests,

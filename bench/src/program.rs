@@ -111,6 +111,17 @@ pub fn functions() -> io::Result<Vec<Program>> {
         .collect())
 }
 
+/// Builds the local server in the release profile, and tells where it is.
+///
+/// # Errors
+///
+/// If it does not build.
+pub fn local_server() -> io::Result<PathBuf> {
+    let mut cargo = cargo(&workspace());
+    run(cargo.args(["--package", "local", "--target-dir"]).arg(target()))?;
+    Ok(target().join("release/hindsight"))
+}
+
 /// Builds the baselines of `bench/baselines/`; one that cannot be built here is a line that says why.
 pub fn baselines() -> Vec<Result<Program, String>> {
     let folder = workspace().join("bench/baselines");

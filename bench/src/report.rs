@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::beside::Beside;
 use crate::database::Backend;
 use crate::measure::Sample;
 use crate::program::FUNCTIONS;
@@ -91,6 +92,8 @@ pub struct Results {
     pub sizes: Vec<Size>,
     /// How analytics grow.
     pub scale: Scale,
+    /// What a create takes on the local server beside readers.
+    pub beside: Beside,
     /// What could not be measured, in a sentence each.
     pub remarks: Vec<String>,
     /// How often each program was started for each request.
@@ -124,6 +127,7 @@ impl Results {
             ("The other functions", times_of(false, false)),
             ("Size", sizes(&self.sizes)),
             ("Analytics by the number of records", self.scale.table()),
+            ("Creates beside readers", self.beside.table()),
         ] {
             let _ = write!(page, "\n## {title}\n\n{text}");
         }

@@ -56,7 +56,7 @@ impl Service {
         let keyring = Keyring::new(registry);
         let gateway = Gateway::new(
             |function| local::function(function, client.clone(), Arc::clone(&config), keyring.clone()),
-            false,
+            None,
         );
         Ok(Self {
             engine,

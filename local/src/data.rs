@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use shared::access::Scope;
@@ -15,6 +15,9 @@ use crate::dynamodb::Engine;
 
 /// The workspace of the key that a server makes for itself.
 pub const WORKSPACE: &str = "local";
+
+/// The most that is read of a key's file, in bytes. A key is far shorter.
+const MAX_KEY_FILE: u64 = 4096;
 
 /// A directory with a database in it.
 #[derive(Debug)]
@@ -50,12 +53,37 @@ impl DataDir {
         }
     }
 
+    /// What others on this machine could do to the directory, a line for each to print, with the
+    /// command that keeps them from it.
+    pub fn warnings(&self) -> Vec<String> {
+        let mode = |path: &Path| fs::metadata(path).map_or(0, |found| found.permissions().mode());
+        let mut warnings = Vec::new();
+        if mode(&self.path) & 0o022 != 0 {
+            let path = self.path.display();
+            warnings.push(format!(
+                "warning: other users may write to {path} and replace what is in it: chmod go-w {path}"
+            ));
+        }
+        for file in [self.database_file(), self.key_file()] {
+            if mode(&file) & 0o077 != 0 {
+                let path = file.display();
+                warnings.push(format!(
+                    "warning: other users may open {path}: chmod go-rwx {path}"
+                ));
+            }
+        }
+        warnings
+    }
+
     /// Takes the directory for one server, until the returned file is dropped: two would both feed
     /// on its stream.
     pub fn lock(&self) -> Result<File, String> {
         let path = self.path.join("lock");
         let file =
-            File::create(&path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            open_private(&path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        // One that an earlier version made may be open to others. Whoever holds the lock of another's
+        // file cannot change that, and need not.
+        drop(file.set_permissions(fs::Permissions::from_mode(0o600)));
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(format!(
@@ -71,11 +99,7 @@ impl DataDir {
         let file = self.database_file();
         // SQLite gives the files beside it the permissions of this one, and takes an empty file
         // for a new database.
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&file)
+        open_private(&file)
             .map_err(|error| format!("cannot write the database {}: {error}", file.display()))?;
         if !is_database(&file)
             .map_err(|error| format!("cannot read the database {}: {error}", file.display()))?
@@ -99,6 +123,33 @@ impl DataDir {
     fn database_file(&self) -> PathBuf {
         self.path.join("hindsight.db")
     }
+}
+
+/// Opens a file for its owner alone, made if it is not there, and leaves what is in it. Whoever else
+/// may write to the directory could have put a link there, to have a file elsewhere written to, or a
+/// pipe, to have the server wait: these are refused.
+fn open_private(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::ELOOP) => not_regular(),
+            _ => error,
+        })?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(not_regular())
+    }
+}
+
+fn not_regular() -> io::Error {
+    let message = "expected a regular file, got a symbolic link or special file: move it away";
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 /// Whether a file is empty or begins as every SQLite database does (sqlite.org/fileformat.html).
@@ -139,7 +190,18 @@ pub async fn server_key(registry: &Registry, file: Option<&Path>) -> Result<ApiK
 
 /// The key in a file; `None` if there is no such file, or nothing in it.
 fn kept_key(file: &Path) -> Result<Option<ApiKey>, String> {
-    let text = match fs::read_to_string(file) {
+    // The file may have been named by the caller, as a link to where secrets are: so it is followed.
+    let text = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(file)
+        .and_then(|mut file| {
+            let mut text = String::new();
+            file.metadata()?.is_file().then_some(()).ok_or_else(not_regular)?;
+            (&mut file).take(MAX_KEY_FILE).read_to_string(&mut text)?;
+            Ok(text)
+        });
+    let text = match text {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot read the API key in {}: {error}", file.display())),
@@ -182,4 +244,92 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(&beside);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A directory of a test's own, which is deleted with it.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("hindsight-{name}-{}", std::process::id()));
+            Self(path)
+        }
+
+        fn mode(&self, name: &str) -> u32 {
+            fs::metadata(self.0.join(name)).unwrap().permissions().mode() & 0o777
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_file_is_refused_and_its_target_kept() {
+        let directory = Directory::new("links");
+        let data = DataDir::open(&directory.0).unwrap();
+        let target = directory.0.join("target");
+        fs::write(&target, "precious").unwrap();
+        for name in ["lock", "hindsight.db"] {
+            symlink(&target, directory.0.join(name)).unwrap();
+            let error = match name {
+                "lock" => data.lock().map(drop).unwrap_err(),
+                _ => data.database().map(drop).unwrap_err(),
+            };
+            assert!(error.contains("symbolic link") && error.contains(name), "{error}");
+            assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+        }
+    }
+
+    #[test]
+    fn files_are_their_owner_s_alone_and_kept() {
+        let directory = Directory::new("modes");
+        let data = DataDir::open(&directory.0).unwrap();
+        drop(data.lock().unwrap());
+        drop(data.database().unwrap());
+        assert_eq!(
+            (directory.mode("lock"), directory.mode("hindsight.db")),
+            (0o600, 0o600)
+        );
+        assert!(data.warnings().is_empty(), "{:?}", data.warnings());
+        fs::write(directory.0.join("lock"), "a word").unwrap();
+        fs::set_permissions(directory.0.join("lock"), fs::Permissions::from_mode(0o644)).unwrap();
+        let held = data.lock().unwrap();
+        assert_eq!(fs::read_to_string(directory.0.join("lock")).unwrap(), "a word");
+        assert_eq!(directory.mode("lock"), 0o600);
+        let error = data.lock().unwrap_err();
+        assert!(error.contains("another server"), "{error}");
+        drop(held);
+    }
+
+    #[test]
+    fn what_others_may_do_is_told_with_the_command_that_ends_it() {
+        let directory = Directory::new("open");
+        let data = DataDir::open(&directory.0).unwrap();
+        drop(data.database().unwrap());
+        let chmod = |name: &str, mode| {
+            let path = directory.0.join(name);
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (name, mode, told) in [
+            ("", 0o720, "chmod go-w "),
+            ("", 0o702, "chmod go-w "),
+            ("hindsight.db", 0o640, "chmod go-rwx "),
+        ] {
+            let before = fs::metadata(directory.0.join(name)).unwrap().permissions();
+            chmod(name, mode);
+            let warnings = data.warnings();
+            assert!(warnings.len() == 1 && warnings[0].contains(told), "{warnings:?}");
+            fs::set_permissions(directory.0.join(name), before).unwrap();
+        }
+        assert!(data.warnings().is_empty());
+    }
 }

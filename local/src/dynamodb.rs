@@ -4,13 +4,14 @@
 //! the SDK's own seam for transports makes one unnecessary. [`serve`] opens a port all the same
 //! for those who ask for it, so that function processes can share the database.
 
+mod queue;
+
 use std::fmt;
+use std::future::pending;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -37,7 +38,9 @@ use serde_json::json;
 use shared::tables::{self, Table};
 use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+
+use self::queue::{Connection as QueueConnection, Queue};
+use crate::connections;
 
 /// The prefixes of `x-amz-target` (AWS JSON 1.0 protocol of DynamoDB, and of DynamoDB Streams).
 const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
@@ -69,73 +72,42 @@ impl Engine {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         // With a name, so that a second connection can index it.
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self::at(format!("file:hindsight-{count}?mode=memory&cache=shared"))
+        // One connection alone: those that share a cache lock each other's tables, and do not wait
+        // for them (SQLITE_LOCKED, sqlite.org/sharedcache.html).
+        Self::at(format!("file:hindsight-{count}?mode=memory&cache=shared"), false)
     }
 
     /// The database in this file, made if it is not there.
     pub fn open(path: &Path) -> Result<Self, DynoxideError> {
-        Self::at(path.to_string_lossy().into_owned())
+        Self::at(path.to_string_lossy().into_owned(), true)
     }
 
-    fn at(place: String) -> Result<Self, DynoxideError> {
+    fn at(place: String, reads_beside: bool) -> Result<Self, DynoxideError> {
         let database = Database::new(&place)?;
-        let queue = Queue::new(database.clone()).map_err(internal)?;
-        let engine = Self {
+        index_stream(&place)?;
+        make_tables(&database)?;
+        // After the tables, which each connection remembers.
+        let reads = reads_beside.then(|| Database::new(&place)).transpose()?;
+        let connection = |database: Database| -> QueueConnection {
+            Box::new(move |target, body| respond(&database, target, body))
+        };
+        let queue = Queue::new(connection(database.clone()), reads.map(connection)).map_err(internal)?;
+        Ok(Self {
             database,
             place,
             queue: Arc::new(queue),
-        };
-        engine.index_stream()?;
-        engine.make_tables()?;
-        Ok(engine)
-    }
-
-    /// Indexes the stream's records. Without it each write looks at all of them for the next
-    /// sequence number, and slows down with every one before it; and so does each look for those
-    /// that are a day old.
-    fn index_stream(&self) -> Result<(), DynoxideError> {
-        Connection::open(&self.place)?.execute_batch(
-            "CREATE INDEX IF NOT EXISTS hindsight_stream
-                 ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
-             CREATE INDEX IF NOT EXISTS hindsight_stream_shard
-                 ON _stream_records (table_name, shard_id, CAST(sequence_number AS INTEGER));
-             CREATE INDEX IF NOT EXISTS hindsight_stream_age ON _stream_records (created_at);",
-        )?;
-        Ok(())
+        })
     }
 
     /// Forgets what the stream has kept for its day. Blocks.
     pub fn trim_stream(&self, now: Timestamp) -> Result<usize, DynoxideError> {
         let connection = Connection::open(&self.place)?;
         connection.busy_timeout(Duration::from_secs(5))?;
+        // Only the engine's own connection copies the log into the database: with SQLite before 3.51.3,
+        // two that do so at once can corrupt it (sqlite.org/wal.html, "The WAL-Reset Bug").
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         let end = now.seconds().saturating_sub(STREAM_KEPT);
         Ok(connection.execute("DELETE FROM _stream_records WHERE created_at < ?1", [end])?)
-    }
-
-    fn make_tables(&self) -> Result<(), DynoxideError> {
-        let existing: serde_json::Value = answer(self.database.list_tables(request(&json!({}).to_string())?))
-            .and_then(|json| serde_json::from_str(&json).map_err(internal))?;
-        let exists = |table: &Table| {
-            let names = existing["TableNames"].as_array();
-            names.is_some_and(|names| names.iter().any(|name| name == table.name))
-        };
-        for table in tables::ALL.into_iter().filter(|table| !exists(table)) {
-            self.create(table)?;
-        }
-        Ok(())
-    }
-
-    fn create(&self, table: &Table) -> Result<(), DynoxideError> {
-        let definition = definition(table);
-        self.database.create_table(request(&definition.to_string())?)?;
-        if let Some(attribute) = table.expires {
-            let ttl = json!({
-                "TableName": table.name,
-                "TimeToLiveSpecification": {"Enabled": true, "AttributeName": attribute},
-            });
-            self.database.update_time_to_live(request(&ttl.to_string())?)?;
-        }
-        Ok(())
     }
 
     /// Deletes what has expired, as DynamoDB does in the background. Blocks.
@@ -171,6 +143,46 @@ impl Engine {
             .await
             .unwrap_or_else(|| (500, "{}".to_owned()))
     }
+}
+
+/// Indexes the stream's records. Without it each write looks at all of them for the next
+/// sequence number, and slows down with every one before it; and so does each look for those
+/// that are a day old.
+fn index_stream(place: &str) -> Result<(), DynoxideError> {
+    Connection::open(place)?.execute_batch(
+        "CREATE INDEX IF NOT EXISTS hindsight_stream
+             ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
+         CREATE INDEX IF NOT EXISTS hindsight_stream_shard
+             ON _stream_records (table_name, shard_id, CAST(sequence_number AS INTEGER));
+         CREATE INDEX IF NOT EXISTS hindsight_stream_age ON _stream_records (created_at);",
+    )?;
+    Ok(())
+}
+
+fn make_tables(database: &Database) -> Result<(), DynoxideError> {
+    let existing: serde_json::Value = answer(database.list_tables(request(&json!({}).to_string())?))
+        .and_then(|json| serde_json::from_str(&json).map_err(internal))?;
+    let exists = |table: &Table| {
+        let names = existing["TableNames"].as_array();
+        names.is_some_and(|names| names.iter().any(|name| name == table.name))
+    };
+    for table in tables::ALL.into_iter().filter(|table| !exists(table)) {
+        create(database, table)?;
+    }
+    Ok(())
+}
+
+fn create(database: &Database, table: &Table) -> Result<(), DynoxideError> {
+    let definition = definition(table);
+    database.create_table(request(&definition.to_string())?)?;
+    if let Some(attribute) = table.expires {
+        let ttl = json!({
+            "TableName": table.name,
+            "TimeToLiveSpecification": {"Enabled": true, "AttributeName": attribute},
+        });
+        database.update_time_to_live(request(&ttl.to_string())?)?;
+    }
+    Ok(())
 }
 
 /// What CreateTable is asked for a table, which a test's DynamoDB is asked too.
@@ -213,68 +225,6 @@ pub fn definition(table: &Table) -> serde_json::Value {
             json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"});
     }
     definition
-}
-
-/// Calls that wait for the database, which does one at a time, in a thread of its own.
-///
-/// One at a time is what SQLite does anyway. A call that is given up while it waits here is gone;
-/// one that waits for SQLite's lock in a thread would be done all the same, and beside it every
-/// repeat of it.
-///
-/// It is always the same thread because of glibc's malloc, which has an arena for each thread and
-/// gives back only what is free at the end of it. SQLite's cache, spread over the arenas of a pool,
-/// holds them all open, and memory creeps up for as long as the server runs.
-struct Queue {
-    /// Taken when it ends.
-    calls: Option<mpsc::Sender<Call>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-struct Call {
-    target: String,
-    body: Vec<u8>,
-    answer: oneshot::Sender<(u16, String)>,
-}
-
-impl Queue {
-    fn new(database: Database) -> io::Result<Self> {
-        let (calls, waiting) = mpsc::channel::<Call>();
-        let work = move || {
-            for Call { target, body, answer } in waiting {
-                if answer.is_closed() {
-                    continue;
-                }
-                let work = || respond(&database, &target, &String::from_utf8_lossy(&body));
-                // Whoever asked learns of a panic by getting no answer; the next call gets one.
-                if let Ok(done) = catch_unwind(AssertUnwindSafe(work)) {
-                    // Given up meanwhile, and done all the same.
-                    let _ = answer.send(done);
-                }
-            }
-        };
-        Ok(Self {
-            calls: Some(calls),
-            thread: Some(thread::Builder::new().name("database".to_owned()).spawn(work)?),
-        })
-    }
-
-    /// `None` if the database panicked.
-    async fn ask(&self, target: String, body: Vec<u8>) -> Option<(u16, String)> {
-        let (answer, answered) = oneshot::channel();
-        let call = Call { target, body, answer };
-        self.calls.as_ref()?.send(call).ok()?;
-        answered.await.ok()
-    }
-}
-
-impl Drop for Queue {
-    /// Waits for the call that is being done, so that SQLite closes its files in order.
-    fn drop(&mut self) {
-        self.calls = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 fn respond(database: &Database, target: &str, body: &str) -> (u16, String) {
@@ -393,12 +343,13 @@ pub async fn serve(engine: Engine, listener: TcpListener) -> io::Result<()> {
             )
         }),
     );
-    axum::serve(listener, app.layer(limit)).await
+    connections::serve(listener, app.layer(limit), connections::HEAD_TIMEOUT, pending()).await
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::path::PathBuf;
     use std::pin::pin;
     use std::task::Poll;
 
@@ -437,22 +388,61 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn a_call_that_is_given_up_while_it_waits_is_not_done() {
-        let directory = std::env::temp_dir().join(format!("hindsight-queue-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let engine = Engine::open(&directory.join("hindsight.db")).unwrap();
-        let put = async |pk: &str| {
+    /// A database in a file, which is deleted with it.
+    struct File {
+        engine: Engine,
+        directory: PathBuf,
+    }
+
+    impl File {
+        fn new(name: &str) -> Self {
+            let directory = std::env::temp_dir().join(format!("hindsight-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&directory).unwrap();
+            let engine = Engine::open(&directory.join("hindsight.db")).unwrap();
+            Self { engine, directory }
+        }
+
+        async fn put(&self, pk: &str) -> (u16, String) {
             let item = json!({"pk": {"S": pk}, "sk": {"S": "of a test"}});
             let put = json!({"TableName": tables::STATS.name, "Item": item}).to_string();
-            engine.call_in_turn("PutItem".to_owned(), put.into_bytes()).await
-        };
+            let put = self.engine.call_in_turn("PutItem".to_owned(), put.into_bytes());
+            put.await
+        }
+
+        /// All items of a partition, by a query of the long lane.
+        async fn query(&self, pk: &str) -> (u16, String) {
+            let query = json!({
+                "TableName": tables::STATS.name,
+                "KeyConditionExpression": "pk = :pk",
+                "ExpressionAttributeValues": {":pk": {"S": pk}},
+                "ConsistentRead": true,
+            });
+            let query = query.to_string().into_bytes();
+            self.engine.call_in_turn("Query".to_owned(), query).await
+        }
+
+        /// Keeps all others from writing until it is dropped or told to commit.
+        fn lock(&self) -> Connection {
+            let writer = Connection::open(&self.engine.place).unwrap();
+            writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+            writer
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            drop(std::fs::remove_dir_all(&self.directory));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_given_up_while_it_waits_is_not_done() {
+        let file = File::new("queue");
         // While nobody can write, the first waits for SQLite, and the second for the first.
-        let writer = Connection::open(&engine.place).unwrap();
-        writer.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut first = pin!(put("first"));
+        let writer = file.lock();
+        let mut first = pin!(file.put("first"));
         {
-            let mut second = pin!(put("second"));
+            let mut second = pin!(file.put("second"));
             poll_fn(|context| {
                 assert!(first.as_mut().poll(context).is_pending());
                 assert!(second.as_mut().poll(context).is_pending());
@@ -462,12 +452,47 @@ mod tests {
         }
         writer.execute_batch("COMMIT").unwrap();
         assert_eq!(first.await.0, 200);
-        assert_eq!(put("third").await.0, 200);
+        assert_eq!(file.put("third").await.0, 200);
 
-        let (_, found) = engine.call("Scan", &json!({"TableName": tables::STATS.name}).to_string());
+        let (_, found) = file
+            .engine
+            .call("Scan", &json!({"TableName": tables::STATS.name}).to_string());
         for (pk, done) in [("first", true), ("second", false), ("third", true)] {
             assert_eq!(found.contains(&format!("\"{pk}\"")), done, "{pk} in {found}");
         }
-        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_long_read_and_a_write_do_not_wait_for_each_other() {
+        let file = File::new("beside");
+        assert_eq!(file.put("there").await.0, 200);
+        // The write cannot be done before the lock is gone, and the read is.
+        let writer = file.lock();
+        let mut write = pin!(file.put("waiting"));
+        poll_fn(|context| {
+            assert!(write.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        let (status, found) = file.query("there").await;
+        assert!(status == 200 && found.contains(r#""Count":1"#), "{found}");
+        poll_fn(|context| {
+            assert!(write.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        writer.execute_batch("COMMIT").unwrap();
+        assert_eq!(write.await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn a_read_sees_what_was_answered_before() {
+        let file = File::new("order");
+        for number in 0..200 {
+            let pk = number.to_string();
+            assert_eq!(file.put(&pk).await.0, 200);
+            let (_, found) = file.query(&pk).await;
+            assert!(found.contains(r#""Count":1"#), "{number}: {found}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 //! as API Gateway does, over an embedded DynamoDB.
 
 pub mod args;
+pub mod connections;
+pub mod console;
 pub mod data;
 pub mod dynamodb;
 pub mod keys;

@@ -1,7 +1,7 @@
 //! `cargo run`: wiring only.
 
 use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use lambda_http::tracing::{Level, subscriber};
 use local::args::{Arguments, Command, Serve};
+use local::console::Console;
 use local::data::{DataDir, server_key};
 use local::dynamodb::{self, Engine};
 use local::server::Gateway;
@@ -22,15 +23,18 @@ use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// How long the last lines may take to be printed when the server ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 // One thread, as in the functions, so that what the server holds does not depend on how many cores
-// there are. The database has another.
+// there are. The database has two, and standard output and error one each.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Some(Command::Keys(keys)) => local::keys::run(keys).await.map(|text| println!("{text}")),
         Some(Command::Stats(stats)) => local::stats::run(stats).await.map(|text| println!("{text}")),
-        None => serve(arguments.serve).await,
+        None => return serve_and_say(arguments.serve).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,14 +45,38 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Serves, and says why it does not. Nothing waits for whoever reads what is printed.
+async fn serve_and_say(arguments: Serve) -> ExitCode {
+    let consoles = Console::new(io::stdout()).and_then(|out| Ok((out, Console::new(io::stderr())?)));
+    let (stdout, stderr) = match consoles {
+        Ok(consoles) => consoles,
+        Err(_) => return ExitCode::FAILURE,
+    };
+    let served = serve(arguments, stdout.clone(), &stderr).await;
+    if let Err(line) = &served {
+        stderr.print(format!("hindsight: {line}\n"));
+    }
+    stdout.flush(LAST_WORDS);
+    stderr.flush(LAST_WORDS);
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// Serves until SIGTERM or Ctrl-C. The error is a line to print.
-async fn serve(arguments: Serve) -> Result<(), String> {
+async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<(), String> {
     // What a request is refused for is in its answer; what went wrong inside is said here.
     subscriber::fmt()
         .with_max_level(Level::WARN)
-        .with_writer(io::stderr)
+        .with_writer(stderr.clone())
         .with_target(false)
         .init();
+    let panics = stderr.clone();
+    // Rust's own hook would wait for whoever reads standard error.
+    std::panic::set_hook(Box::new(move |panic| {
+        panics.print(format!("hindsight: {panic}\n"))
+    }));
     // Before anything else, so that a stop at any moment is an orderly one.
     let stop = stop_signal()?;
     let listener = bind(arguments.port).await?;
@@ -57,6 +85,9 @@ async fn serve(arguments: Serve) -> Result<(), String> {
         (engine, arguments.api_key_file, None)
     } else {
         let directory = DataDir::open(&arguments.data_dir)?;
+        for warning in directory.warnings() {
+            stderr.print(format!("hindsight: {warning}\n"));
+        }
         let lock = directory.lock()?;
         let key_file = arguments.api_key_file.unwrap_or(directory.key_file());
         (directory.database()?, Some(key_file), Some(lock))
@@ -71,7 +102,7 @@ async fn serve(arguments: Serve) -> Result<(), String> {
     let config = Arc::new(Config::embedded().map_err(to_line)?);
     let registry = Registry::new(client.clone(), &config.api_keys);
     let key = server_key(&registry, key_file.as_deref()).await?;
-    tokio::spawn(sweep(engine.clone()));
+    tokio::spawn(sweep(engine.clone(), stderr.clone()));
     tokio::spawn(stream::feed(
         engine,
         Counter::new(client.clone(), Arc::clone(&config)),
@@ -79,10 +110,10 @@ async fn serve(arguments: Serve) -> Result<(), String> {
     let keyring = Keyring::new(registry);
     let gateway = Gateway::new(
         move |function| local::function(function, client.clone(), Arc::clone(&config), keyring.clone()),
-        true,
+        Some(stdout.clone()),
     );
     let port = listener.local_addr().map_err(to_line)?.port();
-    greet(port, &key.reveal(), dynamodb_port);
+    stdout.print(greeting(port, &key.reveal(), dynamodb_port));
     gateway.serve(listener, stop).await.map_err(to_line)
 }
 
@@ -104,7 +135,7 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, String> {
 }
 
 /// Deletes what has expired, once a minute, and what the stream has kept for a day.
-async fn sweep(engine: Engine) {
+async fn sweep(engine: Engine, stderr: Console) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
     loop {
         minute.tick().await;
@@ -115,18 +146,16 @@ async fn sweep(engine: Engine) {
         })
         .await;
         if let Ok(Err(error)) = swept {
-            eprintln!("hindsight: cannot sweep what has expired: {error}");
+            stderr.print(format!("hindsight: cannot sweep what has expired: {error}\n"));
         }
     }
 }
 
-fn greet(port: u16, key: &str, dynamodb_port: Option<u16>) {
+fn greeting(port: u16, key: &str, dynamodb_port: Option<u16>) -> String {
     let dynamodb = dynamodb_port
         .map(|port| format!("DynamoDB endpoint      http://127.0.0.1:{port}\n"))
         .unwrap_or_default();
-    // Nobody may be reading, and the service is there all the same.
-    let _ = writeln!(
-        io::stdout(),
+    format!(
         "Hindsight is listening on http://127.0.0.1:{port}\n\
          \n\
          Portkey base URL       http://127.0.0.1:{port}/v1\n\
@@ -139,8 +168,8 @@ fn greet(port: u16, key: &str, dynamodb_port: Option<u16>) {
          curl http://127.0.0.1:{port}/v1/feedback \\\n  \
            -H 'x-portkey-api-key: {key}' \\\n  \
            -H 'content-type: application/json' \\\n  \
-           -d '{{\"trace_id\": \"my-trace\", \"value\": 1}}'\n"
-    );
+           -d '{{\"trace_id\": \"my-trace\", \"value\": 1}}'\n\n"
+    )
 }
 
 fn to_line(error: impl Display) -> String {

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::io::{self, Write as _};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
@@ -16,20 +18,47 @@ use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt as _;
 use lambda_http::tower::util::BoxCloneSyncService;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 use shared::http::{ApiService, Function, Route, event};
 use shared::id::FeedbackId;
 use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::connections;
+use crate::console::Console;
 
 /// The most API Gateway takes of a body (HTTP API quota: payload size).
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
 
-/// The most API Gateway takes of a request line and headers (HTTP API quota), here of the line.
+/// The most API Gateway takes of a request line and of the values of headers together (HTTP API quota).
 const MAX_REQUEST_LINE: usize = 10_240;
 
-/// How long requests in flight may take to finish once the server is told to stop.
-const GRACE: Duration = Duration::from_secs(4);
+/// The most bytes of bodies that are held at once, until they are answered. Where there are more, a
+/// request gets what API Gateway says when it throttles.
+const MAX_HELD: usize = 32 * 1024 * 1024;
+
+/// The header by which API Gateway tells the id of a request, on every answer of an HTTP API. What a
+/// function answers has the same id as `x-request-id`.
+const REQUEST_ID: HeaderName = HeaderName::from_static("apigw-requestid");
+
+/// How long the parts of a request may take to come.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// The request line and headers, and how long a connection may wait for them.
+    pub head: Duration,
+    /// The body.
+    pub body: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head: connections::HEAD_TIMEOUT,
+            body: connections::HEAD_TIMEOUT,
+        }
+    }
+}
 
 /// A function as API Gateway has it: it is given an event, and what it answers is the response.
 pub type Integration = BoxCloneSyncService<ApiGatewayV2httpRequest, Response, Infallible>;
@@ -38,12 +67,14 @@ pub type Integration = BoxCloneSyncService<ApiGatewayV2httpRequest, Response, In
 #[derive(Clone)]
 pub struct Gateway {
     functions: Arc<HashMap<Function, Integration>>,
-    log: bool,
+    log: Option<Console>,
+    held: Arc<Semaphore>,
+    timeouts: Timeouts,
 }
 
 impl Gateway {
-    /// A gateway to functions of this process; `log` is whether it prints a line for each request.
-    pub fn new(function: impl Fn(Function) -> ApiService, log: bool) -> Self {
+    /// A gateway to functions of this process, which prints a line for each request to `log`.
+    pub fn new(function: impl Fn(Function) -> ApiService, log: Option<Console>) -> Self {
         let integration = |name| {
             let service = function(name)
                 .map_request(|event| LambdaRequest::ApiGatewayV2(event::sound(event)).into())
@@ -54,66 +85,129 @@ impl Gateway {
     }
 
     /// A gateway to functions that are somewhere else.
-    pub fn to(function: impl Fn(Function) -> Integration, log: bool) -> Self {
+    pub fn to(function: impl Fn(Function) -> Integration, log: Option<Console>) -> Self {
         let functions = Function::ALL.map(|name| (name, function(name)));
         Self {
             functions: Arc::new(HashMap::from(functions)),
             log,
+            held: Arc::new(Semaphore::new(MAX_HELD)),
+            timeouts: Timeouts::default(),
         }
+    }
+
+    /// The same gateway with other timeouts.
+    pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
     }
 
     /// Serves on a listener until `stop` is done and the requests in flight are, or the grace for
     /// them is over.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<()> {
-        let (stopping, stopped) = tokio::sync::oneshot::channel();
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let timeout = self.timeouts.head;
         let app = Router::new().fallback(handle).with_state(self);
-        let serving = axum::serve(listener, app).with_graceful_shutdown(async move {
-            stop.await;
-            // The receiver lives until this function returns.
-            let _ = stopping.send(());
-        });
-        let mut serving = std::pin::pin!(serving.into_future());
-        tokio::select! {
-            result = &mut serving => return result,
-            _ = stopped => {}
-        }
-        // A client that holds its connection open does not hold up the stop.
-        match tokio::time::timeout(GRACE, serving).await {
-            Ok(result) => result,
-            Err(_) => Ok(()),
-        }
+        connections::serve(listener, app, timeout, stop).await
     }
 
     /// Answers one request as API Gateway and the functions together do.
     pub async fn answer(&self, request: Request) -> Response {
-        let (parts, body) = request.into_parts();
         let request_id = request_id();
-        let path = parts.uri.path();
-        if parts.uri.to_string().len() > MAX_REQUEST_LINE {
-            return gateway_answer(StatusCode::URI_TOO_LONG, "Request URI Too Long", &request_id);
-        }
-        let found = Route::find(&parts.method, path)
-            .and_then(|(route, id)| Some((route, id, self.functions.get(&route.function)?.clone())));
-        let Some((route, id, service)) = found else {
-            return gateway_answer(StatusCode::NOT_FOUND, "Not Found", &request_id);
-        };
-        let Ok(body) = to_bytes(body, MAX_PAYLOAD).await else {
-            return gateway_answer(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "Request Entity Too Large",
-                &request_id,
-            );
-        };
-        let query = parts.uri.query().unwrap_or_default();
-        let event = event(route, id, path, query, &parts.headers, &body, request_id);
-        match service.oneshot(event).await {
+        let id = HeaderValue::from_str(&request_id);
+        let mut response = match self.respond(request, request_id).await {
             Ok(response) => response,
+            Err(refused) => refused.response(),
+        };
+        if let Ok(id) = id {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
+    }
+
+    async fn respond(&self, request: Request, request_id: String) -> Result<Response, Refused> {
+        let (parts, body) = request.into_parts();
+        let line = parts.uri.to_string().len();
+        if line > MAX_REQUEST_LINE {
+            return Err(Refused::LongLine);
+        }
+        let values = parts.headers.values().map(HeaderValue::len).sum::<usize>();
+        if line + values > MAX_REQUEST_LINE {
+            return Err(Refused::LongHeaders);
+        }
+        let path = parts.uri.path();
+        let (route, id, service) = Route::find(&parts.method, path)
+            .and_then(|(route, id)| Some((route, id, self.functions.get(&route.function)?.clone())))
+            .ok_or(Refused::NoRoute)?;
+        let held = tokio::time::timeout(self.timeouts.body, self.hold(body));
+        let (body, _held) = held.await.map_err(|_| Refused::Slow)??;
+        let query = parts.uri.query().unwrap_or_default();
+        let event = event(route, id, path, query, &parts.headers, body, request_id);
+        match service.oneshot(event).await {
+            Ok(response) => Ok(response),
             Err(never) => match never {},
         }
+    }
+
+    /// Reads a body, of which every byte has a permit among those of all requests.
+    async fn hold(&self, mut body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refused> {
+        let (mut bytes, mut held) = (Vec::new(), None::<OwnedSemaphorePermit>);
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            // What is no data is a trailer, which API Gateway does not hand on.
+            let Ok(data) = frame.map_err(|_| Refused::Broken)?.into_data() else {
+                continue;
+            };
+            if bytes.len() + data.len() > MAX_PAYLOAD {
+                return Err(Refused::LargeBody);
+            }
+            let count = u32::try_from(data.len()).map_err(|_| Refused::LargeBody)?;
+            let permit = Arc::clone(&self.held)
+                .try_acquire_many_owned(count)
+                .map_err(|_| Refused::Busy)?;
+            match &mut held {
+                Some(held) => held.merge(permit),
+                None => held = Some(permit),
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok((bytes, held))
+    }
+}
+
+/// Why API Gateway answers by itself. Its guide documents 404, 413 and 429, and the quotas behind them;
+/// the rest is the status that HTTP has for it, in the same form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    NoRoute,
+    LongLine,
+    LongHeaders,
+    LargeBody,
+    Broken,
+    Slow,
+    Busy,
+}
+
+impl Refused {
+    /// The status, and the message where it is not the status's own name.
+    fn status(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoRoute => (StatusCode::NOT_FOUND, "Not Found"),
+            Self::LongLine => (StatusCode::URI_TOO_LONG, "Request URI Too Long"),
+            Self::LongHeaders => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Request Header Fields Too Large",
+            ),
+            Self::LargeBody => (StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+            Self::Broken => (StatusCode::BAD_REQUEST, "Bad Request"),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
+            Self::Busy => (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"),
+        }
+    }
+
+    fn response(self) -> Response {
+        let (status, message) = self.status();
+        let mut response = Response::new(Body::from(format!(r#"{{"message":"{message}"}}"#)));
+        *response.status_mut() = status;
+        let content_type = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response
     }
 }
 
@@ -136,14 +230,14 @@ async fn handle(State(gateway): State<Gateway>, request: Request) -> Response {
     if let Some(origin) = origin {
         allow(response.headers_mut(), origin);
     }
-    if gateway.log {
+    if let Some(log) = &gateway.log {
         let ms = started.elapsed().as_secs_f64() * 1000.0;
-        // The request was answered, whether or not anybody reads of it.
-        let _ = writeln!(
-            io::stdout(),
-            "{method} {path} {} {ms:.1} ms",
+        // A terminal obeys control characters, and shows text from right to left.
+        let path = utf8_percent_encode(&path, CONTROLS);
+        log.print(format!(
+            "{method} {path} {} {ms:.1} ms\n",
             response.status().as_u16()
-        );
+        ));
     }
     response
 }
@@ -156,7 +250,7 @@ fn event(
     path: &str,
     query: &str,
     headers: &HeaderMap,
-    body: &[u8],
+    body: Vec<u8>,
     request_id: String,
 ) -> ApiGatewayV2httpRequest {
     let mut context = ApiGatewayV2httpRequestContext::default();
@@ -176,11 +270,11 @@ fn event(
         let segment = percent_decode_str(segment).decode_utf8_lossy().into_owned();
         event.path_parameters.insert(name.to_owned(), segment);
     }
-    match std::str::from_utf8(body) {
-        Ok("") => {}
-        Ok(text) => event.body = Some(text.to_owned()),
-        Err(_) => {
-            event.body = Some(base64::engine::general_purpose::STANDARD.encode(body));
+    match String::from_utf8(body) {
+        Ok(text) if text.is_empty() => {}
+        Ok(text) => event.body = Some(text),
+        Err(error) => {
+            event.body = Some(base64::engine::general_purpose::STANDARD.encode(error.as_bytes()));
             event.is_base64_encoded = true;
         }
     }
@@ -196,6 +290,8 @@ fn request_id() -> String {
     FeedbackId::mint(Timestamp::now(), usize::from(entropy[0]), entropy).hyphenated()
 }
 
+/// Headers as the event's JSON can hold them. AWS does not document what becomes of bytes that are no
+/// UTF-8. Here they are lost, the worst that could be, so that the functions are tried with it.
 fn joined(headers: &HeaderMap) -> HeaderMap {
     let mut values: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, value) in headers {
@@ -218,18 +314,6 @@ fn from_function(response: lambda_http::Response<lambda_http::Body>) -> Response
         lambda_http::Body::Binary(bytes) => Body::from(bytes),
         _ => Body::empty(),
     })
-}
-
-/// What API Gateway says by itself.
-fn gateway_answer(status: StatusCode, message: &str, request_id: &str) -> Response {
-    let mut response = Response::new(Body::from(format!(r#"{{"message":"{message}"}}"#)));
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        response.headers_mut().insert("x-request-id", id);
-    }
-    response
 }
 
 /// Whether a page's origin is on this machine.

@@ -40,7 +40,11 @@ pub async fn feed(engine: Engine, counter: Counter) {
         }
         tokio::time::sleep(INTERVAL).await;
     };
-    map(engine, place, async |event| count(&counter, event).await).await;
+    let count = move |event| {
+        let counter = counter.clone();
+        async move { count(&counter, event).await }
+    };
+    map(engine, place, count).await;
 }
 
 async fn resume(engine: &Engine, counter: &Counter) -> Result<Option<SequenceNumber>, String> {

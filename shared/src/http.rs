@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use lambda_http::tower::util::BoxCloneSyncService;
-use lambda_http::tower::{ServiceBuilder, service_fn};
-use lambda_http::{Adapter, Body, IntoResponse, Request, Response, lambda_runtime, tracing};
+use lambda_http::tower::{ServiceBuilder, ServiceExt as _, service_fn};
+use lambda_http::{Adapter, Body, IntoResponse, LambdaEvent, Request, Response, lambda_runtime, tracing};
+use serde::Serialize;
 
 pub use call::{Call, Reply, Votes};
 pub use route::{Function, ROUTES, Route};
@@ -37,6 +38,7 @@ use crate::tables::Table;
 use crate::timestamp::{Clock, Timestamp};
 use access::AccessLayer;
 use answer::AnswerLayer;
+use event::Invocation;
 
 /// The longest a request may take before it is answered with 503: well inside the functions'
 /// timeout of 15 seconds and API Gateway's of 30, so that it is our answer that a caller gets.
@@ -90,12 +92,30 @@ where
     let keyring = Keyring::new(Registry::new(client.clone(), &config.api_keys));
     connect(&keyring, config.expected_key.clone()).await;
     let state = state(client, config);
-    let service = ServiceBuilder::new()
-        .map_request(event::sound_invocation)
-        .layer_fn(Adapter::from)
-        .map_response(Ready)
-        .service(service(function, state, keyring, Clock::system(), open, handler));
-    lambda_runtime::run(service).await
+    let service = service(function, state, keyring, Clock::system(), open, handler);
+    lambda_runtime::run(service_fn(move |LambdaEvent { payload, context }| {
+        let requests = Adapter::from(service.clone().map_response(Ready));
+        async move {
+            Ok::<_, Infallible>(match payload {
+                Invocation::Request(event) => {
+                    let event = event::lambda_event(*event, context);
+                    Outcome::Answer(requests.oneshot(event).await?)
+                }
+                other => Outcome::Other(answer::other(&other, &context)),
+            })
+        }
+    }))
+    .await
+}
+
+/// What a function returns to Lambda.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome<A> {
+    /// The answer to a request.
+    Answer(A),
+    /// What is said of an event that is none.
+    Other(serde_json::Value),
 }
 
 /// An answer whose body is text already. lambda_http's own conversion of a response decodes every

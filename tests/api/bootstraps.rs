@@ -136,3 +136,89 @@ async fn a_function_that_is_not_told_its_table_says_which() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("FEEDBACK_TABLE"), "{said}");
 }
+
+/// Invokes a function with an event, and returns the status and the message of its answer.
+async fn other(bootstrap: &mut Bootstrap, event: Value) -> (u64, String) {
+    let invoked = bootstrap.invoke(event).await.unwrap();
+    let answer = invoked.outcome.expect("an answer, not an error");
+    assert_eq!(answer["headers"]["content-type"], "application/json");
+    assert_eq!(answer["isBase64Encoded"], false);
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    let message = body["message"].as_str().unwrap().to_owned();
+    (answer["statusCode"].as_u64().unwrap(), message)
+}
+
+/// The events have the forms of AWS's documentation: "Working with AWS Lambda proxy integrations for HTTP
+/// APIs" (payload format 1.0), "Use Lambda functions as targets of an Application Load Balancer", "Using
+/// Lambda with Amazon SQS", and a schedule's of "Events from Amazon EventBridge".
+#[tokio::test]
+async fn an_event_that_is_no_request_is_answered_and_the_process_goes_on() {
+    let api = Api::new().await;
+    let database = api.database.engine();
+    let log = [("AWS_LAMBDA_LOG_FORMAT", "JSON")];
+    let mut read = lambda::start_with("read", &database, Stdio::piped(), &log).await;
+    let schedule = json!({
+        "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event",
+        "source": "aws.events", "account": "123456789012", "time": "2026-10-08T16:53:06Z",
+        "region": "us-east-1", "resources": [], "detail": {},
+    });
+    for ping in [
+        json!({}),
+        json!({"source": "aws.events"}),
+        json!({"warmup": true}),
+        schedule,
+    ] {
+        assert_eq!(
+            other(&mut read, ping).await,
+            (200, "no request in the event".to_owned())
+        );
+    }
+    let rest = json!({
+        "version": "1.0", "resource": "/v1/feedback", "path": "/v1/feedback", "httpMethod": "GET",
+        "headers": {"x-portkey-api-key": "secret-of-a-caller"}, "multiValueHeaders": {},
+        "requestContext": {"httpMethod": "GET", "requestId": "id=", "stage": "$default"}, "body": null,
+    });
+    let load_balancer = json!({
+        "requestContext": {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:::targetgroup/t/1"}},
+        "httpMethod": "GET", "path": "/v1/feedback", "headers": {}, "body": "secret-of-a-caller",
+    });
+    let queue = json!({"Records": [{"eventSource": "aws:sqs", "body": "secret-of-a-caller"}]});
+    for (event, got) in [
+        (rest, "payload format 1.0"),
+        (load_balancer, "Application Load Balancer"),
+        (queue, "Records"),
+        (json!("secret-of-a-caller"), "no JSON object"),
+    ] {
+        let (status, message) = other(&mut read, event).await;
+        assert_eq!(status, 500);
+        assert!(
+            message.contains("expected an HTTP API's request (payload format 2.0)"),
+            "{message}"
+        );
+        assert!(message.contains(got), "{message}");
+    }
+    let large = |path: &str, headers: Value| {
+        let mut event = event_json(&Method::GET, path, "", &[], "", false);
+        event["headers"] = headers;
+        event
+    };
+    let path = format!("/v1/feedback/{}", "a".repeat(70_000));
+    assert_eq!(other(&mut read, large(&path, json!({}))).await.0, 414);
+    let many = (0..30_000).map(|number| (format!("x-{number}"), json!("v")));
+    let many = Value::Object(many.collect());
+    assert_eq!(other(&mut read, large("/v1/feedback", many)).await.0, 431);
+    // What comes next is answered as if nothing had been.
+    let list = "/v1/feedback?trace_id=t";
+    assert_eq!(call(&mut read, Method::GET, list, &api.key, "").await.0, 200);
+
+    let said = read.stop().await.unwrap();
+    assert!(!said.contains("secret-of-a-caller"), "{said}");
+    let levels: Vec<String> = said
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["message"] != "answered")
+        .map(|line| line["level"].as_str().unwrap().to_owned())
+        .collect();
+    let expected = [vec!["INFO"; 4], vec!["ERROR"; 4], vec!["WARN"; 2]].concat();
+    assert_eq!(levels, expected, "{said}");
+}

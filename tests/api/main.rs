@@ -25,6 +25,7 @@ mod races;
 mod ranges;
 mod reads;
 mod schema;
+mod server;
 mod template;
 mod transport;
 mod truefoundry;

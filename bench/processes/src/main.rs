@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bench::processes::{Deployment, Processes};
 use clap::Parser;
+use local::console::Console;
 use local::data::server_key;
 use local::dynamodb::{self, Engine};
 use local::server::Gateway;
@@ -69,7 +70,7 @@ async fn main() -> io::Result<()> {
     };
     println!("Hindsight is listening on http://{}", listener.local_addr()?);
     tokio::select! {
-        served = Gateway::to(functions, true).serve(listener, stop) => served,
+        served = Gateway::to(functions, Some(Console::new(io::stdout())?)).serve(listener, stop) => served,
         () = counting => Ok(()),
     }
 }

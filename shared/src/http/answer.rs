@@ -15,19 +15,23 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
 use lambda_http::http::{HeaderName, HeaderValue, StatusCode, header};
 use lambda_http::request::RequestContext;
 use lambda_http::tower::{Layer, Service};
-use lambda_http::{Body, Request, RequestExt as _, Response, tracing};
+use lambda_http::{Body, Context as LambdaContext, Request, RequestExt as _, Response, tracing};
 use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
 
-use super::DEADLINE;
 use super::access::Arrival;
 use super::call::Reply;
 use super::route::{Function, Route};
 use super::trace::TraceContext;
+use super::{DEADLINE, event};
 use crate::dialect::{Dialect, portkey, truefoundry};
 use crate::id::Workspace;
 use crate::invocation::Invocation;
 use crate::log::milliseconds;
 use crate::problem::{Problem, RETRY_AFTER};
+
+/// Where nobody has given a request an id.
+const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -161,7 +165,7 @@ fn request_id(request: &Request) -> HeaderValue {
                 .map(|context| context.request_id.clone())
         })
         .and_then(|id| HeaderValue::try_from(id).ok())
-        .unwrap_or(HeaderValue::from_static("unknown"))
+        .unwrap_or(UNKNOWN)
 }
 
 fn ok(reply: Reply) -> Response<Body> {
@@ -221,6 +225,41 @@ fn not_found() -> Response<Body> {
     let mut response = Response::new(Body::from(r#"{"message":"Not Found"}"#));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
+}
+
+/// The answer to an invocation that is no request, in the form that API Gateway, REST APIs and load
+/// balancers all read, and one line about it.
+pub(super) fn other(invocation: &event::Invocation, context: &LambdaContext) -> Value {
+    let (status, message) = match invocation {
+        event::Invocation::TooLarge(large) => {
+            let cause = large.to_string();
+            tracing::warn!(request_id = context.request_id, cause, "refused");
+            (large.status(), cause)
+        }
+        event::Invocation::Foreign(foreign) => {
+            let cause = foreign.to_string();
+            tracing::error!(request_id = context.request_id, cause, "failed");
+            (StatusCode::INTERNAL_SERVER_ERROR, cause)
+        }
+        event::Invocation::Ping | event::Invocation::Request(_) => {
+            tracing::info!(request_id = context.request_id, "no request in the event");
+            (StatusCode::OK, "no request in the event".to_owned())
+        }
+    };
+    let response = sealed(
+        Response::new(Body::Empty),
+        &HeaderValue::try_from(context.request_id.as_str()).unwrap_or(UNKNOWN),
+    );
+    let headers = response
+        .headers()
+        .iter()
+        .filter_map(|(name, value)| Some((name.to_string(), json!(value.to_str().ok()?))));
+    json!({
+        "statusCode": status.as_u16(),
+        "headers": Value::Object(headers.collect()),
+        "body": json!({"message": message}).to_string(),
+        "isBase64Encoded": false,
+    })
 }
 
 /// The headers that every answer has.

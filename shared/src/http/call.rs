@@ -1,6 +1,6 @@
 //! What a handler gets, and what it returns.
 
-use lambda_http::http::{HeaderMap, header};
+use lambda_http::http::HeaderMap;
 
 use super::Route;
 use crate::access::Caller;
@@ -115,10 +115,7 @@ impl Call {
                 format!("must be 1 to 255 bytes, got {got}"),
             ));
         }
-        let if_match = self
-            .headers
-            .get(header::IF_MATCH)
-            .map(lambda_http::http::HeaderValue::as_bytes);
+        let if_match = self.header("If-Match")?.map(str::as_bytes);
         Ok(Some(IdempotencyKey::new(
             key,
             [
@@ -136,6 +133,11 @@ impl Call {
         let value = values.next().map(|value| std::str::from_utf8(value.as_bytes()));
         match (value, values.next()) {
             (None, _) => Ok(None),
+            // In its place there were bytes that an event's JSON cannot hold. Two values that differ in
+            // them have become one.
+            (Some(Ok(value)), None) if value.contains(char::REPLACEMENT_CHARACTER) => {
+                Err(Problem::invalid(name, "must be UTF-8, and without U+FFFD"))
+            }
             (Some(Ok(value)), None) => Ok(Some(value)),
             (Some(_), Some(_)) => Err(Problem::invalid(name, "must be given once")),
             (Some(Err(_)), None) => Err(Problem::invalid(name, "must be UTF-8")),

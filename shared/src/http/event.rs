@@ -1,12 +1,24 @@
-//! API Gateway's event before lambda_http makes a request of it.
+//! What a function is invoked with, before lambda_http makes a request of it.
 
-use lambda_http::LambdaEvent;
+use std::fmt;
+
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
-use lambda_http::http::header;
+use lambda_http::http::{StatusCode, header};
 use lambda_http::request::LambdaRequest;
+use lambda_http::{Context, LambdaEvent};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::trace::TraceContext;
+
+/// The most bytes of path and query together. Percent-encoded they take up to three times that, and the
+/// `http` crate has 64 KiB for both. API Gateway takes a request line and headers of 10,240 bytes.
+const MAX_LINE: usize = 16 * 1024;
+
+/// The most headers. The `http` crate panics beyond some 24,000.
+const MAX_HEADERS: usize = 1_000;
 
 /// What a query may not hold as it is, in the eyes of the `http` crate.
 const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
@@ -49,21 +61,213 @@ pub fn sound(mut event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest {
     event
 }
 
-/// [`sound`] for what the Lambda runtime hands over.
-pub(super) fn sound_invocation(invocation: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
-    let LambdaEvent { payload, mut context } = invocation;
-    let LambdaRequest::ApiGatewayV2(event) = payload else {
-        return LambdaEvent::new(payload, context);
-    };
+/// What Lambda invokes a function with. Whatever is JSON is one: lambda_runtime would report what it
+/// cannot read as an error of the function, in words that quote it.
+#[derive(Debug)]
+pub enum Invocation {
+    /// A request, as an HTTP API or a function URL sends it: payload format 2.0, and [`sound`].
+    Request(Box<ApiGatewayV2httpRequest>),
+    /// Something without a request in it, by which a function is kept warm or tried: `{}`, a scheduled
+    /// event, `{"warmup": true}`.
+    Ping,
+    /// A request that is larger than API Gateway hands on.
+    TooLarge(TooLarge),
+    /// An event of something else, or one that cannot be read.
+    Foreign(Foreign),
+}
+
+/// What is too large about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooLarge {
+    /// Its path and query.
+    Line,
+    /// The number of its headers.
+    Headers,
+}
+
+impl TooLarge {
+    /// The status for it.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Line => StatusCode::URI_TOO_LONG,
+            Self::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line => write!(
+                f,
+                "path and query: expected at most {MAX_LINE} bytes together, got more"
+            ),
+            Self::Headers => write!(f, "headers: expected at most {MAX_HEADERS}, got more"),
+        }
+    }
+}
+
+/// What sends events that are not for this function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// A REST API, or an HTTP API whose integration has payload format 1.0.
+    RestApi,
+    /// An Application Load Balancer.
+    LoadBalancer,
+    /// A WebSocket API.
+    WebSocket,
+    /// A queue, a stream, a bucket: whatever sends `Records`.
+    Records,
+    /// EventBridge, with something else than its schedule.
+    EventBridge,
+    /// An event of payload format 2.0 of which a part has another form.
+    Unreadable,
+    /// JSON that is no object.
+    NoObject,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let got = match self {
+            Self::RestApi => "one of payload format 1.0 (REST API, or PayloadFormatVersion 1.0)",
+            Self::LoadBalancer => "one of an Application Load Balancer",
+            Self::WebSocket => "one of a WebSocket API",
+            Self::Records => "Records of a queue, stream or bucket",
+            Self::EventBridge => "one of EventBridge that is no scheduled event",
+            Self::Unreadable => "one of which a part cannot be read",
+            Self::NoObject => "no JSON object",
+        };
+        write!(
+            f,
+            "event: expected an HTTP API's request (payload format 2.0), got {got}"
+        )
+    }
+}
+
+impl<'de> Deserialize<'de> for Invocation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(|json| Self::read(json.get()))
+    }
+}
+
+impl Invocation {
+    /// Tells what JSON is an event of.
+    pub fn read(json: &str) -> Self {
+        let Ok(shape) = serde_json::from_str::<Shape<'_>>(json) else {
+            return Self::Foreign(match json.trim_start().starts_with('{') {
+                true => Foreign::Unreadable,
+                false => Foreign::NoObject,
+            });
+        };
+        if let Some(other) = shape.other() {
+            return other;
+        }
+        // Before they are read, since reading them panics, and outside of what catches that.
+        if shape.headers.is_some_and(|headers| count(headers) > MAX_HEADERS) {
+            return Self::TooLarge(TooLarge::Headers);
+        }
+        let Ok(event) = serde_json::from_str::<ApiGatewayV2httpRequest>(json) else {
+            return Self::Foreign(Foreign::Unreadable);
+        };
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        if length(&event.raw_path) + length(&event.raw_query_string) > MAX_LINE {
+            return Self::TooLarge(TooLarge::Line);
+        }
+        Self::Request(Box::new(sound(event)))
+    }
+}
+
+/// By what an event is known. The members have the forms of AWS's examples (docs.aws.amazon.com:
+/// apigateway, "Create AWS Lambda proxy integrations for HTTP APIs"; elasticloadbalancing, "Use Lambda
+/// functions as targets"; eventbridge, "Events"), but nothing here depends on them.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape<'e> {
+    #[serde(borrow)]
+    request_context: Option<&'e RawValue>,
+    #[serde(borrow)]
+    headers: Option<&'e RawValue>,
+    raw_path: Option<IgnoredAny>,
+    http_method: Option<IgnoredAny>,
+    #[serde(rename = "Records")]
+    records: Option<IgnoredAny>,
+    #[serde(borrow, rename = "detail-type")]
+    detail_type: Option<&'e RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContextShape {
+    http: Option<IgnoredAny>,
+    elb: Option<IgnoredAny>,
+    connection_id: Option<IgnoredAny>,
+}
+
+impl Shape<'_> {
+    /// What it is an event of, if not of an HTTP API.
+    fn other(&self) -> Option<Invocation> {
+        let context = self.request_context.map(|context| {
+            // What has another form has none of them.
+            serde_json::from_str::<ContextShape>(context.get()).unwrap_or_default()
+        });
+        let foreign = match context {
+            Some(context) if context.http.is_some() => return None,
+            Some(context) if context.elb.is_some() => Foreign::LoadBalancer,
+            Some(context) if context.connection_id.is_some() => Foreign::WebSocket,
+            _ if self.http_method.is_some() => Foreign::RestApi,
+            _ if self.records.is_some() => Foreign::Records,
+            Some(_) => Foreign::Unreadable,
+            None if self.raw_path.is_some() => Foreign::Unreadable,
+            None => match self.detail_type {
+                Some(kind) if kind.get() != r#""Scheduled Event""# => Foreign::EventBridge,
+                _ => return Some(Invocation::Ping),
+            },
+        };
+        Some(Invocation::Foreign(foreign))
+    }
+}
+
+/// How many values headers have, each of which may have a list of them. None, if they are no object.
+fn count(headers: &RawValue) -> usize {
+    struct Values;
+
+    impl<'de> Visitor<'de> for Values {
+        type Value = usize;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+            let mut count = 0;
+            while let Some((_, value)) = map.next_entry::<IgnoredAny, &RawValue>()? {
+                let values = serde_json::from_str::<Vec<IgnoredAny>>(value.get());
+                count += values.map_or(1, |values| values.len());
+            }
+            Ok(count)
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_str(headers.get());
+    json.deserialize_map(Values).unwrap_or_default()
+}
+
+/// A request with its context, as lambda_http takes it.
+pub(super) fn lambda_event(
+    event: ApiGatewayV2httpRequest,
+    mut context: Context,
+) -> LambdaEvent<LambdaRequest> {
     // lambda_http would put Lambda's own X-Amzn-Trace-Id over the caller's.
     if TraceContext::of(&event.headers).is_some() {
         context.xray_trace_id = None;
     }
-    LambdaEvent::new(LambdaRequest::ApiGatewayV2(sound(event)), context)
+    LambdaEvent::new(LambdaRequest::ApiGatewayV2(event), context)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -87,6 +291,95 @@ mod tests {
             event.body = body.map(str::to_owned);
             event.is_base64_encoded = base64;
             let _: lambda_http::Request = LambdaRequest::ApiGatewayV2(sound(event)).into();
+        }
+    }
+
+    fn read(event: serde_json::Value) -> Invocation {
+        Invocation::read(&event.to_string())
+    }
+
+    fn request(path: String, headers: serde_json::Value) -> serde_json::Value {
+        json!({
+            "version": "2.0", "rawPath": path, "headers": headers,
+            "requestContext": {"http": {"method": "GET"}},
+        })
+    }
+
+    #[test]
+    fn an_event_is_known_by_its_shape() {
+        for (event, foreign) in [
+            (
+                json!({"version": "1.0", "httpMethod": "GET", "path": "/", "requestContext": {"httpMethod": "GET"}}),
+                Foreign::RestApi,
+            ),
+            (
+                json!({"httpMethod": "GET", "requestContext": {"elb": {"targetGroupArn": "arn"}}}),
+                Foreign::LoadBalancer,
+            ),
+            (
+                json!({"requestContext": {"connectionId": "id", "routeKey": "$connect"}}),
+                Foreign::WebSocket,
+            ),
+            (json!({"Records": [{"eventSource": "aws:sqs"}]}), Foreign::Records),
+            (
+                json!({"source": "aws.s3", "detail-type": "Object Created"}),
+                Foreign::EventBridge,
+            ),
+            (json!({"version": "2.0", "rawPath": "/"}), Foreign::Unreadable),
+            (json!({"requestContext": 1}), Foreign::Unreadable),
+            (request("/".into(), json!("none")), Foreign::Unreadable),
+            (request("/".into(), json!({"a\n": "b"})), Foreign::Unreadable),
+            (json!(null), Foreign::NoObject),
+            (json!("warm"), Foreign::NoObject),
+            (json!([]), Foreign::NoObject),
+        ] {
+            let got = read(event.clone());
+            assert!(
+                matches!(got, Invocation::Foreign(got) if got == foreign),
+                "{event}: {got:?}"
+            );
+        }
+        for ping in [
+            json!({}),
+            json!({"warmup": true}),
+            json!({"source": "serverless-plugin-warmup"}),
+            json!({"source": "aws.events"}),
+            json!({"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}),
+            json!({"key1": "value1"}),
+        ] {
+            assert!(matches!(read(ping.clone()), Invocation::Ping), "{ping}");
+        }
+    }
+
+    #[test]
+    fn what_would_panic_is_refused_before_it_is_read() {
+        let many = |count: usize| {
+            let headers = (0..count).map(|n| (format!("x-{n}"), json!("v")));
+            serde_json::Value::Object(headers.collect())
+        };
+        let is_request = |event| match read(event) {
+            Invocation::Request(event) => {
+                let _: lambda_http::Request = LambdaRequest::ApiGatewayV2(*event).into();
+                true
+            }
+            _ => false,
+        };
+        // A byte that is no ASCII takes three where it is percent-encoded.
+        assert!(is_request(request("é".repeat(MAX_LINE / 2), many(MAX_HEADERS))));
+        for (event, large) in [
+            (request("a".repeat(MAX_LINE + 1), json!({})), TooLarge::Line),
+            (request("a".repeat(70_000), json!({})), TooLarge::Line),
+            (request("/".into(), many(MAX_HEADERS + 1)), TooLarge::Headers),
+            (request("/".into(), many(30_000)), TooLarge::Headers),
+            (
+                request("/".into(), json!({"x": vec!["v"; 30_000]})),
+                TooLarge::Headers,
+            ),
+        ] {
+            assert!(
+                matches!(read(event), Invocation::TooLarge(got) if got == large),
+                "{large:?}"
+            );
         }
     }
 }

@@ -1,0 +1,310 @@
+//! The local server over real connections: what it answers as API Gateway does, and what it outlives.
+
+use std::io;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::select_all;
+use local::console::Console;
+use local::server::{Gateway, Timeouts};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
+
+use crate::harness::Api;
+use crate::lambda;
+
+/// How long to wait for what must come. Not a bound on the speed of anything: a server that hangs would
+/// be waited for for ever.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A gateway of a test's own.
+struct Server {
+    port: u16,
+    api: Api,
+    log: Printed,
+}
+
+/// What was printed.
+#[derive(Clone, Debug, Default)]
+struct Printed(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(&mut *self.0.lock().unwrap(), bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Server {
+    async fn new() -> Self {
+        Self::with(Timeouts::default()).await
+    }
+
+    async fn with(timeouts: Timeouts) -> Self {
+        let (api, log) = (Api::new().await, Printed::default());
+        let (client, config, keyring) = (api.client.clone(), Arc::clone(&api.config), api.keyring.clone());
+        let function =
+            move |name| local::function(name, client.clone(), Arc::clone(&config), keyring.clone());
+        let console = Console::new(log.clone()).unwrap();
+        let gateway = Gateway::new(function, Some(console)).with_timeouts(timeouts);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(gateway.serve(listener, std::future::pending()));
+        Self { port, api, log }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()
+    }
+
+    /// Sends these bytes and returns all that is answered until the server closes the connection.
+    async fn send(&self, bytes: impl AsRef<[u8]>) -> Response {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes.as_ref()).await.unwrap();
+        Response::read(&mut stream).await
+    }
+
+    /// A vote under an `Idempotency-Key` of these bytes.
+    async fn vote(&self, key: &[u8]) -> Response {
+        let body = json!({"trace_id": "t", "value": 1}).to_string();
+        let head = format!(
+            "POST /v1/feedback HTTP/1.1\r\nHost: h\r\nConnection: close\r\nx-portkey-api-key: {}\r\n\
+             Content-Length: {}\r\nIdempotency-Key: ",
+            self.api.key,
+            body.len()
+        );
+        self.send([head.as_bytes(), key, b"\r\n\r\n", body.as_bytes()].concat())
+            .await
+    }
+}
+
+/// What a connection brought until it was closed.
+#[derive(Debug)]
+struct Response(String);
+
+impl Response {
+    async fn read(stream: &mut TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes));
+        // Where the server has closed it with something unread, what came before counts.
+        drop(read.await.expect("the connection is closed"));
+        Self(String::from_utf8(bytes).unwrap())
+    }
+
+    fn status(&self) -> u16 {
+        let status = self.0.split(' ').nth(1);
+        status
+            .unwrap_or_else(|| panic!("no answer: {:?}", self.0))
+            .parse()
+            .unwrap()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let (head, _) = self.0.split_once("\r\n\r\n").unwrap();
+        let mut headers = head.lines().filter_map(|line| line.split_once(": "));
+        headers
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    fn body(&self) -> &str {
+        self.0.split_once("\r\n\r\n").unwrap().1
+    }
+}
+
+/// `apigw-requestid` is on every answer of an HTTP API, and says what `requestContext.requestId` says.
+/// AWS's own test tool sets it for HTTP APIs, and no other
+/// (github.com/aws/aws-lambda-dotnet, LambdaTestTool-v2, `ApiGatewayResponseExtensions.cs`).
+#[tokio::test]
+async fn what_no_function_answers_is_answered_as_api_gateway_does() {
+    let server = Server::new().await;
+    let long = "a".repeat(10_240);
+    for (request, status, message) in [
+        ("GET /nothing HTTP/1.1".to_owned(), 404, "Not Found"),
+        ("POST /v1/feedback/ HTTP/1.1".to_owned(), 404, "Not Found"),
+        (
+            format!("GET /v1/feedback?{long} HTTP/1.1"),
+            414,
+            "Request URI Too Long",
+        ),
+        (
+            format!("GET /v1/feedback HTTP/1.1\r\nx-long: {long}"),
+            431,
+            "Request Header Fields Too Large",
+        ),
+        (
+            "POST /v1/feedback HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n".to_owned(),
+            400,
+            "Bad Request",
+        ),
+    ] {
+        let answer = server
+            .send(request.replacen("HTTP/1.1", "HTTP/1.1\r\nHost: h\r\nConnection: close", 1) + "\r\n\r\n")
+            .await;
+        assert_eq!(answer.status(), status, "{}", answer.0);
+        assert_eq!(answer.body(), json!({"message": message}).to_string());
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert!(answer.header("apigw-requestid").is_some(), "{}", answer.0);
+        assert_eq!(answer.header("x-request-id"), None, "{}", answer.0);
+    }
+    let answer = server
+        .send("GET /v1/feedback HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        .await;
+    assert_eq!(answer.status(), 401);
+    assert!(answer.header("x-request-id").is_some());
+    assert_eq!(answer.header("x-request-id"), answer.header("apigw-requestid"));
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_utf_8_is_refused_by_its_header_s_name() {
+    let server = Server::new().await;
+    for key in [&b"caf\xe9"[..], b"caf\xe8", b"\xff", "\u{fffd}".as_bytes()] {
+        let answer = server.vote(key).await;
+        assert_eq!(answer.status(), 400, "{}", answer.0);
+        assert!(answer.body().contains("Idempotency-Key"), "{}", answer.0);
+    }
+    assert!(server.api.database.items("feedback").is_empty());
+    for key in ["café", "cafè"] {
+        assert_eq!(server.vote(key.as_bytes()).await.status(), 200);
+    }
+    assert_eq!(server.api.database.items("feedback").len(), 2);
+}
+
+#[tokio::test]
+async fn a_credential_that_is_no_utf_8_opens_nothing() {
+    let server = Server::new().await;
+    for name in ["x-portkey-api-key: ", "authorization: Bearer "] {
+        for byte in [b"\xff", b"\xe9"] {
+            let head =
+                format!("GET /v1/feedback?trace_id=t HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{name}");
+            let request = [head.as_bytes(), server.api.key.as_bytes(), byte, b"\r\n\r\n"].concat();
+            assert_eq!(server.send(request).await.status(), 401);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_terminal_would_obey_is_logged_percent_encoded() {
+    let server = Server::new().await;
+    let request = "GET /\u{202e}\u{9b}31mé HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    assert_eq!(server.send(request).await.status(), 404);
+    let line = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let text = String::from_utf8(server.log.0.lock().unwrap().clone()).unwrap();
+            if text.ends_with('\n') {
+                return text;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let line = line.await.unwrap();
+    assert!(line.starts_with("GET /%E2%80%AE%C2%9B31m%C3%A9 404 "), "{line:?}");
+}
+
+#[tokio::test]
+async fn whoever_sends_nothing_more_is_not_waited_for() {
+    let soon = Duration::from_millis(100);
+    let server = Server::with(Timeouts {
+        head: soon,
+        body: soon,
+    })
+    .await;
+    for part in ["", "GET /v1/feedback HTTP/1.1\r\nHost"] {
+        let answer = server.send(part).await;
+        assert!(answer.0.is_empty() || answer.status() == 408, "{}", answer.0);
+    }
+    // Whose next request does not come, too.
+    let answer = server.send("GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(answer.status(), 404);
+    let head = "POST /v1/feedback HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345";
+    let answer = server.send(head).await;
+    assert_eq!(answer.status(), 408, "{}", answer.0);
+    assert_eq!(answer.body(), r#"{"message":"Request Timeout"}"#);
+}
+
+#[tokio::test]
+async fn bodies_are_held_up_to_a_total() {
+    let server = Server::new().await;
+    // Five of nearly 10 MiB each, of which 32 MiB are taken in all.
+    let size = 10 * 1024 * 1024;
+    let part = vec![b'x'; size - 1];
+    let mut uploads = Vec::new();
+    for _ in 0..5 {
+        let mut stream = server.connect().await;
+        let (head, part) = (
+            format!("POST /v1/feedback HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\n\r\n"),
+            part.clone(),
+        );
+        uploads.push(Box::pin(async move {
+            let (mut reader, mut writer) = stream.split();
+            let send = async {
+                writer.write_all(head.as_bytes()).await?;
+                writer.write_all(&part).await?;
+                // The last byte never comes.
+                std::future::pending::<io::Result<()>>().await
+            };
+            let mut answer = [0; 13];
+            tokio::select! {
+                read = reader.read_exact(&mut answer) => drop(read.unwrap()),
+                // It was answered before it was read to its end.
+                _ = send => drop(reader.read_exact(&mut answer).await.unwrap()),
+            }
+            String::from_utf8(answer.to_vec()).unwrap()
+        }));
+    }
+    let first = tokio::time::timeout(PATIENCE, select_all(uploads)).await;
+    let (answer, _, others) = first.expect("one of them is refused");
+    assert_eq!(answer, "HTTP/1.1 429 ");
+    // What is given up is no longer held.
+    drop(others);
+    let answer = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let answer = server.vote(b"again").await;
+            if answer.status() != 429 {
+                return answer;
+            }
+        }
+    });
+    assert_eq!(answer.await.unwrap().status(), 200);
+}
+
+/// A pipe holds 64 KiB (pipe(7)). Forty lines of 8,000 bytes are more.
+#[tokio::test]
+async fn output_that_nobody_reads_holds_up_neither_requests_nor_the_end() {
+    let binary = tokio::task::spawn_blocking(|| lambda::binary("hindsight"))
+        .await
+        .unwrap();
+    let mut process = Command::new(binary)
+        .args(["--memory", "--port", "0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(process.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).await.unwrap();
+    let port: u16 = line.trim().rsplit(':').next().unwrap().parse().unwrap();
+    let path = "a".repeat(8_000);
+    let requests = async {
+        for _ in 0..40 {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let request = format!("GET /{path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            assert_eq!(Response::read(&mut stream).await.status(), 404);
+        }
+    };
+    requests.await;
+    let id = process.id().unwrap().to_string();
+    let told = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
+    assert!(told.success());
+    let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
+    assert!(ended.expect("it ends").unwrap().success());
+    drop(stdout);
+}
