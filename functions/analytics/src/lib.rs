@@ -21,7 +21,7 @@ pub async fn handle(reader: Arc<Reader>, call: Call) -> Result<Reply, Problem> {
         Some("weighted") => analytics::render_weighted(&graph(&reader, &call, &question).await?, as_of),
         Some("ai-models") => {
             let cells = groups(&reader, &call, &question, "_model").await?;
-            analytics::render_models(&cells, as_of)
+            analytics::render_models(&cells, &question, as_of)
         }
         _ => {
             let cells = groups(&reader, &call, &question, call.id()).await?;
@@ -43,6 +43,9 @@ fn slice<'a>(call: &'a Call, question: &'a Question) -> Slice<'a> {
 
 /// The counts by time.
 async fn graph(reader: &Reader, call: &Call, question: &Question) -> Result<Cells, Problem> {
+    if question.matches_nothing() {
+        return Ok(Cells::new());
+    }
     let slice = slice(call, question);
     match question.dimension() {
         Some((dimension, values)) => reader.by_dimension(&slice, dimension, values.as_deref()).await,
@@ -56,6 +59,9 @@ async fn graph(reader: &Reader, call: &Call, question: &Question) -> Result<Cell
 /// The counts by a metadata field: from roll-ups, where the field has them and the filter is about
 /// nothing else.
 async fn groups(reader: &Reader, call: &Call, question: &Question, field: &str) -> Result<Cells, Problem> {
+    if question.matches_nothing() {
+        return Ok(Cells::new());
+    }
     let slice = slice(call, question);
     let by = Dimension::of_field(field);
     if let (Some(by), Some((dimension, values))) = (by, question.dimension())

@@ -3,6 +3,7 @@
 use crate::feedback::Feedback;
 use crate::fields::{Kind, Object, string};
 use crate::id::Workspace;
+use crate::metadata::MAX_INDEXED;
 use crate::problem::Problem;
 use crate::query::{Filter, Parameters};
 use crate::score::Score;
@@ -15,11 +16,9 @@ use crate::timestamp::Granularity;
 /// Up to this many hours a graph is by the hour, beyond it by the day.
 const HOURLY: u64 = 48;
 
-/// How many groups a page holds that does not say; Portkey's own default.
-const DEFAULT_PAGE: usize = 50;
-
-/// The most groups of a page.
-const MAX_PAGE: usize = 1_000;
+/// The most groups or models of a page: with values of 512 bytes, which JSON within JSON makes 3,584, an
+/// answer stays below Lambda's 6 MB.
+pub(super) const MAX_PAGE: usize = 1_000;
 
 /// The parameters that are honoured.
 const KNOWN: [&str; 12] = [
@@ -75,10 +74,10 @@ pub struct Question {
     pub weighted_min: Option<f64>,
     /// The most value × weight.
     pub weighted_max: Option<f64>,
-    /// Which page of groups, from 0.
+    /// Which page of groups or models, from 0.
     pub page: usize,
-    /// How many groups a page holds.
-    pub page_size: usize,
+    /// How many of them a page holds, if it says; 0 is for the totals alone.
+    pub page_size: Option<usize>,
 }
 
 impl Question {
@@ -117,7 +116,9 @@ impl Question {
             .unwrap_or_default();
         metadata.extend(
             parameters
-                .text("prompt_slug")
+                .take("prompt_slug", "a prompt", |slug| {
+                    (!slug.is_empty()).then(|| slug.to_owned())
+                })
                 .map(|slug| ("_prompt".to_owned(), slug)),
         );
         let models = parameters.take("ai_org_model", "models with commas between them", |text| {
@@ -163,11 +164,9 @@ impl Question {
             page: parameters
                 .take("current_page", "an integer from 0 to 4294967295", whole)
                 .unwrap_or_default(),
-            page_size: parameters
-                .take("page_size", "an integer from 1 to 1000", |text| {
-                    whole(text).filter(|size| (1..=MAX_PAGE).contains(size))
-                })
-                .unwrap_or(DEFAULT_PAGE),
+            page_size: parameters.take("page_size", "an integer from 0 to 1000", |text| {
+                whole(text).filter(|size| *size <= MAX_PAGE)
+            }),
         });
         parameters.finish(question)
     }
@@ -201,6 +200,19 @@ impl Question {
             },
             _ => None,
         }
+    }
+
+    /// Whether it asks for an indexed field or a model by a longer value than one can have. Then there is
+    /// nothing to read, and DynamoDB would refuse the key.
+    pub fn matches_nothing(&self) -> bool {
+        let indexed = |field: &str| Dimension::of_field(field).is_some_and(|by| by != Dimension::Model);
+        let is_long = |text: &String| text.len() > MAX_INDEXED;
+        let long_field = |(field, text): &(String, String)| indexed(field) && is_long(text);
+        self.metadata.iter().any(long_field)
+            || self
+                .models
+                .as_ref()
+                .is_some_and(|models| models.iter().all(is_long))
     }
 
     /// Whether a record passes.
@@ -238,13 +250,17 @@ fn finite(text: &str) -> Option<f64> {
 /// The members of a JSON object by their text.
 fn equalities(json: &str) -> Option<Vec<(String, String)>> {
     let object = Object::parse(json).ok()?;
+    if object.has_lone_surrogates() || object.has_repeated_names() {
+        return None;
+    }
     let members = object.members().iter();
     members
         .map(|(name, _)| Some((name.clone(), member(json, name)?)))
         .collect()
 }
 
-/// A member of a metadata object as text: a string itself, a number or boolean by its JSON text.
+/// A member of a metadata object as text: a string itself, a number or boolean by its JSON text. Of several
+/// of the name the last counts.
 pub fn member(json: &str, name: &str) -> Option<String> {
     let object = Object::parse(json).ok()?;
     let value = object.get(name)?;
