@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 import schemathesis
 from hypothesis import strategies as st
@@ -42,6 +42,17 @@ schemathesis.openapi.format(
 schemathesis.openapi.format("cursor", st.binary(min_size=16, max_size=16).map(cursor))
 schemathesis.openapi.format("metadata", st.dictionaries(st.text(), json_values, max_size=3).map(json.dumps))
 
+moments = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30))
+schemathesis.openapi.format(
+    "iso-8601",
+    moments.map(lambda moment: moment.date().isoformat())
+    | moments.map(lambda moment: moment.isoformat(timespec="minutes"))
+    | moments.map(datetime.isoformat)
+    | st.tuples(moments, st.sampled_from(["Z", "+02:00", "-0730", "+02"])).map(
+        lambda parts: parts[0].isoformat() + parts[1]
+    ),
+)
+
 calls = itertools.count()
 
 
@@ -71,6 +82,9 @@ def mend_query(query):
     # A span is named within its trace.
     if "span_id" in query and "trace_id" not in query:
         query["trace_id"] = "t"
+    for name in ("from", "to", "time_of_generation_min", "time_of_generation_max"):
+        if set(query.get(name, "")) == {"0"}:
+            query[name] = "2026-01-31"
     for earlier, later in (("from", "to"), ("time_of_generation_min", "time_of_generation_max")):
         if earlier in query and later in query and not in_order(query[earlier], query[later]):
             query[earlier], query[later] = query[later], query[earlier]
@@ -83,7 +97,13 @@ def mend_query(query):
 
 
 def in_order(earlier, later):
-    return datetime.fromisoformat(earlier) <= datetime.fromisoformat(later)
+    return moment(earlier) <= moment(later)
+
+
+def moment(text):
+    """Without an offset it is UTC."""
+    read = datetime.fromisoformat(text)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 @schemathesis.hook("before_call").apply_to(operation_id="listGatewayFeedback")

@@ -324,6 +324,55 @@ class Template(unittest.TestCase):
             self.assertNotIn("SSESpecification", table)
 
     @of_each_stack
+    def test_a_first_deployment_that_fails_does_not_block_the_second(self, stack):
+        """CloudFormation deletes what it made, unless that is retained. What it deletes must not be protected
+        against it, which ends in ROLLBACK_FAILED; what it leaves must not have a name, which the second
+        would need; and the stack itself must go, since one in ROLLBACK_COMPLETE takes no update."""
+        for name, resource in stack.resources.items():
+            properties = resource["Properties"]
+            retained = resource.get("DeletionPolicy", "Delete") == "Retain"
+            if retained:
+                named = {key for key in properties if key.endswith("Name")}
+                self.assertEqual(named, set(), name)
+            else:
+                for protection in ("DeletionProtectionEnabled", "DeletionProtection", "EnableTerminationProtection"):
+                    self.assertFalse(properties.get(protection, False), name)
+            # A policy that CloudFormation does not have is an error at deployment.
+            self.assertIn(resource.get("DeletionPolicy", "Delete"), ("Delete", "Retain"), name)
+        with open(ROOT / "samconfig.toml", "rb") as file:
+            deploy = tomllib.load(file)["default"]["deploy"]["parameters"]
+        self.assertEqual(deploy["on_failure"], "DELETE")
+
+    @of_each_stack
+    def test_counting_stopped_is_not_told_by_writes_that_failed_their_condition(self, stack):
+        """"If a condition evaluates to false, DynamoDB still consumes write capacity from the table"
+        (DynamoDB's guide, "Working with items and attributes"), and puts nothing on the stream. An index
+        consumes it only "when an item in a table is added, updated, or deleted, and a global secondary
+        index is affected by this" ("Using global secondary indexes in DynamoDB"). So it must be an index
+        that each write of a record affects: not a sparse one, and with all attributes."""
+        if "CountingStoppedAlarm" not in stack.resources:
+            return
+        alarm = stack.resources["CountingStoppedAlarm"]["Properties"]
+        (writes,) = [
+            dimensions for _, metric, dimensions in alarm_metrics(alarm) if metric == "ConsumedWriteCapacityUnits"
+        ]
+        self.assertEqual(writes["TableName"], "FeedbackTable")
+        table = stack.of("AWS::DynamoDB::Table")["FeedbackTable"]
+        (index,) = [
+            index
+            for index in table["GlobalSecondaryIndexes"]
+            if index["IndexName"] == writes["GlobalSecondaryIndexName"]
+        ]
+        self.assertEqual(index["Projection"], {"ProjectionType": "ALL"})
+        keys = {key["AttributeName"] for key in index["KeySchema"]}
+        self.assertEqual(keys, {"time_key", "id"})
+        # Which every record has, whatever is in it.
+        item = (ROOT / "shared/src/store/item.rs").read_text()
+        always = item[item.index("let mut item = HashMap::from(["):item.index("match draft.score")]
+        for key in keys:
+            self.assertIn(f'"{key}".to_owned()', always)
+
+    @of_each_stack
     def test_the_stream_gives_up_on_nothing_in_silence(self, stack):
         (mapping,) = stack.of("AWS::Lambda::EventSourceMapping").values()
         self.assertEqual(mapping["EventSourceArn"], "FeedbackTable.StreamArn")

@@ -254,7 +254,7 @@ fn drafts(rng: &mut Rng, count: usize) -> Result<Vec<Draft>, Problem> {
             })
         })
         .collect();
-    match portkey::parse_create(&json!(votes).to_string())? {
+    match portkey::parse_create(&json!(votes).to_string())?.value {
         Create::Bulk(drafts) => Ok(drafts),
         Create::One(draft) => Ok(vec![*draft]),
     }

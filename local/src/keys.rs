@@ -13,7 +13,7 @@ use shared::timestamp::Timestamp;
 
 use crate::args::{Keys, KeysAction, Place};
 use crate::data::DataDir;
-use crate::stack;
+use crate::stack::Account;
 
 /// Does what was asked and returns what to print. The error is a line to print.
 pub async fn run(keys: Keys) -> Result<String, String> {
@@ -90,10 +90,11 @@ pub async fn run(keys: Keys) -> Result<String, String> {
 
 async fn registry(place: &Place) -> Result<Registry, String> {
     match (&place.table, &place.stack) {
-        (Some(table), _) => Ok(Registry::new(stack::client().await?, table)),
+        (Some(table), _) => Ok(Registry::new(Account::find().await?.dynamodb()?, table)),
         (None, Some(stack)) => {
-            let client = stack::client().await?;
-            let table = stack::table(&client, stack, "ApiKeysTable").await?;
+            let account = Account::find().await?;
+            let table = account.table(stack, "ApiKeysTable").await?;
+            let client = account.dynamodb()?;
             Ok(Registry::new(client, table))
         }
         (None, None) => {

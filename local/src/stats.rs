@@ -20,7 +20,8 @@ use shared::tables::{FEEDBACK, STATS};
 use crate::args::{Stats, StatsAction, StatsPlace};
 use crate::data::DataDir;
 use crate::dynamodb::Engine;
-use crate::{stack, stream};
+use crate::stack::Account;
+use crate::stream;
 
 /// How many differences, parked changes and unreadable records are shown of each.
 const SHOWN: usize = 100;
@@ -71,12 +72,17 @@ async fn find(place: &StatsPlace) -> Result<Place, String> {
         counting: None,
     };
     if let (Some(feedback), Some(stats)) = (&place.feedback_table, &place.stats_table) {
-        return Ok(deployed(stack::client().await?, feedback.clone(), stats.clone()));
+        return Ok(deployed(
+            Account::find().await?.dynamodb()?,
+            feedback.clone(),
+            stats.clone(),
+        ));
     }
     if let Some(name) = &place.stack {
-        let client = stack::client().await?;
-        let feedback = stack::table(&client, name, "FeedbackTable").await?;
-        let stats = stack::table(&client, name, "StatsTable").await?;
+        let account = Account::find().await?;
+        let feedback = account.table(name, "FeedbackTable").await?;
+        let stats = account.table(name, "StatsTable").await?;
+        let client = account.dynamodb()?;
         return Ok(deployed(client, feedback, stats));
     }
     let engine = DataDir::existing(&place.data_dir)?.database()?;

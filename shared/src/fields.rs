@@ -3,7 +3,6 @@
 //! A body is kept as text ([`JsonRef`]) until a domain type takes its part of it: numbers keep
 //! their spelling, and metadata can be stored exactly as it came.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -52,9 +51,21 @@ pub enum Patch<T> {
     Set(T),
 }
 
-/// The members of a JSON object, in their order.
+/// What was read of a request, and what its caller should know of it although it was accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted<T> {
+    /// What was read.
+    pub value: T,
+    /// Sentences for the answer's `warnings`; mostly none.
+    pub warnings: Vec<String>,
+}
+
+/// The members of a JSON object, in their order. A name may be there more than once.
 #[derive(Debug)]
-pub struct Object<'a>(Vec<(String, JsonRef<'a>)>);
+pub struct Object<'a> {
+    members: Vec<(String, JsonRef<'a>)>,
+    has_lone_surrogates: bool,
+}
 
 impl<'a> Object<'a> {
     /// Reads an object from text that need not be JSON at all. The error is a sentence's rest.
@@ -66,37 +77,61 @@ impl<'a> Object<'a> {
         Self::from_json(json)
     }
 
-    /// Reads the members of a value that is an object. Fails if a name occurs twice: which of the
-    /// two was meant cannot be known, and readers differ.
+    /// Reads the members of a value that is an object. The error is a sentence's rest.
     pub fn from_json(json: JsonRef<'a>) -> Result<Self, String> {
-        let members: Members<'a> = serde_json::from_str(json.get()).map_err(|error| {
-            format!(
-                "must be a JSON object with sound member names: {}",
-                position(&error)
-            )
-        })?;
-        let mut names = HashSet::with_capacity(members.0.len());
-        if members.0.iter().all(|(name, _)| names.insert(name.as_str())) {
-            Ok(Self(members.0))
-        } else {
-            Err(NAME_TWICE.to_owned())
+        let members: Members<'a> = serde_json::from_str(json.get())
+            .map_err(|error| format!("must be a JSON object: {}", position(&error)))?;
+        let all = members.0.len();
+        let members: Vec<_> = members
+            .0
+            .into_iter()
+            .filter_map(|(Wtf8(name), value)| Some((String::from_utf8(name).ok()?, value)))
+            .collect();
+        Ok(Self {
+            has_lone_surrogates: members.len() < all,
+            members,
+        })
+    }
+
+    /// The member of this name; of several the last, as most readers of JSON have it.
+    pub fn get(&self, name: &str) -> Option<JsonRef<'a>> {
+        self.all(name).last()
+    }
+
+    /// The member of this name. The error, a sentence's rest, tells that there are several: which of them
+    /// was meant cannot be known.
+    pub fn once(&self, name: &str) -> Result<Option<JsonRef<'a>>, String> {
+        match self.all(name).count() {
+            0 | 1 => Ok(self.get(name)),
+            times => Err(format!("must be given once, got it {times} times")),
         }
     }
 
-    /// The member of this name.
-    pub fn get(&self, name: &str) -> Option<JsonRef<'a>> {
-        self.0
-            .iter()
-            .find_map(|(member, value)| (member == name).then_some(*value))
+    fn all(&self, name: &str) -> impl Iterator<Item = JsonRef<'a>> {
+        let named = move |(member, value): &(String, JsonRef<'a>)| (member == name).then_some(*value);
+        self.members.iter().filter_map(named)
     }
 
-    /// All members, in their order.
+    /// The members whose names are text, in their order. A name that holds a lone surrogate is none; see
+    /// [`Object::has_lone_surrogates`].
     pub fn members(&self) -> &[(String, JsonRef<'a>)] {
-        &self.0
+        &self.members
+    }
+
+    /// Whether it has members whose names hold lone surrogates.
+    pub fn has_lone_surrogates(&self) -> bool {
+        self.has_lone_surrogates
+    }
+
+    /// Whether a name is there more than once.
+    pub fn has_repeated_names(&self) -> bool {
+        let mut names: Vec<&str> = self.members.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair[0] == pair[1])
     }
 }
 
-struct Members<'a>(Vec<(String, JsonRef<'a>)>);
+struct Members<'a>(Vec<(Wtf8, JsonRef<'a>)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -122,6 +157,30 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
+/// The content of a JSON string as serde_json gives it where bytes are asked for: UTF-8, but that a lone
+/// surrogate is three bytes as if it were a character.
+struct Wtf8(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Wtf8 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Wtf8Visitor;
+
+        impl Visitor<'_> for Wtf8Visitor {
+            type Value = Wtf8;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Wtf8(bytes.to_vec()))
+            }
+        }
+
+        deserializer.deserialize_bytes(Wtf8Visitor)
+    }
+}
+
 /// Checks that `text` is one JSON value, nested no deeper than [`MAX_DEPTH`]. The error is the
 /// rest of a sentence that begins with the name of what the text is.
 pub fn document(text: &str) -> Result<JsonRef<'_>, String> {
@@ -138,7 +197,7 @@ pub fn document(text: &str) -> Result<JsonRef<'_>, String> {
 }
 
 /// Whether brackets outside of strings nest deeper than `limit`. The text need not be JSON.
-fn deeper_than(text: &str, limit: usize) -> bool {
+pub fn deeper_than(text: &str, limit: usize) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
         match byte {
@@ -228,65 +287,34 @@ pub fn string(json: JsonRef<'_>) -> Result<String, Refusal> {
     serde_json::from_str(json.get()).map_err(|_| lone_surrogate())
 }
 
-/// Checks, in one pass, what the parser skips over when it leaves a value as text: lone surrogates,
-/// member names that occur twice, and nesting deeper than `limit`.
-pub fn check_inside(json: JsonRef<'_>, limit: usize) -> Result<(), Refusal> {
-    let text = json.get();
-    // The names of each object that is open, and `None` for each array.
-    let mut open: Vec<Option<HashSet<String>>> = Vec::new();
-    let mut at_name = false;
-    let mut rest = 0;
-    while let Some(found) = text[rest..].find(['"', '{', '[', '}', ']', ',']) {
-        let start = rest + found;
-        rest = start + 1;
-        match text.as_bytes()[start] {
-            b'"' => {
-                rest += string_length(&text[rest..]);
-                let plain: String = serde_json::from_str(&text[start..rest]).map_err(|_| lone_surrogate())?;
-                if at_name
-                    && let Some(Some(names)) = open.last_mut()
-                    && !names.insert(plain)
-                {
-                    return Err(Refusal::Because(NAME_TWICE.to_owned()));
-                }
-                at_name = false;
-            }
-            b'{' => {
-                open.push(Some(HashSet::new()));
-                at_name = true;
-            }
-            b'[' => open.push(None),
-            b',' => at_name = matches!(open.last(), Some(Some(_))),
-            _ => {
-                open.pop();
-                at_name = false;
-            }
-        }
-        if open.len() > limit {
-            return Err(Refusal::Because(format!(
-                "must not be nested deeper than {limit} levels"
-            )));
+/// The text of a string value, in which each lone surrogate is what `replace` makes of it;
+/// [`Refusal::Mismatch`] for another kind.
+pub fn string_with(json: JsonRef<'_>, replace: impl Fn(u16) -> String) -> Result<String, Refusal> {
+    let Wtf8(bytes) = match Kind::of(json) {
+        Kind::String => serde_json::from_str(json.get()).map_err(|_| Refusal::Mismatch)?,
+        _ => return Err(Refusal::Mismatch),
+    };
+    let (mut text, mut surrogate) = (String::with_capacity(bytes.len()), Vec::new());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        surrogate.extend_from_slice(chunk.invalid());
+        // 1110xxxx 10xxxxxx 10xxxxxx, as if it were a character.
+        if let [first, second, third] = surrogate[..] {
+            let bits = |byte: u8, mask: u8| u16::from(byte & mask);
+            text.push_str(&replace(
+                bits(first, 0x0f) << 12 | bits(second, 0x3f) << 6 | bits(third, 0x3f),
+            ));
+            surrogate.clear();
         }
     }
-    Ok(())
+    Ok(text)
 }
 
-/// How far it is from behind the opening quote of a string to behind its closing one.
-fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    text.bytes()
-        .position(|byte| {
-            let closes = byte == b'"' && !escaped;
-            escaped = byte == b'\\' && !escaped;
-            closes
-        })
-        .map_or(text.len(), |end| end + 1)
-}
-
-const NAME_TWICE: &str = "must not hold a member name twice in one object";
+/// What a message calls half of a pair of surrogates, of which no UTF-8 can be made.
+pub const LONE_SURROGATE: &str = "a lone surrogate (\\ud800 to \\udfff)";
 
 fn lone_surrogate() -> Refusal {
-    Refusal::Because("must not hold a lone surrogate (\\ud800 to \\udfff)".to_owned())
+    Refusal::Because(format!("must not hold {LONE_SURROGATE}"))
 }
 
 /// The elements of a value that is an array; [`Refusal::Mismatch`] for another kind.
@@ -297,11 +325,13 @@ pub fn elements(json: JsonRef<'_>) -> Result<Vec<JsonRef<'_>>, Refusal> {
     serde_json::from_str(json.get()).map_err(|_| Refusal::Mismatch)
 }
 
-/// The fields of one object, and the faults found in them so far.
+/// The fields of one object, and the faults found in them so far. Names that nobody asks for are not
+/// looked at; one that is asked for must be there once.
 #[derive(Debug)]
 pub struct Fields<'a> {
     object: Object<'a>,
     faults: Vec<Fault>,
+    warnings: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
@@ -310,6 +340,7 @@ impl<'a> Fields<'a> {
         Self {
             object,
             faults: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -318,14 +349,17 @@ impl<'a> Fields<'a> {
         self.object.get(name).is_some()
     }
 
-    /// The member's text, if it is there and not `null`.
+    /// The member's text, if it is there and not `null`; of several the first, whatever it is, so that whoever
+    /// reads it then finds the fault.
     pub fn raw(&self, name: &str) -> Option<JsonRef<'a>> {
-        self.object.get(name).filter(|json| Kind::of(json) != Kind::Null)
+        let mut all = self.object.all(name);
+        let first = all.next()?;
+        (Kind::of(first) != Kind::Null || all.next().is_some()).then_some(first)
     }
 
     /// A field that must be there. `None` has been noted as a fault.
     pub fn required<T: FromJson>(&mut self, name: &str) -> Option<T> {
-        match self.object.get(name) {
+        match self.once(name)? {
             Some(json) => self.take(name, json),
             None => {
                 self.fault(Fault::new(
@@ -339,16 +373,30 @@ impl<'a> Fields<'a> {
 
     /// A field that may be absent or `null`.
     pub fn optional<T: FromJson>(&mut self, name: &str) -> Option<T> {
-        let json = self.raw(name)?;
+        let json = self.once(name)??;
+        if Kind::of(json) == Kind::Null {
+            return None;
+        }
         self.take(name, json)
     }
 
     /// A field of an update.
     pub fn patch<T: FromJson>(&mut self, name: &str) -> Patch<T> {
-        match self.object.get(name) {
+        match self.once(name).flatten() {
             None => Patch::Keep,
             Some(json) if Kind::of(json) == Kind::Null => Patch::Clear,
             Some(json) => self.take(name, json).map_or(Patch::Keep, Patch::Set),
+        }
+    }
+
+    /// The member of this name, if there is one. `None` has been noted as a fault: there are several.
+    fn once(&mut self, name: &str) -> Option<Option<JsonRef<'a>>> {
+        match self.object.once(name) {
+            Ok(member) => Some(member),
+            Err(rest) => {
+                self.fault(Fault::new(name, rest));
+                None
+            }
         }
     }
 
@@ -376,6 +424,11 @@ impl<'a> Fields<'a> {
         self.faults.push(fault);
     }
 
+    /// Notes something for the answer's `warnings`.
+    pub fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
+
     /// The faults noted, in the order of the reads; empty if all is well.
     pub fn into_faults(self) -> Vec<Fault> {
         self.faults
@@ -387,6 +440,12 @@ impl<'a> Fields<'a> {
             Some(value) if self.faults.is_empty() => Ok(value),
             _ => Err(self.faults),
         }
+    }
+
+    /// The same, with the warnings noted.
+    pub fn accept<T>(mut self, value: Option<T>) -> Result<Accepted<T>, Vec<Fault>> {
+        let warnings = std::mem::take(&mut self.warnings);
+        self.finish(value).map(|value| Accepted { value, warnings })
     }
 }
 
@@ -440,30 +499,52 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_a_name_twice_is_refused_at_any_depth() {
-        assert!(Object::parse(r#"{"a":1,"a":2}"#).is_err());
-        assert!(Object::parse(r#"{"a":1,"\u0061":2}"#).is_err());
-        let inside = document(r#"{"x":[{"a":1,"a":1}]}"#).unwrap();
-        assert!(check_inside(inside, MAX_DEPTH).is_err());
-        let apart = document(r#"[{"a":{"a":"a","b":["a","a"]},"b":"a"},{"a":1}]"#).unwrap();
-        assert_eq!(check_inside(apart, MAX_DEPTH), Ok(()));
+    fn of_a_name_that_is_there_twice_the_last_counts_unless_it_must_be_there_once() {
+        let object = Object::parse(r#"{"a":1,"b":0,"\u0061":2}"#).unwrap();
+        assert_eq!(object.get("a").map(RawValue::get), Some("2"));
+        assert_eq!(
+            object.once("a").unwrap_err(),
+            "must be given once, got it 2 times"
+        );
+        assert_eq!(object.once("b").unwrap().map(RawValue::get), Some("0"));
+        assert!(object.once("c").unwrap().is_none());
+        assert!(object.has_repeated_names());
+        assert!(
+            !Object::parse(r#"{"a":{"a":1},"b":{"a":1}}"#)
+                .unwrap()
+                .has_repeated_names()
+        );
     }
 
     #[test]
-    fn lone_surrogates_are_refused_in_names_and_values() {
-        for text in [
-            r#"{"x":["\ud800"]}"#,
-            r#"{"\udc00":1}"#,
-            r#"{"x":"\ud800\ud800"}"#,
+    fn a_name_with_a_lone_surrogate_is_nobody_s() {
+        let object = Object::parse(r#"{"\ud83d":1,"\ufffd":2,"a\udc00":3}"#).unwrap();
+        assert!(object.has_lone_surrogates());
+        assert_eq!(object.members().len(), 1);
+        assert_eq!(object.get("\u{fffd}").map(RawValue::get), Some("2"));
+        assert!(
+            !Object::parse(r#"{"\ud83d\ude00":1}"#)
+                .unwrap()
+                .has_lone_surrogates()
+        );
+    }
+
+    #[test]
+    fn each_lone_surrogate_is_replaced_and_nothing_else() {
+        for (json, text) in [
+            (r#""""#, ""),
+            (r#""\ud83d\ude00 \ufffd ü""#, "😀 \u{fffd} ü"),
+            (r#""\ud83d""#, "<d83d>"),
+            (r#""a\udfff\ud800\ud800b😀""#, "a<dfff><d800><d800>b😀"),
+            (r#""\ud83dx\ude00""#, "<d83d>x<de00>"),
         ] {
-            let refused = check_inside(document(text).unwrap(), MAX_DEPTH);
-            assert!(refused.is_err(), "{text}");
+            let replaced = string_with(document(json).unwrap(), |unit| format!("<{unit:x}>"));
+            assert_eq!(replaced.unwrap(), text, "{json}");
         }
-        for text in [r#"{"x":"\ud83d\ude00"}"#, r#"{"\\":"\"","{[":"]}\\"}"#] {
-            assert_eq!(check_inside(document(text).unwrap(), MAX_DEPTH), Ok(()), "{text}");
-        }
-        assert_eq!(check_inside(document("[[1]]").unwrap(), 2), Ok(()));
-        assert!(check_inside(document("[[[]]]").unwrap(), 2).is_err());
+        assert_eq!(
+            string_with(document("5").unwrap(), |_| String::new()),
+            Err(Refusal::Mismatch)
+        );
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Whatever else the caller wants to keep with a feedback.
 
-use crate::fields::{FromJson, JsonRef, Kind, Object, Refusal, check_inside, describe, document, string};
+use crate::fields::{
+    FromJson, JsonRef, Kind, LONE_SURROGATE, Object, Refusal, deeper_than, describe, document, string,
+    string_with,
+};
+use crate::problem::Fault;
 
 /// The most text of metadata, in bytes of JSON.
 pub const MAX_METADATA: usize = 64 * 1024;
@@ -46,11 +50,19 @@ impl Metadata {
         &self.indexed
     }
 
-    /// Metadata as it is stored. `None` if it is not the text of a JSON object.
+    /// Metadata as it is stored, whatever rules were made since: a field that cannot be indexed is not
+    /// indexed, and neither is any of a text that is no JSON object. Always `Some`.
     pub fn from_stored(json: String) -> Option<Self> {
-        let object = Object::parse(&json).ok()?;
-        let indexed = Indexed::of(&object).ok()?;
+        let indexed = stored_object(&json)
+            .and_then(|object| Object::from_json(object).ok())
+            .map(|object| Indexed::of(&object).0)
+            .unwrap_or_default();
         Some(Self { json, indexed })
+    }
+
+    /// The object, if it is one: what is stored need not be.
+    pub fn object(&self) -> Option<JsonRef<'_>> {
+        stored_object(&self.json)
     }
 
     fn from_object(json: JsonRef<'_>) -> Result<Self, Refusal> {
@@ -60,13 +72,27 @@ impl Metadata {
                 json.get().len()
             )));
         }
-        check_inside(json, MAX_METADATA_DEPTH)?;
+        if deeper_than(json.get(), MAX_METADATA_DEPTH) {
+            return Err(Refusal::Because(format!(
+                "must not be nested deeper than {MAX_METADATA_DEPTH} levels"
+            )));
+        }
         let object = Object::from_json(json).map_err(Refusal::Because)?;
-        Ok(Self {
-            indexed: Indexed::of(&object).map_err(Refusal::Inside)?,
-            json: json.get().to_owned(),
-        })
+        match Indexed::of(&object) {
+            (indexed, faults) if faults.is_empty() => Ok(Self {
+                indexed,
+                json: json.get().to_owned(),
+            }),
+            (_, faults) => Err(Refusal::Inside(faults)),
+        }
     }
+}
+
+/// The JSON object that a text is, however deep.
+fn stored_object(text: &str) -> Option<JsonRef<'_>> {
+    serde_json::from_str::<JsonRef<'_>>(text)
+        .ok()
+        .filter(|json| Kind::of(json) == Kind::Object)
 }
 
 impl FromJson for Metadata {
@@ -91,7 +117,9 @@ impl FromJson for MaybeText {
         if Kind::of(json) != Kind::String {
             return Metadata::from_json(json).map(Self);
         }
-        let text = string(json)?;
+        // The text is the caller's own JSON. Half of a pair in it, which UTF-8 cannot hold, is written as its
+        // escape: in a string it is the same, and anywhere else it is no JSON either way.
+        let text = string_with(json, |unit| format!("\\u{unit:04x}"))?;
         let inner = document(&text)
             .map_err(|_| Refusal::Got(format!("a string of {} bytes that is not JSON", text.len())))?;
         if Kind::of(inner) != Kind::Object {
@@ -102,15 +130,19 @@ impl FromJson for MaybeText {
 }
 
 impl Indexed {
-    fn of(object: &Object<'_>) -> Result<Self, Vec<crate::problem::Fault>> {
+    /// The fields that an object can be indexed by, and what is wrong with the others.
+    fn of(object: &Object<'_>) -> (Self, Vec<Fault>) {
         let mut faults = Vec::new();
-        let mut take = |name: &str| match object.get(name).map(indexed_text) {
-            None => None,
-            Some(Ok(text)) => text,
-            Some(Err(rest)) => {
-                faults.push(crate::problem::Fault::new(name, rest));
+        let mut take = |name: &str| {
+            let text = match object.once(name) {
+                Ok(member) => member.map(indexed_text).transpose(),
+                Err(rest) => Err(rest),
+            };
+            text.unwrap_or_else(|rest| {
+                faults.push(Fault::new(name, rest));
                 None
-            }
+            })
+            .flatten()
         };
         let indexed = Self {
             user: take("_user"),
@@ -118,11 +150,7 @@ impl Indexed {
             prompt: take("_prompt"),
             environment: take("_environment"),
         };
-        if faults.is_empty() {
-            Ok(indexed)
-        } else {
-            Err(faults)
-        }
+        (indexed, faults)
     }
 }
 
@@ -132,7 +160,7 @@ fn indexed_text(json: JsonRef<'_>) -> Result<Option<String>, String> {
     let expected = format!("must be a string, number or boolean of at most {MAX_INDEXED} bytes");
     let text = match Kind::of(json) {
         Kind::Null => return Ok(None),
-        Kind::String => string(json).map_err(|_| expected.clone())?,
+        Kind::String => string(json).map_err(|_| format!("{expected}, got {}", describe(json)))?,
         Kind::Number | Kind::Bool => json.get().to_owned(),
         Kind::Array | Kind::Object => return Err(format!("{expected}, got {}", describe(json))),
     };
@@ -143,7 +171,8 @@ fn indexed_text(json: JsonRef<'_>) -> Result<Option<String>, String> {
     }
 }
 
-/// TrueFoundry's comment: text of at most [`MAX_COMMENT`] bytes.
+/// TrueFoundry's comment: text of at most [`MAX_COMMENT`] bytes. Of a lone surrogate, which UTF-8 cannot
+/// hold, it has U+FFFD in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comment(String);
 
@@ -151,6 +180,12 @@ impl Comment {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What a caller is to be told of a comment that is not stored as it came; `None` if it is.
+    pub fn warning(json: JsonRef<'_>) -> Option<String> {
+        let is_changed = Kind::of(json) == Kind::String && string(json).is_err();
+        is_changed.then(|| format!("comment held {LONE_SURROGATE}, stored as U+FFFD"))
     }
 
     /// A comment as it is stored.
@@ -163,7 +198,7 @@ impl FromJson for Comment {
     const EXPECTED: &str = "a string of at most 16384 bytes";
 
     fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal> {
-        let text = string(json)?;
+        let text = string_with(json, |_| "\u{fffd}".to_owned())?;
         if text.len() > MAX_COMMENT {
             return Err(Refusal::TooLarge(format!(
                 "must be at most {MAX_COMMENT} bytes, got {}",
@@ -189,6 +224,7 @@ mod tests {
             "{}",
             r#"{"n":1e300,"big":1234567890123456789012345678901234567890,"f":1.0,"z":-0,"e":1e400}"#,
             r#"{"":"", "a" : [ ] ,"\u0000":"\u0000","ü":"😀\ud83d\ude00"}"#,
+            r#"{"a":1,"a":[{"\ud83d":1,"\ud83d":"\udc00"}],"_user":"u"}"#,
             &nested,
         ] {
             assert_eq!(read::<Metadata>(json).unwrap().json(), json);

@@ -138,7 +138,7 @@ impl<'a> Parameters<'a> {
         let value = parse(text);
         if value.is_none() {
             let is_plain =
-                text.len() <= 32 && text.chars().all(|c| c.is_ascii_digit() || "+-.:TZ".contains(c));
+                text.len() <= 32 && text.chars().all(|c| c.is_ascii_digit() || "+-.,:TWZ".contains(c));
             let got = match text.len() {
                 0 => "nothing".to_owned(),
                 _ if is_plain => text.clone(),
@@ -158,7 +158,7 @@ impl<'a> Parameters<'a> {
     pub(crate) fn moment(&mut self, name: &str) -> Option<Timestamp> {
         self.take(
             name,
-            "a date and time of RFC 3339, as 2026-01-31T12:00:00Z",
+            "an ISO 8601 date, or date and time, as 2026-01-31 or 2026-01-31T12:00:00Z",
             |text| {
                 // The plus of an offset that was not percent-encoded has become a space.
                 Timestamp::parse(&text.replace(' ', "+"))

@@ -57,7 +57,8 @@ impl FromJson for Rating {
     }
 }
 
-/// Portkey's weight: a number from 0 to 1. A weight of 0 is a vote that weighs nothing.
+/// Portkey's weight: a number from 0 to 1. A weight of 0 is a vote that weighs nothing. It is kept as the
+/// nearest `f64`: `1e-400` is allowed, being above 0, and kept as 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weight(f64);
 
@@ -81,7 +82,11 @@ impl FromJson for Weight {
     const EXPECTED: &str = "a number from 0 to 1";
 
     fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal> {
-        number(json)?.and_then(Self::new).ok_or_else(|| quoted(json))
+        Number::from_json(json)?
+            .filter(Number::is_share)
+            .and_then(|number| number.nearest())
+            .and_then(Self::new)
+            .ok_or_else(|| quoted(json))
     }
 }
 
@@ -104,31 +109,95 @@ impl Score {
     }
 }
 
-/// A number, or a string that holds nothing but one. `Ok(None)` is a string that holds something
-/// else. A number too large for an `f64` is infinite, and so within no range.
-///
-/// Parsed by the standard library, not by serde_json: its fast path may miss the nearest `f64` by
-/// one place, and a weight is kept as it was given.
-fn number(json: JsonRef<'_>) -> Result<Option<f64>, Refusal> {
-    match Kind::of(json) {
-        Kind::Number => Ok(json.get().parse().ok()),
-        Kind::String => {
-            let text = string(json)?;
-            let is_number =
-                document(&text).is_ok_and(|inner| Kind::of(inner) == Kind::Number && inner.get() == text);
-            Ok(text.parse().ok().filter(|_| is_number))
+/// A number as its decimal digits, so that ranges are checked on what was written and not on the nearest
+/// `f64`: `4.99999999999999999999` is no 5.
+struct Number {
+    text: String,
+    negative: bool,
+    /// Without zeros at either end; empty for zero.
+    digits: String,
+    /// How many of the digits stand before the point. Negative where zeros follow the point, and more than
+    /// there are digits where zeros precede it.
+    point: i64,
+}
+
+impl Number {
+    /// A number, or a string that holds nothing but one. `Ok(None)` is a string that holds something else.
+    fn from_json(json: JsonRef<'_>) -> Result<Option<Self>, Refusal> {
+        match Kind::of(json) {
+            Kind::Number => Ok(Some(Self::of(json.get()))),
+            Kind::String => {
+                let text = string(json)?;
+                let is_number =
+                    document(&text).is_ok_and(|inner| Kind::of(inner) == Kind::Number && inner.get() == text);
+                Ok(is_number.then(|| Self::of(&text)))
+            }
+            _ => Err(Refusal::Mismatch),
         }
-        _ => Err(Refusal::Mismatch),
+    }
+
+    /// Takes apart the text of a JSON number.
+    fn of(text: &str) -> Self {
+        let (negative, plain) = match text.strip_prefix('-') {
+            Some(plain) => (true, plain),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = plain.split_once(['e', 'E']).unwrap_or((plain, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = format!("{whole}{fraction}");
+        let significant = all.trim_start_matches('0');
+        let length = |text: &str| i64::try_from(text.len()).unwrap_or(i64::MAX);
+        Self {
+            text: text.to_owned(),
+            negative,
+            digits: significant.trim_end_matches('0').to_owned(),
+            point: (length(whole) - (length(&all) - length(significant))).saturating_add(saturated(exponent)),
+        }
+    }
+
+    fn is_zero(&self) -> bool {
+        self.digits.is_empty()
+    }
+
+    /// Its value, if it has no fraction and is not beyond two digits: no range of ours is.
+    fn integer(&self) -> Option<i64> {
+        if self.is_zero() {
+            return Some(0);
+        }
+        let places = usize::try_from(self.point).ok().filter(|places| *places <= 2)?;
+        if self.digits.len() > places {
+            return None;
+        }
+        let magnitude: i64 = format!("{:0<places$}", self.digits).parse().ok()?;
+        Some(if self.negative { -magnitude } else { magnitude })
+    }
+
+    /// Whether it is from 0 to 1.
+    fn is_share(&self) -> bool {
+        let is_one = self.digits == "1" && self.point == 1;
+        self.is_zero() || !self.negative && (self.point <= 0 || is_one)
+    }
+
+    /// The nearest `f64`. Parsed by the standard library, not by serde_json: its fast path may miss the
+    /// nearest by one place.
+    fn nearest(&self) -> Option<f64> {
+        self.text.parse().ok()
     }
 }
 
-/// A number without a fraction: `5`, `5.0` and `"5"`. `Ok(None)` for anything else in their shape.
+/// The exponent of a JSON number; one that is beyond all bounds is as good as the farthest.
+fn saturated(exponent: &str) -> i64 {
+    const FARTHEST: i64 = i64::MAX / 4;
+    match exponent.parse::<i64>() {
+        Ok(exponent) => exponent.clamp(-FARTHEST, FARTHEST),
+        Err(_) if exponent.starts_with('-') => -FARTHEST,
+        Err(_) => FARTHEST,
+    }
+}
+
+/// A number without a fraction: `5`, `5.0`, `50e-1` and `"5"`. `Ok(None)` for anything else in their shape.
 fn integer(json: JsonRef<'_>) -> Result<Option<i64>, Refusal> {
-    // A float without a fraction is written as the integer it is; one that no range of ours holds
-    // may fail to parse.
-    Ok(number(json)?
-        .filter(|number| number.fract() == 0.0)
-        .and_then(|number| format!("{number:.0}").parse().ok()))
+    Ok(Number::from_json(json)?.and_then(|number| number.integer()))
 }
 
 /// A score may be quoted to the caller, be it a short string: it is no secret of anybody's.
@@ -158,6 +227,11 @@ mod tests {
             ("\"5\"", 5),
             ("\"5.0\"", 5),
             ("5e0", 5),
+            ("50e-1", 5),
+            ("\"0.5e1\"", 5),
+            ("5.000000000000000000000000000000", 5),
+            ("0e99999999999999999999", 0),
+            ("1000000e-5", 10),
             ("0", 0),
             ("-0", 0),
             ("-10", -10),
@@ -173,6 +247,12 @@ mod tests {
     fn nothing_else_is_an_integer_of_the_range() {
         for json in [
             "5.5",
+            "4.99999999999999999999",
+            "5.00000000000000000001",
+            "10.00000000000000000001",
+            "1e-99999999999999999999",
+            "1e99999999999999999999",
+            "\"4.99999999999999999999\"",
             "true",
             "\"five\"",
             "\"\"",
@@ -207,10 +287,25 @@ mod tests {
             ("\"0.25\"", 0.25),
             ("-0.0", 0.0),
             ("1e-300", 1e-300),
+            ("10e-1", 1.0),
+            ("0.99999999999999999999", 1.0),
+            ("1e-400", 0.0),
+            ("\"1e-99999999999999999999\"", 0.0),
         ] {
             assert_eq!(read::<Weight>(json).map(Weight::get), Some(weight), "{json}");
         }
-        for json in ["-0.1", "1.0000001", "true", "\"\"", "\"half\"", "1e400", "null"] {
+        for json in [
+            "-0.1",
+            "-1e-400",
+            "1.0000001",
+            "1.00000000000000001",
+            "\"100000000000000001e-17\"",
+            "true",
+            "\"\"",
+            "\"half\"",
+            "1e400",
+            "null",
+        ] {
             assert!(read::<Weight>(json).is_none(), "{json}");
         }
         assert!(Weight::new(f64::NAN).is_none());

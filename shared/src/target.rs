@@ -128,7 +128,9 @@ pub fn decode_target_id(text: &str) -> Result<(TraceId, SpanId), String> {
         .and_then(|json| crate::fields::Object::parse(json).ok())
         .ok_or("be base64 of a JSON object with traceId and spanId; it does not hold a JSON object")?;
     let member = |name: &str| {
-        json.get(name)
+        json.once(name)
+            .ok()
+            .flatten()
             .and_then(|value| string(value).ok())
             .ok_or_else(|| format!("hold the string {name}"))
     };

@@ -48,12 +48,20 @@ impl Timestamp {
         self.0 / 1000
     }
 
-    /// Reads RFC 3339, any offset. What is finer than a millisecond is rounded up, so that a
-    /// half-open range `from..to` cuts between the same records whichever precision it is given
-    /// in. `None` if the text is not RFC 3339; moments outside 1970 to [`Timestamp::MAX`] are
-    /// moved to the nearer end.
+    /// Reads a date, or a date and time, in the calendar forms of ISO 8601: extended
+    /// (`2025-01-31T12:00:00.5+02:00`) or basic (`20250131T120000Z`). A time may end at the minute or the
+    /// hour; without one it is midnight. Without an offset it is UTC. Also understood are RFC 3339's lower
+    /// case, an offset without its colon, 24:00 as the end of a day, and a leap second, which is the first
+    /// moment of the next minute.
+    ///
+    /// What is finer than a millisecond is rounded up, so that a half-open range `from..to` cuts between
+    /// the same records whichever precision it is given in. Moments outside 1970 to [`Timestamp::MAX`]
+    /// are moved to the nearer end. `None` for anything else, weeks (`2025-W05-5`) and ordinal dates
+    /// (`2025-031`) among it.
     pub fn parse(text: &str) -> Option<Self> {
-        let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
+        let (complete, days) = complete(text)?;
+        let moment = OffsetDateTime::parse(&complete, &Rfc3339).ok()?;
+        let nanos = moment.unix_timestamp_nanos() + days * 86_400_000_000_000;
         let millis = nanos.max(0).unsigned_abs().div_ceil(1_000_000);
         Some(Self::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
     }
@@ -93,6 +101,87 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Clock").field(&self.now()).finish()
+    }
+}
+
+/// The RFC 3339 spelling of an ISO 8601 calendar date or date and time, and how many days to add to it: 1
+/// for the end of a day, else 0. What it is given need be neither: then the result is not RFC 3339. `None`
+/// for what is not ASCII.
+fn complete(text: &str) -> Option<(String, i128)> {
+    if !text.is_ascii() {
+        return None;
+    }
+    let (date, rest) = match text.split_once(['T', 't']) {
+        Some((date, rest)) => (date, Some(rest)),
+        None => (text, None),
+    };
+    // Date and time have separators or neither has.
+    let is_basic = date.len() == 8 && !date.contains('-');
+    let date = if is_basic {
+        format!("{}-{}-{}", &date[..4], &date[4..6], &date[6..])
+    } else {
+        date.to_owned()
+    };
+    let Some(rest) = rest else {
+        return Some((format!("{date}T00:00:00Z"), 0));
+    };
+    let (time, offset) = rest.split_at(rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len()));
+    let (time, fraction) = match time.split_once(['.', ',']) {
+        Some((time, fraction)) => (time, rounded_up(fraction)),
+        None => (time, String::new()),
+    };
+    let mut time = if is_basic {
+        with_colons(time)
+    } else {
+        time.to_owned()
+    };
+    if fraction.is_empty() {
+        // What is left off at the end is zero.
+        let missing = match time.len() {
+            2 => ":00:00",
+            5 => ":00",
+            _ => "",
+        };
+        time.push_str(missing);
+    }
+    let offset = match offset.len() {
+        0 => "Z".to_owned(),
+        3 => format!("{offset}:00"),
+        5 => format!("{}:{}", &offset[..3], &offset[3..]),
+        _ => offset.to_owned(),
+    };
+    let is_end = time == "24:00:00" && fraction.bytes().all(|byte| b".0".contains(&byte));
+    let (time, days) = if is_end {
+        ("00:00:00", 1)
+    } else {
+        (time.as_str(), 0)
+    };
+    Some((format!("{date}T{time}{fraction}{offset}"), days))
+}
+
+/// The digits of a time with a colon after every two.
+fn with_colons(digits: &str) -> String {
+    let colon = |(place, digit)| {
+        let before = (place > 0 && place % 2 == 0).then_some(':');
+        before.into_iter().chain([digit])
+    };
+    digits.chars().enumerate().flat_map(colon).collect()
+}
+
+/// A fraction of a second with its point, cut to milliseconds. If the rest of it is not zero, a further
+/// digit says so: the parser reads nine, however many there are.
+fn rounded_up(fraction: &str) -> String {
+    let is_digits = fraction.bytes().all(|byte| byte.is_ascii_digit());
+    match fraction.split_at_checked(3) {
+        Some((millis, rest)) if is_digits => {
+            let more = if rest.bytes().any(|digit| digit != b'0') {
+                "1"
+            } else {
+                ""
+            };
+            format!(".{millis}{more}")
+        }
+        _ => format!(".{fraction}"),
     }
 }
 
@@ -173,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renders_and_reads_rfc_3339() {
+    fn reads_what_it_renders() {
         for (text, millis) in [
             ("1970-01-01T00:00:00.000Z", 0),
             ("2026-11-21T02:53:05.042Z", 1_795_229_585_042),

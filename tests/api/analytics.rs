@@ -230,7 +230,7 @@ async fn what_cannot_be_answered_is_told() {
         "trace_id is required beside span_id",
     )
     .await;
-    bad(&format!("{}&page_size=0", wide()), 400, "page_size must be").await;
+    bad(&format!("{}&page_size=1001", wide()), 400, "page_size must be").await;
     bad(
         &format!("{}&workspace_slug=other", wide()),
         403,

@@ -589,7 +589,7 @@ async fn write(api: &Api, write: &Write, ids: &[String]) {
     match write.kind {
         0 | 1 => {
             let body = json!({"trace_id": "t", "value": 2, "weight": 0.3, "metadata": {"_user": "new", "_prompt": "p1"}});
-            let Create::One(draft) = portkey::parse_create(&body.to_string()).unwrap() else {
+            let Create::One(draft) = portkey::parse_create(&body.to_string()).unwrap().value else {
                 panic!("one record");
             };
             store.create(&workspace, vec![*draft], now).await.unwrap();

@@ -319,3 +319,37 @@ async fn a_delete_that_names_another_target_is_404_even_after_a_lost_answer() {
     api.call(Method::DELETE, &path, &[], &right).await.ok();
     assert!(api.database.items("feedback").is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_may_have_happened_is_not_nothing_was_written() {
+    let api = Api::new().await;
+    let target = json!({"traceId": "t", "spanId": "s"});
+    for first in [Fault::LostAnswer, Fault::CutAnswer] {
+        let id = api
+            .post(TRUEFOUNDRY, json!({"target": target, "rating": 1}))
+            .await
+            .ok()
+            .id();
+        let path = format!("{TRUEFOUNDRY}/{id}");
+        api.database.fail_on("DeleteItem", [first]);
+        // The body names the target, so the only look-up is the one after the failure.
+        api.database.fail_on("Query", always(Fault::Throttle));
+        let body = json!({"target": target}).to_string();
+        let answer = api.call(Method::DELETE, &path, &[], &body).await;
+        api.database.recover();
+        let answer = answer.refused(503, "the database did not answer in time");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.header("x-portkey-trace-id"), answer.header("x-request-id"));
+        assert!(api.database.items("feedback").is_empty(), "it did happen");
+    }
+    // What did not begin has not happened.
+    let id = api
+        .post(TRUEFOUNDRY, json!({"target": target, "rating": 1}))
+        .await
+        .ok()
+        .id();
+    api.database.fail_on("Query", always(Fault::Throttle));
+    api.delete(&format!("{TRUEFOUNDRY}/{id}"))
+        .await
+        .refused(429, "nothing was written");
+}

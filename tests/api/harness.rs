@@ -29,7 +29,7 @@ use shared::stats::count::Counter;
 use shared::timestamp::{Clock, Timestamp};
 
 use crate::dynamodb::DynamoDb;
-use crate::openapi;
+use crate::{key_limits, openapi};
 
 /// One deployment: functions, database, and a key that opens everything in the workspace `test`.
 #[derive(Clone)]
@@ -420,6 +420,20 @@ impl Database {
         items
     }
 
+    /// Every item of a table that is too much for one page.
+    pub fn items_of_all_pages(&self, table: &str) -> Vec<Value> {
+        let mut scan = json!({"TableName": table});
+        let mut items = Vec::new();
+        loop {
+            let mut page = self.direct("Scan", scan.clone());
+            items.append(page["Items"].as_array_mut().unwrap());
+            if page["LastEvaluatedKey"].is_null() {
+                return items;
+            }
+            scan["ExclusiveStartKey"] = page["LastEvaluatedKey"].take();
+        }
+    }
+
     /// Calls an operation on a table directly.
     pub fn direct(&self, operation: &str, mut body: Value) -> Value {
         body["TableName"] = json!(self.store.name(body["TableName"].as_str().unwrap()));
@@ -470,6 +484,10 @@ impl HttpConnector for Database {
         let answer = async move {
             // A point at which others may come first, as on a network.
             tokio::task::yield_now().await;
+            let table = |name: &str| store.table(name).to_owned();
+            if let Some(refusal) = key_limits::refusal(&operation, &body, table) {
+                return Ok(HttpResponse::new(400.try_into().unwrap(), SdkBody::from(refusal)));
+            }
             let error = |status: u16, kind: &str| {
                 let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}")});
                 Ok(HttpResponse::new(

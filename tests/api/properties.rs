@@ -3,8 +3,10 @@
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 use shared::access::key::ApiKey;
+use shared::fields::{FromJson as _, document};
 use shared::id::FeedbackId;
 use shared::query::{Order, encode_cursor};
+use shared::score::{Rating, Value as Vote, Weight};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig {
@@ -176,5 +178,72 @@ fn a_query_is_read_within_its_limits_or_told() {
     proptest!(cases(512), |(pairs in prop::collection::vec(pair.as_str(), 0..6), any in any::<String>())| {
         tests::query(&pairs.join("&"));
         tests::query(&any);
+    });
+}
+
+/// A decimal with up to 20 places in some spelling, and its exact value in units of 10^-20. The oracle
+/// is integer arithmetic alone.
+fn decimal() -> impl Strategy<Value = (String, i128)> {
+    let near = prop::sample::select(vec![-11, -10, -1, 0, 1, 2, 5, 6, 10, 11, 100]);
+    let units = prop_oneof![
+        // A whole number, or one that is off by the least there is, or by any small amount.
+        3 => (near.clone(), -1..=1_i128).prop_map(|(whole, off)| whole * UNIT + off),
+        2 => (near, -1_000_000..1_000_000_i128).prop_map(|(whole, off)| whole * UNIT + off),
+        2 => (0..=UNIT).prop_map(|units| units),
+        1 => -12 * UNIT..12 * UNIT,
+    ];
+    let spelling = (
+        -30..=20_i32,
+        0..4_usize,
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+    );
+    (units, spelling).prop_map(|(units, (shift, zeros, capital, plus, quoted))| {
+        // units × 10^-20 = (units with its point moved by `shift`) × 10^(-shift).
+        let digits = format!("{:0>width$}", units.unsigned_abs(), width = 60);
+        let point = usize::try_from(40 + shift).unwrap();
+        let (whole, fraction) = digits.split_at(point);
+        let whole = match whole.trim_start_matches('0') {
+            "" => "0",
+            whole => whole,
+        };
+        let mut text = if units < 0 {
+            format!("-{whole}")
+        } else {
+            whole.to_owned()
+        };
+        let fraction = format!("{}{}", fraction.trim_end_matches('0'), "0".repeat(zeros));
+        if !fraction.is_empty() {
+            text = format!("{text}.{fraction}");
+        }
+        if shift != 0 || plus {
+            let e = if capital { 'E' } else { 'e' };
+            let sign = if plus && shift <= 0 { "+" } else { "" };
+            text = format!("{text}{e}{sign}{}", -shift);
+        }
+        (if quoted { format!("\"{text}\"") } else { text }, units)
+    })
+}
+
+/// One, in the smallest unit of [`decimal`].
+const UNIT: i128 = 100_000_000_000_000_000_000;
+
+#[test]
+fn a_score_is_what_its_digits_say_exactly() {
+    let whole = |units: i128| (units % UNIT == 0).then_some(units / UNIT);
+    proptest!(cases(4_096), |((text, units) in decimal())| {
+        let json = document(&text).unwrap();
+        let value = whole(units).filter(|whole| (-10..=10).contains(whole));
+        prop_assert_eq!(Vote::from_json(json).ok().map(|vote| i128::from(vote.get())), value, "{}", text);
+        let rating = whole(units).filter(|whole| (1..=5).contains(whole));
+        prop_assert_eq!(Rating::from_json(json).ok().map(|rating| i128::from(rating.get())), rating, "{}", text);
+        let weight = Weight::from_json(json).ok().map(Weight::get);
+        prop_assert_eq!(weight.is_some(), (0..=UNIT).contains(&units), "{}", text);
+        // It is kept as the nearest of what an f64 can hold.
+        if let Some(weight) = weight {
+            let exact = text.trim_matches('"').parse::<f64>().unwrap();
+            prop_assert_eq!(weight.to_string(), (exact + 0.0).to_string(), "{}", text);
+        }
     });
 }

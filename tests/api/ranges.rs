@@ -74,7 +74,7 @@ async fn write(api: &Api, votes: &[Vote]) {
     for vote in votes {
         let metadata = json!({"_user": vote.user, "_prompt": vote.prompt});
         let body = json!({"trace_id": "t", "value": vote.value, "metadata": metadata}).to_string();
-        let Create::One(draft) = portkey::parse_create(&body).unwrap() else {
+        let Create::One(draft) = portkey::parse_create(&body).unwrap().value else {
             panic!("one vote");
         };
         let workspace = Workspace::parse("test").unwrap();

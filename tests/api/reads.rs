@@ -191,7 +191,7 @@ async fn what_is_no_cursor_or_parameter_is_told() {
         ("limit=101", "limit must be an integer from 1 to 100, got 101"),
         ("limit=ten", "limit must be"),
         ("order=up", "order must be asc or desc"),
-        ("from=yesterday", "from must be a date and time of RFC 3339"),
+        ("from=yesterday", "from must be an ISO 8601 date"),
         ("span_id=s", "trace_id is required beside span_id"),
         ("trace=t", "it does not know trace"),
         ("user=", "user must be 1 to 512 bytes, got nothing"),

@@ -483,7 +483,7 @@ describe("a refusal", () => {
       [between(Date.now(), Date.now() - HOUR), "time_of_generation_max"],
       [{ ...aroundNow(), metadata: "text" }, "metadata"],
       [{ ...aroundNow(), metadata: { an: "object" } }, "metadata"],
-      [{ ...aroundNow(), page_size: 0 }, "page_size"],
+      [{ ...aroundNow(), page_size: -1 }, "page_size"],
       [{ ...aroundNow(), current_page: -1 }, "current_page"],
     ]) {
       for (const [method, call] of Object.entries(METHODS)) {

@@ -18,7 +18,7 @@ const ID: &str = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
 /// The bodies of Portkey's POST and PUT: read, or refused with the names of the faulty fields.
 /// What was read comes back from the database and is rendered as sound JSON.
 pub fn portkey_body(text: &str) {
-    match portkey::parse_create(text) {
+    match portkey::parse_create(text).map(|accepted| accepted.value) {
         Ok(portkey::Create::One(draft)) => stored(*draft),
         Ok(portkey::Create::Bulk(drafts)) => {
             assert!((1..=portkey::MAX_BULK).contains(&drafts.len()));
@@ -35,13 +35,13 @@ pub fn portkey_body(text: &str) {
 
 /// The bodies of TrueFoundry's POST, PUT and DELETE, likewise.
 pub fn truefoundry_body(text: &str) {
-    match truefoundry::parse_create(text) {
+    match truefoundry::parse_create(text).map(|accepted| accepted.value) {
         Ok(draft) => {
             assert!(draft.target.span().is_some());
             // What names a target in a create names it in an update and a delete.
             let target = Some(draft.target.clone());
             assert_eq!(
-                truefoundry::parse_update(ID, text).map(|(named, _)| named.target),
+                truefoundry::parse_update(ID, text).map(|accepted| accepted.value.0.target),
                 Ok(target.clone())
             );
             assert_eq!(

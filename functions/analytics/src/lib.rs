@@ -28,7 +28,7 @@ pub async fn handle(reader: Arc<Reader>, call: Call) -> Result<Reply, Problem> {
         }
         Some("ai-models") => {
             let counts = groups(&reader, &call, &question, "_model").await?;
-            analytics::render_models(&counts.cells, counts.as_of)
+            analytics::render_models(&counts.cells, &question, counts.as_of)
         }
         _ => {
             let counts = groups(&reader, &call, &question, call.id()).await?;
@@ -57,6 +57,9 @@ async fn graph(
     buckets: Granularity,
 ) -> Result<Counts, Problem> {
     let slice = slice(call, question, buckets);
+    if question.matches_nothing() {
+        return reader.nothing(&slice).await;
+    }
     match question.dimension() {
         Some((dimension, values)) => reader.by_dimension(&slice, dimension, values.as_deref()).await,
         None => {
@@ -70,6 +73,9 @@ async fn graph(
 /// nothing else.
 async fn groups(reader: &Reader, call: &Call, question: &Question, field: &str) -> Result<Counts, Problem> {
     let slice = slice(call, question, Granularity::Day);
+    if question.matches_nothing() {
+        return reader.nothing(&slice).await;
+    }
     let by = Dimension::of_field(field);
     if let (Some(by), Some((dimension, values))) = (by, question.dimension())
         && (dimension == Dimension::All || dimension == by)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shared::dialect::portkey::{self, Create, MAX_BULK};
 use shared::dialect::{Action, Dialect, truefoundry};
 use shared::feedback::Draft;
+use shared::fields::Accepted;
 use shared::http::{Call, Reply};
 use shared::problem::Problem;
 use shared::store::{Store, Written};
@@ -13,13 +14,14 @@ use shared::store::{Store, Written};
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     match call.route.dialect {
         Dialect::Portkey => {
-            let (drafts, single) = match portkey::parse_create(call.body()?)? {
+            let Accepted { value, warnings } = portkey::parse_create(call.body()?)?;
+            let (drafts, single) = match value {
                 Create::One(draft) => (vec![*draft], true),
                 Create::Bulk(drafts) => (drafts, false),
             };
             let scale = scale(&drafts);
             let written = save(&store, &call, drafts).await?;
-            let body = portkey::render_written(Action::Saved, &written.ids);
+            let body = portkey::render_written(Action::Saved, &written.ids, &warnings);
             // A bulk of one is answered as a bulk is: without a version.
             let reply = if single {
                 Reply::written(body, &written)
@@ -29,10 +31,11 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
             Ok(reply.voted(scale, &written))
         }
         Dialect::TrueFoundry => {
-            let drafts = vec![truefoundry::parse_create(call.body()?)?];
+            let Accepted { value, warnings } = truefoundry::parse_create(call.body()?)?;
+            let drafts = vec![value];
             let scale = scale(&drafts);
             let written = save(&store, &call, drafts).await?;
-            let reply = Reply::written(truefoundry::render_written(&written.ids), &written);
+            let reply = Reply::written(truefoundry::render_written(&written.ids, &warnings), &written);
             Ok(reply.voted(scale, &written))
         }
     }

@@ -14,12 +14,16 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
         Dialect::Portkey => {
             let id = portkey::parse_id(call.id())?;
             let written = delete(&store, &call, &Named { id, target: None }).await?;
-            Ok(Reply::new(portkey::render_written(Action::Deleted, &written.ids)))
+            Ok(Reply::new(portkey::render_written(
+                Action::Deleted,
+                &written.ids,
+                &[],
+            )))
         }
         Dialect::TrueFoundry => {
             let named = truefoundry::parse_delete(call.id(), call.body()?)?;
             let written = delete(&store, &call, &named).await?;
-            Ok(Reply::new(truefoundry::render_written(&written.ids)))
+            Ok(Reply::new(truefoundry::render_written(&written.ids, &[])))
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use shared::dialect::{Action, Dialect, portkey, truefoundry};
 use shared::feedback::{Change, Named};
+use shared::fields::Accepted;
 use shared::http::{Call, Reply};
 use shared::problem::Problem;
 use shared::store::{Store, Written};
@@ -12,18 +13,20 @@ use shared::store::{Store, Written};
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     match call.route.dialect {
         Dialect::Portkey => {
-            let (id, change) = portkey::parse_update(call.id(), call.body()?)?;
+            let Accepted { value, warnings } = portkey::parse_update(call.id(), call.body()?)?;
+            let (id, change) = value;
             let written = change_record(&store, &call, &Named { id, target: None }, &change).await?;
             Ok(Reply::written(
-                portkey::render_written(Action::Updated, &written.ids),
+                portkey::render_written(Action::Updated, &written.ids, &warnings),
                 &written,
             ))
         }
         Dialect::TrueFoundry => {
-            let (named, change) = truefoundry::parse_update(call.id(), call.body()?)?;
+            let Accepted { value, warnings } = truefoundry::parse_update(call.id(), call.body()?)?;
+            let (named, change) = value;
             let written = change_record(&store, &call, &named, &change).await?;
             Ok(Reply::written(
-                truefoundry::render_written(&written.ids),
+                truefoundry::render_written(&written.ids, &warnings),
                 &written,
             ))
         }

@@ -6,7 +6,7 @@ use super::record::{Record, Spelling};
 use super::{Action, path_id, to_json};
 use crate::feedback::{Change, Draft, Feedback, ScoreChange};
 use crate::fields::{
-    self, Fields, JsonRef, Kind, Object, Patch, Refusal, describe, document, elements, within,
+    self, Accepted, Fields, JsonRef, Kind, Object, Patch, Refusal, describe, document, elements, within,
 };
 use crate::id::FeedbackId;
 use crate::metadata::MaybeText;
@@ -28,7 +28,7 @@ pub enum Create {
 }
 
 /// Reads the body of a POST.
-pub fn parse_create(body: &str) -> Result<Create, Problem> {
+pub fn parse_create(body: &str) -> Result<Accepted<Create>, Problem> {
     let json = document(body).map_err(|rest| Problem::invalid("body", rest))?;
     match Kind::of(json) {
         Kind::Array => {
@@ -38,10 +38,15 @@ pub fn parse_create(body: &str) -> Result<Create, Problem> {
         Kind::Object => {
             let object = Object::from_json(json).map_err(|rest| Problem::invalid("body", rest))?;
             match numbered(&object) {
+                Some(_) if object.has_repeated_names() => Err(Problem::invalid(
+                    "body",
+                    "must not hold a member name twice in place of an array",
+                )),
                 Some(items) => parse_bulk(items),
-                None => draft(object)
-                    .map(|draft| Create::One(Box::new(draft)))
-                    .map_err(Problem::Invalid),
+                None => draft(object).map_err(Problem::Invalid).map(|draft| Accepted {
+                    value: Create::One(Box::new(draft.value)),
+                    warnings: draft.warnings,
+                }),
             }
         }
         _ => Err(Problem::invalid(
@@ -59,7 +64,8 @@ pub fn parse_create(body: &str) -> Result<Create, Problem> {
 fn numbered<'a>(object: &Object<'a>) -> Option<Vec<JsonRef<'a>>> {
     let members = object.members();
     let digits = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_digit());
-    if members.is_empty() || !members.iter().all(|(key, _)| digits(key)) {
+    let are_digits = !object.has_lone_surrogates() && members.iter().all(|(key, _)| digits(key));
+    if members.is_empty() || !are_digits {
         return None;
     }
     let mut sorted: Vec<(&str, JsonRef<'a>)> = members
@@ -71,14 +77,14 @@ fn numbered<'a>(object: &Object<'a>) -> Option<Vec<JsonRef<'a>>> {
     Some(sorted.into_iter().map(|(_, value)| value).collect())
 }
 
-fn parse_bulk(items: Vec<JsonRef<'_>>) -> Result<Create, Problem> {
+fn parse_bulk(items: Vec<JsonRef<'_>>) -> Result<Accepted<Create>, Problem> {
     if !(1..=MAX_BULK).contains(&items.len()) {
         return Err(Problem::invalid(
             "body",
             format!("must hold 1 to {MAX_BULK} feedback objects, got {}", items.len()),
         ));
     }
-    let mut faults = Vec::new();
+    let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     let mut drafts = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         let name = format!("feedback[{index}]");
@@ -92,19 +98,25 @@ fn parse_bulk(items: Vec<JsonRef<'_>>) -> Result<Create, Problem> {
         match Object::from_json(item) {
             Err(rest) => faults.push(Fault::new(name, rest)),
             Ok(object) => match draft(object) {
-                Ok(draft) => drafts.push(draft),
+                Ok(draft) => {
+                    drafts.push(draft.value);
+                    warnings.extend(draft.warnings.iter().map(|warning| format!("{name}.{warning}")));
+                }
                 Err(inner) => faults.extend(within(&name, inner)),
             },
         }
     }
     if faults.is_empty() {
-        Ok(Create::Bulk(drafts))
+        Ok(Accepted {
+            value: Create::Bulk(drafts),
+            warnings,
+        })
     } else {
         Err(Problem::Invalid(faults))
     }
 }
 
-fn draft(object: Object<'_>) -> Result<Draft, Vec<Fault>> {
+fn draft(object: Object<'_>) -> Result<Accepted<Draft>, Vec<Fault>> {
     let mut fields = Fields::new(object);
     let trace = trace_id(&mut fields);
     let value = fields.required::<Value>("value");
@@ -117,7 +129,7 @@ fn draft(object: Object<'_>) -> Result<Draft, Vec<Fault>> {
         comment: None,
         metadata: metadata.map(|MaybeText(metadata)| metadata),
     });
-    fields.finish(draft)
+    fields.accept(draft)
 }
 
 /// `trace_id`, or `traceID` as the Node SDK's bulk leaves it; of the two, both must agree.
@@ -142,7 +154,7 @@ fn trace_id(fields: &mut Fields<'_>) -> Option<TraceId> {
 
 /// Reads the body of a PUT, and the id that the Node SDK repeats in it: the vendor's own sample
 /// calls `PUT /v1/feedback/undefined`, and then the body's is the only one there is.
-pub fn parse_update(path: &str, body: &str) -> Result<(FeedbackId, Change), Problem> {
+pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(FeedbackId, Change)>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let id = if path == "undefined" && fields.has("feedback_id") {
         fields.required::<BodyId>("feedback_id").map(|BodyId(id)| id)
@@ -164,7 +176,7 @@ pub fn parse_update(path: &str, body: &str) -> Result<(FeedbackId, Change), Prob
         };
         (id, change)
     });
-    fields.finish(change).map_err(Problem::Invalid)
+    fields.accept(change).map_err(Problem::Invalid)
 }
 
 struct BodyId(FeedbackId);
@@ -184,13 +196,15 @@ pub fn parse_id(path: &str) -> Result<FeedbackId, Problem> {
     path_id(path).map_err(|fault| Problem::Invalid(vec![fault]))
 }
 
-/// The answer to a write.
-pub fn render_written(action: Action, ids: &[FeedbackId]) -> String {
+/// The answer to a write, with what its caller should know of it.
+pub fn render_written(action: Action, ids: &[FeedbackId], warnings: &[String]) -> String {
     #[derive(Serialize)]
-    struct Written {
+    struct Written<'a> {
         status: &'static str,
         message: &'static str,
         feedback_ids: Vec<String>,
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        warnings: &'a [String],
     }
     to_json(&Written {
         status: "success",
@@ -200,6 +214,7 @@ pub fn render_written(action: Action, ids: &[FeedbackId]) -> String {
             Action::Deleted => "Feedback successfully deleted",
         },
         feedback_ids: ids.iter().map(|id| id.hyphenated()).collect(),
+        warnings,
     })
 }
 

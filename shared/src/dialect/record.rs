@@ -1,9 +1,9 @@
 //! A record as JSON: one shape, in either vendor's spelling.
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
-use serde_json::value::RawValue;
 
 use crate::feedback::Feedback;
+use crate::fields::JsonRef;
 use crate::id::FeedbackId;
 use crate::score::Score;
 use crate::target::encode_target_id;
@@ -34,6 +34,14 @@ impl<'a> Record<'a> {
     }
 }
 
+/// A record's metadata: to the letter, or as a string if what was stored once is no JSON object.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum MetadataJson<'a> {
+    Object(JsonRef<'a>),
+    Text(&'a str),
+}
+
 impl Serialize for Record<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { feedback, spelling } = self;
@@ -43,11 +51,10 @@ impl Serialize for Record<'_> {
             Score::Value(value, weight) => (Some(value.get()), Some(weight.get()), None),
             Score::Rating(rating) => (None, None, Some(rating.get())),
         };
-        // The text was checked when it came in; it goes out as it is.
-        let metadata: Option<&RawValue> = match &draft.metadata {
-            Some(metadata) => Some(serde_json::from_str(metadata.json()).map_err(serde::ser::Error::custom)?),
-            None => None,
-        };
+        let metadata = draft.metadata.as_ref().map(|metadata| match metadata.object() {
+            Some(object) => MetadataJson::Object(object),
+            None => MetadataJson::Text(metadata.json()),
+        });
         let mut record = serializer.serialize_struct("Record", 14)?;
         record.serialize_field("id", &(spelling.id)(feedback.id))?;
         record.serialize_field(spelling.trace_id, trace.as_str())?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::record::{Record, Spelling};
 use super::{path_id, to_json};
 use crate::feedback::{Change, Draft, Feedback, Named, ScoreChange};
-use crate::fields::{self, Fields, FromJson, JsonRef, Kind, Object, Refusal, string};
+use crate::fields::{self, Accepted, Fields, FromJson, JsonRef, Kind, Object, Refusal, string};
 use crate::id::FeedbackId;
 use crate::metadata::{Comment, Metadata};
 use crate::problem::{Fault, Problem};
@@ -78,12 +78,20 @@ impl FromJson for TargetId {
     }
 }
 
+/// Notes what is stored of a comment in another form than it came in.
+fn warn_of_comment(fields: &mut Fields<'_>) {
+    if let Some(warning) = fields.raw("comment").and_then(Comment::warning) {
+        fields.warn(warning);
+    }
+}
+
 /// Reads the body of a POST.
-pub fn parse_create(body: &str) -> Result<Draft, Problem> {
+pub fn parse_create(body: &str) -> Result<Accepted<Draft>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let target = fields.required::<TargetField>("target");
     let rating = fields.required::<Rating>("rating");
     let comment = fields.optional::<Comment>("comment");
+    warn_of_comment(&mut fields);
     let metadata = fields.optional::<Metadata>("metadata");
     let draft = target.zip(rating).map(|(field, rating)| Draft {
         target: field.target,
@@ -92,12 +100,12 @@ pub fn parse_create(body: &str) -> Result<Draft, Problem> {
         comment,
         metadata,
     });
-    fields.finish(draft).map_err(Problem::Invalid)
+    fields.accept(draft).map_err(Problem::Invalid)
 }
 
 /// Reads the path and body of a PUT: which record, about which target if the body says, and what
 /// to change of it.
-pub fn parse_update(path: &str, body: &str) -> Result<(Named, Change), Problem> {
+pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(Named, Change)>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let id = path_id(path).map_err(|fault| fields.fault(fault)).ok();
     let target = fields.optional::<TargetField>("target").map(|field| field.target);
@@ -116,6 +124,7 @@ pub fn parse_update(path: &str, body: &str) -> Result<(Named, Change), Problem> 
         Some(ScoreChange::Keep)
     };
     let comment = fields.patch::<Comment>("comment");
+    warn_of_comment(&mut fields);
     let metadata = fields.patch::<Metadata>("metadata");
     let update = id.zip(score).map(|(id, score)| {
         let change = Change {
@@ -125,7 +134,7 @@ pub fn parse_update(path: &str, body: &str) -> Result<(Named, Change), Problem> 
         };
         (Named { id, target }, change)
     });
-    fields.finish(update).map_err(Problem::Invalid)
+    fields.accept(update).map_err(Problem::Invalid)
 }
 
 /// Reads the path and body of a DELETE. The body may be missing: some clients and proxies drop it.
@@ -151,14 +160,17 @@ pub fn parse_id(path: &str) -> Result<FeedbackId, Problem> {
     path_id(path).map_err(|fault| Problem::Invalid(vec![fault]))
 }
 
-/// Everything but an error and a list has its content below `data`.
+/// Everything but an error and a list has its content below `data`, and beside it what the caller of a
+/// write should know of it.
 #[derive(Serialize)]
-struct Wrapped<T> {
+struct Wrapped<'a, T> {
     data: T,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
 }
 
-/// The answer to a write of one record.
-pub fn render_written(ids: &[FeedbackId]) -> String {
+/// The answer to a write of one record, with what its caller should know of it.
+pub fn render_written(ids: &[FeedbackId], warnings: &[String]) -> String {
     #[derive(Serialize)]
     struct Written {
         id: Option<String>,
@@ -167,6 +179,7 @@ pub fn render_written(ids: &[FeedbackId]) -> String {
         data: Written {
             id: ids.first().map(|id| id.simple()),
         },
+        warnings,
     })
 }
 
@@ -184,6 +197,7 @@ const SPELLING: Spelling = Spelling {
 pub fn render_one(feedback: &Feedback) -> String {
     to_json(&Wrapped {
         data: Record::new(feedback, &SPELLING),
+        warnings: &[],
     })
 }
 

@@ -218,6 +218,19 @@ impl Reader {
         })
     }
 
+    /// No counts, as of the moment that others would be of.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB, or a generation of a newer schema version.
+    pub async fn nothing(&self, slice: &Slice<'_>) -> Result<Counts, Problem> {
+        let (_, as_of) = self.counted(slice.workspace).await?;
+        Ok(Counts {
+            cells: Cells::new(),
+            as_of,
+        })
+    }
+
     /// The counts of a slice's records by bucket and by whatever they are told apart by; a record
     /// without that is left out.
     ///

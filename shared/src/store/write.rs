@@ -212,7 +212,8 @@ impl Store {
         Ok(deleted)
     }
 
-    /// Whether the record of an id is in another partition than the one of `key`.
+    /// Whether the record of an id is in another partition than the one of `key`. Asked after a delete that
+    /// may have happened, so no failure here says that nothing was written.
     async fn is_elsewhere(
         &self,
         workspace: &Workspace,
@@ -223,6 +224,9 @@ impl Store {
         match self.locate(workspace, named.id, now).await {
             Ok(partition) => Ok(item::string(key, "pk") != Some(&partition)),
             Err(Problem::NotFound) => Ok(false),
+            Err(Problem::Throttled) => Err(Problem::unavailable(
+                "dynamodb: the look-up after a delete that may have happened was throttled",
+            )),
             Err(problem) => Err(problem),
         }
     }

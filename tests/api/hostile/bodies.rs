@@ -200,11 +200,12 @@ async fn a_number_is_within_its_range_or_refused_however_it_is_spelt() {
         ("1e1", "1e-5", (10, 1e-5)),
         ("100e-1", "5e-324", (10, 5e-324)),
         ("\"-1E+1\"", "\"1.0\"", (-10, 1.0)),
-        (
-            "1.0000000000000000000000000000000000001",
-            small.as_str(),
-            (1, 0.0),
-        ),
+        ("\"50e-1\"", "\"10e-1\"", (5, 1.0)),
+        ("5e0", "0.1e1", (5, 1.0)),
+        // Above 0 and within the range; what is kept is the nearest f64.
+        ("1.000000000000000000000000000000000000", small.as_str(), (1, 0.0)),
+        ("0.5e1", "1e-400", (5, 0.0)),
+        ("0e-99999999999999999999", "1e-99999999999999999999", (0, 0.0)),
     ] {
         let body = format!(r#"{{"trace_id":"t","value":{value},"weight":{weight}}}"#);
         let id = site.send(&Method::POST, PORTKEY, body.as_bytes()).await.ok().id();
@@ -222,6 +223,11 @@ async fn a_number_is_within_its_range_or_refused_however_it_is_spelt() {
         ("1e99999999999999999999", "got 1e99999999999999999999"),
         ("9223372036854775808", "got 9223372036854775808"),
         ("-11", "got -11"),
+        // Each rounds to a number of the range, and is none.
+        ("10.00000000000000001", "got 10.00000000000000001"),
+        ("-0.1e-20", "got -0.1e-20"),
+        ("-1e-400", "got -1e-400"),
+        ("\"-1e-400\"", r#"got the string "-1e-400""#),
         (whole, "got a number of 400 characters"),
         (&quoted, "got a string of 400 bytes"),
         ("\"NaN\"", r#"got the string "NaN""#),
@@ -244,6 +250,32 @@ async fn a_number_is_within_its_range_or_refused_however_it_is_spelt() {
         let body = format!(r#"{{"rating":{number}}}"#);
         let says = format!("rating must be an integer from 1 to 5, {got}");
         site.refuses(&Method::PUT, &site.truefoundry(), body.as_bytes(), 400, &says)
+            .await;
+    }
+    for (number, others) in [
+        ("4.99999999999999999999", "0.5"),
+        ("5.00000000000000000001", "1"),
+        ("499999999999999999999e-20", "1"),
+        ("\"4.99999999999999999999\"", "1"),
+    ] {
+        let body = format!(r#"{{"trace_id":"t","value":{number},"weight":{others}}}"#);
+        let says = "value must be an integer from -10 to 10, got";
+        site.refuses(&Method::POST, PORTKEY, body.as_bytes(), 400, says)
+            .await;
+        let body = format!(r#"{{"rating":{number}}}"#);
+        let says = "rating must be an integer from 1 to 5, got";
+        site.refuses(&Method::PUT, &site.truefoundry(), body.as_bytes(), 400, says)
+            .await;
+    }
+    for weight in [
+        "1.00000000000000001",
+        "\"1.00000000000000001\"",
+        "100000000000000001e-17",
+        "-1e-400",
+    ] {
+        let body = format!(r#"{{"trace_id":"t","value":1,"weight":{weight}}}"#);
+        let says = "weight must be a number from 0 to 1, got";
+        site.refuses(&Method::POST, PORTKEY, body.as_bytes(), 400, says)
             .await;
     }
     for number in [
@@ -269,47 +301,18 @@ async fn a_number_is_within_its_range_or_refused_however_it_is_spelt() {
 }
 
 #[tokio::test]
-async fn a_member_name_that_occurs_twice_is_refused_wherever_it_would_be_kept() {
+async fn a_target_id_that_names_its_span_twice_is_refused() {
     let site = Site::new().await;
-    let twice = "must not hold a member name twice in one object";
-    for (body, field) in [
-        (r#"{"trace_id":"t","value":1,"value":1}"#, "body"),
-        (r#"{"trace_id":"t","value":1,"\u0076alue":2}"#, "body"),
-        (r#"{"trace_id":"t","value":1,"x":1,"x":1}"#, "body"),
-        (
-            r#"{"0":{"trace_id":"t","value":1},"0":{"trace_id":"t","value":2}}"#,
-            "body",
-        ),
-        (r#"[{"trace_id":"t","value":1,"value":1}]"#, "feedback[0]"),
-        (
-            r#"{"trace_id":"t","value":1,"metadata":{"a":1,"a":1}}"#,
-            "metadata",
-        ),
-        (
-            r#"{"trace_id":"t","value":1,"metadata":{"x":[{"a":1,"a":1}]}}"#,
-            "metadata",
-        ),
-        (
-            r#"{"trace_id":"t","value":1,"metadata":"{\"a\":1,\"a\":1}"}"#,
-            "metadata",
-        ),
-        (
-            r#"{"trace_id":"t","value":1,"metadata":{"_user":"a","_user":"b"}}"#,
-            "metadata",
-        ),
-    ] {
-        let says = format!("{field} {twice}");
-        site.refuses(&Method::POST, PORTKEY, body.as_bytes(), 400, &says)
-            .await;
-    }
     for (method, path) in &site.writes()[2..] {
-        let body = r#"{"target":{"traceId":"t","spanId":"s","spanId":"s"},"rating":1}"#;
-        site.refuses(method, path, body.as_bytes(), 400, &format!("target {twice}"))
-            .await;
-        let inner = STANDARD.encode(r#"{"traceId":"t","spanId":"s","spanId":"x"}"#);
-        let body = json!({"target": {"feedbackTargetId": inner}, "rating": 1}).to_string();
-        site.refuses(method, path, body.as_bytes(), 400, "target.feedbackTargetId must")
-            .await;
+        for inner in [
+            r#"{"traceId":"t","spanId":"s","spanId":"x"}"#,
+            r#"{"traceId":"t","spanId":"s","traceId":"t"}"#,
+        ] {
+            let body =
+                json!({"target": {"feedbackTargetId": STANDARD.encode(inner)}, "rating": 1}).to_string();
+            let says = "target.feedbackTargetId must hold";
+            site.refuses(method, path, body.as_bytes(), 400, says).await;
+        }
     }
 }
 
@@ -328,28 +331,8 @@ async fn a_lone_surrogate_is_no_text() {
         ),
         (format!(r#"{{"trace_id":"t","value":"{lone}"}}"#), "value must"),
         (
-            format!(r#"{{"trace_id":"t","value":1,"metadata":{{"a":["{lone}\ud800"]}}}}"#),
-            "metadata must not",
-        ),
-        (
-            format!(r#"{{"trace_id":"t","value":1,"metadata":{{"{lone}":1}}}}"#),
-            "metadata must not",
-        ),
-        (
-            format!(r#"{{"trace_id":"t","value":1,"metadata":{{"_user":"{lone}"}}}}"#),
-            "metadata must not",
-        ),
-        (
-            format!(r#"{{"trace_id":"t","value":1,"metadata":"{{\"a\":\"\{lone}\"}}"}}"#),
-            "metadata must not",
-        ),
-        (
             format!(r#"{{"trace_id":"t","value":1,"metadata":"{lone}"}}"#),
             "metadata must",
-        ),
-        (
-            format!(r#"{{"trace_id":"t","value":1,"{lone}":1}}"#),
-            "body must be a JSON object with sound",
         ),
     ] {
         site.refuses(&Method::POST, PORTKEY, body.as_bytes(), 400, field)
@@ -376,10 +359,6 @@ async fn a_lone_surrogate_is_no_text() {
         )
         .await;
     }
-    let comment = format!(r#"{{"comment":"{lone}"}}"#);
-    let says = "comment must not hold a lone surrogate";
-    site.refuses(&Method::PUT, &site.truefoundry(), comment.as_bytes(), 400, says)
-        .await;
     // A pair of them is a character.
     let pair = r#"{"trace_id":"\ud83d\ude00","value":1,"metadata":{"\ud83d\ude00":"\ud83d\ude00"}}"#;
     let id = site.send(&Method::POST, PORTKEY, pair.as_bytes()).await.ok().id();

@@ -138,7 +138,7 @@ async fn garbage_in_a_query_is_told() {
         (
             PORTKEY,
             "from=2026-02-30T00:00:00Z",
-            Some("from must be a date and time of RFC 3339"),
+            Some("from must be an ISO 8601 date"),
         ),
         (PORTKEY, "from=99999-01-01T00:00:00Z", Some("from must be")),
         (PORTKEY, "to=2026-01-01T00:00:00%2B99:99", Some("to must be")),

@@ -3,10 +3,22 @@
 use serde::Serialize;
 
 use super::Question;
+use super::question::MAX_PAGE;
 use crate::dialect::to_json;
 use crate::stats::read::Cells;
 use crate::stats::tally::Tally;
 use crate::timestamp::Timestamp;
+
+/// How many groups a page holds that does not say; Portkey's own default.
+const DEFAULT_GROUPS: usize = 50;
+
+/// The part of a list that a question asks for.
+fn page<T>(all: Vec<T>, question: &Question, default: usize) -> impl Iterator<Item = T> {
+    let size = question.page_size.unwrap_or(default);
+    all.into_iter()
+        .skip(question.page.saturating_mul(size))
+        .take(size)
+}
 
 /// What every answer has beyond Portkey's shape.
 #[derive(Serialize)]
@@ -224,8 +236,18 @@ pub fn render_weighted(cells: &Cells, as_of: Option<Timestamp>) -> String {
     graph(summary, points, &total, as_of)
 }
 
-/// `…/feedbacks/ai-models`: by the model that the caller named.
-pub fn render_models(cells: &Cells, as_of: Option<Timestamp>) -> String {
+/// `…/feedbacks/ai-models`: by the model that the caller named, a page of them.
+pub fn render_models(cells: &Cells, question: &Question, as_of: Option<Timestamp>) -> String {
+    #[derive(Serialize)]
+    struct Models {
+        summary: Nothing,
+        data_points: Vec<Point>,
+        object: &'static str,
+        /// How many models there are, over all pages.
+        total: usize,
+        #[serde(flatten)]
+        extra: Extra,
+    }
     #[derive(Serialize)]
     struct Nothing {}
     #[derive(Serialize)]
@@ -236,16 +258,21 @@ pub fn render_models(cells: &Cells, as_of: Option<Timestamp>) -> String {
         ratings: Ratings,
     }
     let total = sum(cells.values());
-    let points = by_value(cells)
-        .into_iter()
-        .map(|(ai_model, tally)| Point {
-            ai_model,
-            total: tally.count(),
-            avg_weighted_feedback: average(&tally),
-            ratings: Ratings::of(&tally),
-        })
-        .collect();
-    graph(Nothing {}, points, &total, as_of)
+    let models = by_value(cells);
+    to_json(&Models {
+        summary: Nothing {},
+        object: "analytics-graph",
+        total: models.len(),
+        data_points: page(models, question, MAX_PAGE)
+            .map(|(ai_model, tally)| Point {
+                ai_model,
+                total: tally.count(),
+                avg_weighted_feedback: average(&tally),
+                ratings: Ratings::of(&tally),
+            })
+            .collect(),
+        extra: Extra::new(&total, as_of),
+    })
 }
 
 /// `…/groups/metadata/{key}`: by the values of a metadata field, a page of them.
@@ -270,11 +297,7 @@ pub fn render_groups(cells: &Cells, question: &Question, as_of: Option<Timestamp
     let total = sum(cells.values());
     let groups = by_value(cells);
     let count = groups.len();
-    let first = question.page.saturating_mul(question.page_size);
-    let data = groups
-        .into_iter()
-        .skip(first)
-        .take(question.page_size)
+    let data = page(groups, question, DEFAULT_GROUPS)
         .map(|(metadata_value, tally)| Group {
             metadata_value,
             requests_with_feedback: tally.count() + tally.rated(),

@@ -2,6 +2,7 @@
 
 use crate::fields::{Kind, Object, string};
 use crate::id::Workspace;
+use crate::metadata::MAX_INDEXED;
 use crate::problem::Problem;
 use crate::query::{Filter, Parameters};
 use crate::score::Score;
@@ -15,14 +16,12 @@ use crate::timestamp::Granularity;
 /// Up to this many hours a graph is by the hour, beyond it by the day.
 const HOURLY: u64 = 48;
 
-/// How many groups a page holds that does not say; Portkey's own default.
-const DEFAULT_PAGE: usize = 50;
-
 /// The most combinations of traces, spans or prompts that one answer is read by.
 const MAX_FILTERS: usize = 100;
 
-/// The most groups of a page.
-const MAX_PAGE: usize = 1_000;
+/// The most groups or models of a page: with values of 512 bytes, which JSON within JSON makes 3,584, an
+/// answer stays below Lambda's 6 MB.
+pub(super) const MAX_PAGE: usize = 1_000;
 
 /// The parameters that are honoured.
 const KNOWN: [&str; 12] = [
@@ -81,10 +80,10 @@ pub struct Question {
     pub weighted_min: Option<f64>,
     /// The most value × weight.
     pub weighted_max: Option<f64>,
-    /// Which page of groups, from 0.
+    /// Which page of groups or models, from 0.
     pub page: usize,
-    /// How many groups a page holds.
-    pub page_size: usize,
+    /// How many of them a page holds, if it says; 0 is for the totals alone.
+    pub page_size: Option<usize>,
 }
 
 impl Question {
@@ -121,18 +120,8 @@ impl Question {
                 equalities,
             )
             .unwrap_or_default();
-        let prompts = parameters.take(
-            "prompt_slug",
-            "1 to 512 bytes, or several with commas between",
-            |text| {
-                list(text, |slug| {
-                    (1..=512).contains(&slug.len()).then(|| slug.to_owned())
-                })
-            },
-        );
-        let models = parameters.take("ai_org_model", "models with commas between them", |text| {
-            list(text, |model| (!model.is_empty()).then(|| model.to_owned()))
-        });
+        let prompts = parameters.take("prompt_slug", "prompts with commas between them", values);
+        let models = parameters.take("ai_org_model", "models with commas between them", values);
         let traces = parameters.take(
             "trace_id",
             "1 to 512 bytes, or several with commas between",
@@ -204,11 +193,9 @@ impl Question {
             page: parameters
                 .take("current_page", "an integer from 0 to 4294967295", whole)
                 .unwrap_or_default(),
-            page_size: parameters
-                .take("page_size", "an integer from 1 to 1000", |text| {
-                    whole(text).filter(|size| (1..=MAX_PAGE).contains(size))
-                })
-                .unwrap_or(DEFAULT_PAGE),
+            page_size: parameters.take("page_size", "an integer from 0 to 1000", |text| {
+                whole(text).filter(|size| *size <= MAX_PAGE)
+            }),
         });
         parameters.finish(question)
     }
@@ -252,6 +239,15 @@ impl Question {
             indexed: self.prompts.is_some(),
             metadata: !self.metadata.is_empty() || self.models.is_some(),
         }
+    }
+
+    /// Whether it asks for an indexed field, a prompt or a model by nothing but longer values than one can
+    /// have. Then there is nothing to read, and DynamoDB would refuse the key.
+    pub fn matches_nothing(&self) -> bool {
+        let indexed = |field: &str| Dimension::of_field(field).is_some_and(|by| by != Dimension::Model);
+        let long = |(field, text): &(String, String)| indexed(field) && text.len() > MAX_INDEXED;
+        let none = |values: &Option<Vec<String>>| values.as_ref().is_some_and(Vec::is_empty);
+        self.metadata.iter().any(long) || none(&self.prompts) || none(&self.models)
     }
 
     /// Whether a record passes.
@@ -300,6 +296,14 @@ fn list<T: PartialEq>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<V
     Some(elements)
 }
 
+/// Values of an indexed field with commas between them; without those that are too long to be one. `None`
+/// if one of them is empty.
+fn values(text: &str) -> Option<Vec<String>> {
+    let mut values = list(text, |value| (!value.is_empty()).then(|| value.to_owned()))?;
+    values.retain(|value| value.len() <= MAX_INDEXED);
+    Some(values)
+}
+
 /// Each filter once for each value of a list; as they are where there is no list.
 fn each<T>(filters: Vec<Filter>, values: Option<&[T]>, set: impl Fn(&mut Filter, &T)) -> Vec<Filter> {
     let Some(values) = values else {
@@ -323,13 +327,17 @@ fn finite(text: &str) -> Option<f64> {
 /// The members of a JSON object by their text.
 fn equalities(json: &str) -> Option<Vec<(String, String)>> {
     let object = Object::parse(json).ok()?;
+    if object.has_lone_surrogates() || object.has_repeated_names() {
+        return None;
+    }
     let members = object.members().iter();
     members
         .map(|(name, _)| Some((name.clone(), member(json, name)?)))
         .collect()
 }
 
-/// A member of a metadata object as text: a string itself, a number or boolean by its JSON text.
+/// A member of a metadata object as text: a string itself, a number or boolean by its JSON text. Of several
+/// of the name the last counts.
 pub fn member(json: &str, name: &str) -> Option<String> {
     let object = Object::parse(json).ok()?;
     let value = object.get(name)?;
