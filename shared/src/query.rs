@@ -160,8 +160,12 @@ impl<'a> Parameters<'a> {
             name,
             "an ISO 8601 date, or date and time, as 2026-01-31 or 2026-01-31T12:00:00Z",
             |text| {
-                // The plus of an offset that was not percent-encoded has become a space.
-                Timestamp::parse(&text.replace(' ', "+"))
+                // The plus of an offset that was not percent-encoded has become a space; one right behind the
+                // date stands for the T.
+                match text.split_at_checked("2026-01-31T".len()) {
+                    Some((date, rest)) => Timestamp::parse(&format!("{date}{}", rest.replace(' ', "+"))),
+                    None => Timestamp::parse(text),
+                }
             },
         )
     }

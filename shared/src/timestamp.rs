@@ -51,8 +51,9 @@ impl Timestamp {
     /// Reads a date, or a date and time, in the calendar forms of ISO 8601: extended
     /// (`2025-01-31T12:00:00.5+02:00`) or basic (`20250131T120000Z`). A time may end at the minute or the
     /// hour; without one it is midnight. Without an offset it is UTC. Also understood are RFC 3339's lower
-    /// case, an offset without its colon, 24:00 as the end of a day, and a leap second, which is the first
-    /// moment of the next minute.
+    /// case, and its space for the T before a time with seconds (`2025-01-31 12:00` might be a date with
+    /// `+12:00` whose plus was lost), an offset without its colon, 24:00 as the end of a day, and a leap
+    /// second, which is the first moment of the next minute.
     ///
     /// What is finer than a millisecond is rounded up, so that a half-open range `from..to` cuts between
     /// the same records whichever precision it is given in. Moments outside 1970 to [`Timestamp::MAX`]
@@ -111,7 +112,7 @@ fn complete(text: &str) -> Option<(String, i128)> {
     if !text.is_ascii() {
         return None;
     }
-    let (date, rest) = match text.split_once(['T', 't']) {
+    let (date, rest) = match text.split_once(['T', 't', ' ']) {
         Some((date, rest)) => (date, Some(rest)),
         None => (text, None),
     };
@@ -135,7 +136,7 @@ fn complete(text: &str) -> Option<(String, i128)> {
     } else {
         time.to_owned()
     };
-    if fraction.is_empty() {
+    if fraction.is_empty() && !text.contains(' ') {
         // What is left off at the end is zero.
         let missing = match time.len() {
             2 => ":00:00",

@@ -7,7 +7,7 @@ use shared::timestamp::Timestamp;
 use crate::harness::Api;
 
 /// Each with the moment that it is, in the form that every release has understood.
-const UNDERSTOOD: [(&str, &str); 34] = [
+const UNDERSTOOD: [(&str, &str); 36] = [
     ("2025-01-01", "2025-01-01T00:00:00Z"),
     ("2025-01-01T00:00", "2025-01-01T00:00:00Z"),
     ("2025-01-01T12", "2025-01-01T12:00:00Z"),
@@ -34,6 +34,9 @@ const UNDERSTOOD: [(&str, &str); 34] = [
     ("20250101T123456.5+0200", "2025-01-01T10:34:56.5Z"),
     // RFC 3339 allows small letters.
     ("2025-01-01t12:34:56z", "2025-01-01T12:34:56Z"),
+    // And Python's `str` of one, a space for the T.
+    ("2025-01-01 12:34:56.5+02:00", "2025-01-01T10:34:56.5Z"),
+    ("2025-01-01 12:34:56", "2025-01-01T12:34:56Z"),
     // A leap second is the first moment of the minute after it.
     ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
     ("2017-01-01T01:59:60+02:00", "2017-01-01T00:00:00Z"),
@@ -51,7 +54,7 @@ const UNDERSTOOD: [(&str, &str); 34] = [
     ("9999-12-31T24:00", "9999-12-31T23:59:59.999Z"),
 ];
 
-const REFUSED: [&str; 37] = [
+const REFUSED: [&str; 39] = [
     "",
     "yesterday",
     "2025",
@@ -73,6 +76,9 @@ const REFUSED: [&str; 37] = [
     "2025-01-00",
     "2025-01-01Z",
     "2025-01-01+02:00",
+    // Which may have been the same, its plus lost.
+    "2025-01-01 02:00",
+    "2025-01-01 02",
     "2025-01-01T",
     "2025-01-01TZ",
     "T12:00",
@@ -138,11 +144,8 @@ async fn every_parameter_that_takes_a_date_takes_them_all() {
     api.count().await;
     for (text, _) in UNDERSTOOD {
         // As it is encoded, and with an offset's plus that was not, which has become a space.
-        for text in [
-            text.replace('+', "%2B"),
-            text.replace('+', " ").replace(' ', "%20"),
-            text.to_owned(),
-        ] {
+        for text in [text.replace('+', "%2B"), text.replace('+', " "), text.to_owned()] {
+            let text = text.replace(' ', "%20");
             for path in [
                 format!("/v1/feedback?from={text}"),
                 format!("/v1/feedback?to={text}"),
@@ -158,7 +161,7 @@ async fn every_parameter_that_takes_a_date_takes_them_all() {
         }
     }
     for text in REFUSED {
-        let text = text.replace('+', "%2B");
+        let text = text.replace('+', "%2B").replace(' ', "%20");
         for (path, field) in [
             (format!("/v1/feedback?from={text}"), "from"),
             (format!("/v1/feedback?to={text}"), "to"),

@@ -50,7 +50,7 @@ fn summary() -> Summary {
         truncated: true,
         ..Summary::default()
     };
-    let weight = Weight::new(1.234_567_890_123_456_7e-300).unwrap();
+    let weight = Weight::new(1.234_567_890_123_456_8e-300).unwrap();
     for _ in 0..MAX_SUMMARY {
         summary.add(Score::Value(Vote::new(-10).unwrap(), weight));
     }
@@ -124,7 +124,7 @@ async fn models_and_groups_come_in_pages_that_fit() {
     for chunk in names.chunks(MAX_BULK) {
         let votes: Vec<Value> = chunk
             .iter()
-            .map(|name| json!({"trace_id": "t", "value": -7, "weight": 0.123_456_789_012_345_67, "metadata": {"_model": name, "_organisation": name}}))
+            .map(|name| json!({"trace_id": "t", "value": -7, "weight": 0.123_456_789_012_345_66, "metadata": {"_model": name, "_organisation": name}}))
             .collect();
         api.post(PORTKEY, json!(votes)).await.ok();
     }
@@ -191,7 +191,7 @@ async fn the_largest_graphs() {
     let api = Api::new().await;
     api.post(
         PORTKEY,
-        json!({"trace_id": "t", "value": -7, "weight": 0.123_456_789_012_345_67}),
+        json!({"trace_id": "t", "value": -7, "weight": 0.123_456_789_012_345_66}),
     )
     .await
     .ok();
