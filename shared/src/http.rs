@@ -34,7 +34,7 @@ use crate::dynamo;
 use crate::log;
 use crate::problem::Problem;
 use crate::tables::Table;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Clock, Timestamp};
 use access::AccessLayer;
 use answer::AnswerLayer;
 
@@ -45,12 +45,14 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// A function as a service, the same under Lambda, `cargo lambda watch`, `sam local` and `cargo run`.
 pub type ApiService = BoxCloneSyncService<Request, Response<Body>, Infallible>;
 
-/// The service of one function: `handler` behind the layers that all functions have. `open` is the
-/// JSON object that its route without a key answers with, if it has one.
+/// The service of one function: `handler` behind the layers that all functions have. `clock` tells
+/// when a request came; `open` is the JSON object that its route without a key answers with, if it
+/// has one.
 pub fn service<S, H, F>(
     function: Function,
     state: S,
     keyring: Keyring,
+    clock: Clock,
     open: Option<&'static str>,
     handler: H,
 ) -> ApiService
@@ -63,7 +65,7 @@ where
     BoxCloneSyncService::new(
         ServiceBuilder::new()
             .layer(AnswerLayer::new(function))
-            .layer(AccessLayer::new(keyring, open))
+            .layer(AccessLayer::new(keyring, clock, open))
             .service(service_fn(move |call| handler(Arc::clone(&state), call))),
     )
 }
@@ -92,7 +94,7 @@ where
         .map_request(event::sound_invocation)
         .layer_fn(Adapter::from)
         .map_response(Ready)
-        .service(service(function, state, keyring, open, handler));
+        .service(service(function, state, keyring, Clock::system(), open, handler));
     lambda_runtime::run(service).await
 }
 

@@ -97,7 +97,7 @@ async fn nobody_else_gets_in_and_a_mistyped_key_costs_no_call() {
         "never stored".into(),
         vec![Scope::Admin],
         None,
-        Timestamp::now(),
+        api.time.now(),
     )
     .unwrap();
     let mut mistyped = api.key.clone();
@@ -178,7 +178,7 @@ async fn a_scope_allows_its_routes_and_is_asked_before_the_body() {
 #[tokio::test]
 async fn keys_end() {
     let api = Api::new().await;
-    let now = Timestamp::now();
+    let now = api.time.now();
     let make = async |expires_at| {
         let workspace = Workspace::parse("test").unwrap();
         let (key, record) =
@@ -198,7 +198,7 @@ async fn keys_end() {
 #[tokio::test]
 async fn a_revoked_key_is_dead_after_a_minute_and_a_warm_request_costs_no_look_up() {
     let api = Api::new().await;
-    let now = Timestamp::now();
+    let now = api.time.now();
     let verify = async |at: Timestamp| api.keyring.verify(&api.key, at).await;
     assert!(verify(now).await.is_ok());
     api.database.calls();
@@ -226,7 +226,7 @@ async fn a_revoked_key_is_dead_after_a_minute_and_a_warm_request_costs_no_look_u
 async fn an_id_that_does_not_exist_is_remembered_too() {
     let api = Api::new().await;
     let stranger = ApiKey::from_random([1; 8], [2; 32]).reveal();
-    let now = Timestamp::now();
+    let now = api.time.now();
     api.database.calls();
     for seconds in [0, 59, 60] {
         let at = now + Duration::from_secs(seconds);

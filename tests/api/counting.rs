@@ -13,7 +13,6 @@ use shared::stats::rebuild::{Progress, Rebuild};
 use shared::stats::rollup::{Rollup, counters};
 use shared::stats::tally::Tally;
 use shared::stats::verify::Tables;
-use shared::timestamp::Timestamp;
 
 use crate::analytics::{ask, vote, wide};
 use crate::harness::{Api, Fault};
@@ -355,7 +354,7 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
     forget_the_stream(&api).await;
     assert!(verified(&api).await.is_err(), "the numbers are off");
     let rebuild = rebuild(&api);
-    let generation = rebuild.begin(Duration::ZERO, Timestamp::now()).await.unwrap();
+    let generation = rebuild.begin(Duration::ZERO, api.time.now()).await.unwrap();
     let mut seen = 0;
     rebuild
         .touch(generation, |records| seen += records)
@@ -383,7 +382,7 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
             .all(|record| record.get("generation").is_none())
     );
     // And the next one begins where this one ended.
-    let next = rebuild.begin(Duration::ZERO, Timestamp::now()).await.unwrap();
+    let next = rebuild.begin(Duration::ZERO, api.time.now()).await.unwrap();
     assert_eq!(next.number, generation.number + 1);
 }
 
@@ -391,7 +390,7 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
 async fn a_rebuild_that_was_interrupted_knows_what_it_still_has_to_see_counted() {
     let (api, _) = recorded(8).await;
     let rebuild = rebuild(&api);
-    let generation = rebuild.begin(Duration::ZERO, Timestamp::now()).await.unwrap();
+    let generation = rebuild.begin(Duration::ZERO, api.time.now()).await.unwrap();
     let records = u64::try_from(api.database.items("feedback").len()).unwrap();
     api.database.fail_on("UpdateItem", [Fault::AccessDenied]);
     assert!(rebuild.touch(generation, |_| {}).await.is_err());
@@ -434,9 +433,8 @@ proptest! {
                 forget_the_stream(&api).await;
             }
             let rebuild = rebuild(&api);
-            let generation = rebuild.begin(Duration::from_millis(3), Timestamp::now()).await.unwrap();
-            // The virtual clock stands; the wall clock, which ids are made by, does not.
-            std::thread::sleep(Duration::from_millis(5));
+            let generation = rebuild.begin(Duration::from_millis(3), api.time.now()).await.unwrap();
+            api.time.forward(Duration::from_millis(5));
             let ids = api.get("/v1/feedback?trace_id=t&limit=100").await.ok().ids();
             for (index, step) in steps.iter().enumerate() {
                 let id = &ids[index % ids.len()];
@@ -455,7 +453,7 @@ proptest! {
                         api.count().await;
                     }
                     _ => {
-                        assert_eq!(rebuild.begin(Duration::ZERO, Timestamp::now()).await.unwrap(), generation);
+                        assert_eq!(rebuild.begin(Duration::ZERO, api.time.now()).await.unwrap(), generation);
                         // Interrupted: a part of the touches fail.
                         api.database.fail_on("UpdateItem", [Fault::AccessDenied; 2]);
                         let _ = rebuild.touch(generation, |_| {}).await;

@@ -1,5 +1,7 @@
 //! What happens when DynamoDB throttles, fails, hangs, or loses its answers.
 
+use std::time::Duration;
+
 use lambda_http::http::Method;
 use serde_json::json;
 
@@ -209,6 +211,14 @@ async fn a_young_id_is_looked_up_again_while_the_index_trails() {
         .await
         .refused(404, "no such feedback");
     assert_eq!(api.database.calls(), ["Query"]);
+    // By the clock of the service, whatever the machine's says.
+    for (passes, look_ups) in [(Duration::from_secs(9), 7), (Duration::from_secs(1), 1)] {
+        api.time.forward(passes);
+        api.database.fail_on("Query", always(Fault::IndexLags));
+        api.get(&path).await.refused(404, "no such feedback");
+        api.database.recover();
+        assert_eq!(api.database.calls(), vec!["Query"; look_ups]);
+    }
 }
 
 #[tokio::test]

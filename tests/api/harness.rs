@@ -1,7 +1,9 @@
 //! A service of a test's own, and how to call it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::http::{
@@ -24,7 +26,7 @@ use shared::config::Config;
 use shared::http::{Route, event};
 use shared::id::Workspace;
 use shared::stats::count::Counter;
-use shared::timestamp::Timestamp;
+use shared::timestamp::{Clock, Timestamp};
 
 use crate::dynamodb::DynamoDb;
 use crate::openapi;
@@ -38,6 +40,7 @@ pub struct Api {
     pub registry: Registry,
     pub keyring: Keyring,
     pub key: String,
+    pub time: Time,
 }
 
 impl Api {
@@ -57,6 +60,7 @@ impl Api {
             keyring: Keyring::new(registry.clone()),
             registry,
             key: String::new(),
+            time: Time::start(),
             database,
         };
         api.key = api.key_for("test", &[Scope::Admin]).await;
@@ -71,7 +75,7 @@ impl Api {
             "a test's".into(),
             scopes.to_vec(),
             None,
-            Timestamp::now(),
+            self.time.now(),
         )
         .unwrap();
         self.registry.insert(&record).await.unwrap();
@@ -146,7 +150,8 @@ impl Api {
             panic!("not an event of an HTTP API");
         };
         let request = LambdaRequest::ApiGatewayV2(event::sound(request));
-        let service = local::function(
+        let service = local::function_by(
+            self.time.clock(),
             route.function,
             self.client.clone(),
             Arc::clone(&self.config),
@@ -168,6 +173,40 @@ impl Api {
         };
         openapi::check(route, &answer);
         answer
+    }
+}
+
+/// The time of a deployment, which a test holds. It moves by a millisecond before each call, so that
+/// ids are in the order of the calls, and else when a test says so, however long the machine takes.
+#[derive(Clone, Debug)]
+pub struct Time(Arc<AtomicU64>);
+
+impl Time {
+    /// The start of the hour in which the tests began, the same for every deployment: what a test
+    /// writes is in one hour, whenever it runs.
+    fn start() -> Self {
+        static START: LazyLock<u64> = LazyLock::new(|| {
+            let now = Timestamp::now().millis();
+            now - now % 3_600_000
+        });
+        Self(Arc::new(AtomicU64::new(*START)))
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    /// The clock of the functions, by which each call comes a millisecond after the last.
+    pub fn clock(&self) -> Clock {
+        let time = self.clone();
+        Clock::new(move || time.forward(Duration::from_millis(1)))
+    }
+
+    /// Lets time pass, and returns the new present.
+    pub fn forward(&self, span: Duration) -> Timestamp {
+        let span = u64::try_from(span.as_millis()).unwrap();
+        Timestamp::from_millis(self.0.fetch_add(span, Ordering::Relaxed) + span)
     }
 }
 

@@ -10,7 +10,6 @@ use serde_json::json;
 use shared::access::Scope;
 use shared::id::FeedbackId;
 use shared::query::{Order, decode_cursor};
-use shared::timestamp::Timestamp;
 use tokio::time::Instant;
 
 use crate::harness::{Answer, Api};
@@ -58,7 +57,7 @@ async fn another_workspace_s_record_is_no_different_from_a_missing_one() {
     // Both workspaces have feedback on the same span; it is not by its target that one is told apart.
     ours.post(TRUEFOUNDRY, rated.clone()).await.ok();
     let foreign = theirs.post(TRUEFOUNDRY, rated.clone()).await.ok().id();
-    let young = FeedbackId::mint(Timestamp::now(), 0, [7; 10]).simple();
+    let young = FeedbackId::mint(ours.time.now(), 0, [7; 10]).simple();
     let before = ours.database.items("feedback");
     let wrong = json!({"target": {"traceId": "t", "spanId": "other"}, "rating": 1});
     let undefined = |id: &str| json!({"feedback_id": id, "value": 1}).to_string();
@@ -313,11 +312,6 @@ impl World {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.as_deref()?)))
             .collect();
-        // Ids are in order by the millisecond, and two worlds must order them alike.
-        let now = Timestamp::now();
-        while Timestamp::now() == now {
-            std::hint::spin_loop();
-        }
         let mut seen = see(&api, method, &path, &headers, &body).await;
         if matches!(step, Step::List { .. }) {
             // Ids spread over the lanes of a list by chance, and with them how often each is read.

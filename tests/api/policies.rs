@@ -10,7 +10,6 @@ use lambda_http::http::Method;
 use serde_json::{Value, json};
 use shared::http::{Function, ROUTES, Route};
 use shared::stats::rebuild::Rebuild;
-use shared::timestamp::Timestamp;
 
 use crate::harness::{Api, Fault};
 use crate::template::{allowed, deployed_tables, resources, template, text};
@@ -218,7 +217,7 @@ async fn called() -> Actions {
     }
     // Into two generations at a time.
     let rebuild = Rebuild::new(api.client.clone(), &api.config.feedback, &api.config.stats);
-    let generation = rebuild.begin(Duration::ZERO, Timestamp::now()).await.unwrap();
+    let generation = rebuild.begin(Duration::ZERO, api.time.now()).await.unwrap();
     rebuild.touch(generation, |_| {}).await.unwrap();
     record(&api).await;
     api.database.requests();

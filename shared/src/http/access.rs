@@ -16,7 +16,7 @@ use super::route::Route;
 use crate::access::keyring::Keyring;
 use crate::id::Workspace;
 use crate::problem::{Fault, Problem};
-use crate::timestamp::Timestamp;
+use crate::timestamp::Clock;
 
 /// Portkey's header for a key.
 const PORTKEY_KEY: &str = "x-portkey-api-key";
@@ -25,14 +25,15 @@ const PORTKEY_KEY: &str = "x-portkey-api-key";
 #[derive(Clone, Debug)]
 pub struct AccessLayer {
     keyring: Keyring,
+    clock: Clock,
     open: Option<&'static str>,
 }
 
 impl AccessLayer {
     /// A layer that verifies with this keyring. `open` is what a route that asks for no key is
-    /// answered with.
-    pub fn new(keyring: Keyring, open: Option<&'static str>) -> Self {
-        Self { keyring, open }
+    /// answered with. `clock` tells when a request came.
+    pub fn new(keyring: Keyring, clock: Clock, open: Option<&'static str>) -> Self {
+        Self { keyring, clock, open }
     }
 }
 
@@ -42,6 +43,7 @@ impl<S> Layer<S> for AccessLayer {
     fn layer(&self, inner: S) -> Self::Service {
         Access {
             keyring: self.keyring.clone(),
+            clock: self.clock.clone(),
             open: self.open,
             inner,
         }
@@ -52,6 +54,7 @@ impl<S> Layer<S> for AccessLayer {
 #[derive(Clone, Debug)]
 pub struct Access<S> {
     keyring: Keyring,
+    clock: Clock,
     open: Option<&'static str>,
     inner: S,
 }
@@ -83,9 +86,8 @@ where
         // The clone that was polled ready is the one to be called.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
-        let (keyring, open) = (self.keyring.clone(), self.open);
+        let (keyring, now, open) = (self.keyring.clone(), self.clock.now(), self.open);
         Box::pin(async move {
-            let now = Timestamp::now();
             let Arrival {
                 route,
                 id,
