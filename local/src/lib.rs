@@ -38,7 +38,14 @@ pub fn function_by(
         Function::Create => service(name, store(), keyring, clock, None, create::handle),
         Function::Update => service(name, store(), keyring, clock, None, update::handle),
         Function::Delete => service(name, store(), keyring, clock, None, delete::handle),
-        Function::Read => service(name, store(), keyring, clock, Some(read::SPECIFICATION), read::handle),
+        Function::Read => service(
+            name,
+            store(),
+            keyring,
+            clock,
+            Some(read::SPECIFICATION),
+            read::handle,
+        ),
         Function::Analytics => {
             let reader = Reader::new(client, config);
             service(name, reader, keyring, clock, None, analytics::handle)

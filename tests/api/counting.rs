@@ -15,6 +15,7 @@ use shared::stats::tally::Tally;
 use shared::stats::verify::Tables;
 
 use crate::analytics::{ask, vote, wide};
+use crate::dynamodb::cases;
 use crate::harness::{Api, Fault};
 
 const PORTKEY: &str = "/v1/feedback";
@@ -67,7 +68,7 @@ async fn what_expires_is_counted_out_when_it_is_swept() {
     api.count().await;
     let item = api.database.items("feedback").remove(0);
     api.database.expire("feedback", &item);
-    assert_eq!(api.database.engine().sweep().unwrap(), 1);
+    assert_eq!(api.database.sweep(), 1);
     api.count().await;
     assert_eq!(
         ask(&api, "graphs/feedbacks", &wide()).await["summary"]["total"],
@@ -117,9 +118,7 @@ async fn recorded(seed: u64) -> (Api, Vec<Value>) {
             _ => ids.push(vote(&api, value, next(11) as f64 / 10.0, metadata).await),
         }
     }
-    let changes = local::stream::changes(&api.database.engine(), None)
-        .await
-        .unwrap();
+    let changes = api.changes().await;
     (api, changes)
 }
 
@@ -175,7 +174,7 @@ fn deliveries() -> impl Strategy<Value = Vec<Delivery>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(cases(24)))]
 
     #[test]
     fn every_change_counts_once_however_it_is_delivered(
@@ -237,9 +236,7 @@ async fn a_poison_change_is_named_and_what_is_before_it_is_counted() {
     for _ in 0..3 {
         vote(&api, 1, 1.0, json!({})).await;
     }
-    let mut changes = local::stream::changes(&api.database.engine(), None)
-        .await
-        .unwrap();
+    let mut changes = api.changes().await;
     changes[1]["dynamodb"]["NewImage"]["value"] = json!({"N": "77"});
     let event = json!({"Records": changes, "shardId": "s", "state": {}, "isFinalInvokeForWindow": false});
     let counter = Counter::new(api.client.clone(), api.config.clone());
@@ -311,9 +308,7 @@ async fn what_a_vote_costs_to_count_falls_with_the_batch() {
             };
             api.post(PORTKEY, (0..100).map(of).collect()).await.ok();
         }
-        let changes = local::stream::changes(&api.database.engine(), None)
-            .await
-            .unwrap();
+        let changes = api.changes().await;
         assert_eq!(changes.len(), 1_000);
         api.database.transaction_units();
         let counter = Counter::new(api.client.clone(), api.config.clone());
@@ -335,23 +330,10 @@ fn rebuild(api: &Api) -> Rebuild {
     Rebuild::new(api.client.clone(), "feedback", "stats")
 }
 
-/// Lets the stream of a deployment be forgotten up to now, as if nobody had read it for a day.
-async fn forget_the_stream(api: &Api) {
-    let mut changes = local::stream::changes(&api.database.engine(), None)
-        .await
-        .unwrap();
-    let last = changes.pop().unwrap();
-    let counter = Counter::new(api.client.clone(), api.config.clone());
-    counter
-        .count("shardId-00000001-feedback", records(&[last]))
-        .await
-        .unwrap();
-}
-
 #[tokio::test]
 async fn a_rebuild_makes_good_what_the_stream_has_lost() {
     let (api, _) = recorded(7).await;
-    forget_the_stream(&api).await;
+    api.forget_the_stream().await;
     assert!(verified(&api).await.is_err(), "the numbers are off");
     let rebuild = rebuild(&api);
     let generation = rebuild.begin(Duration::ZERO, api.time.now()).await.unwrap();
@@ -417,7 +399,7 @@ async fn a_rebuild_that_was_interrupted_knows_what_it_still_has_to_see_counted()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(cases(12)))]
 
     /// Writes, counting and a rebuild that is interrupted and called again, in any order.
     #[test]
@@ -430,7 +412,7 @@ proptest! {
         runtime.block_on(async {
             let (api, _) = recorded(seed).await;
             if lost {
-                forget_the_stream(&api).await;
+                api.forget_the_stream().await;
             }
             let rebuild = rebuild(&api);
             let generation = rebuild.begin(Duration::from_millis(3), api.time.now()).await.unwrap();

@@ -17,7 +17,6 @@ pub use bench::event::event_json;
 use lambda_http::http::Method;
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt as _;
-use local::dynamodb::Engine;
 use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::access::keyring::Keyring;
@@ -25,7 +24,7 @@ use shared::access::registry::Registry;
 use shared::config::Config;
 use shared::http::{Route, event};
 use shared::id::Workspace;
-use shared::stats::count::Counter;
+use shared::stats::count::{Counter, SequenceNumber};
 use shared::timestamp::{Clock, Timestamp};
 
 use crate::dynamodb::DynamoDb;
@@ -51,7 +50,6 @@ impl Api {
     /// A deployment that is configured so.
     pub async fn with(config: Config) -> Self {
         let database = Database::new();
-        let config = database.store.configure(config);
         let client = database.client();
         let registry = Registry::new(client.clone(), &config.api_keys);
         let mut api = Self {
@@ -85,9 +83,40 @@ impl Api {
     /// Counts all changes of the feedback table that are not counted yet.
     pub async fn count(&self) -> usize {
         let counter = Counter::new(self.client.clone(), Arc::clone(&self.config));
-        local::stream::drain(&self.database.engine(), &counter)
-            .await
-            .unwrap()
+        if let DynamoDb::Embedded(engine) = &self.database.store {
+            return local::stream::drain(engine, &counter).await.unwrap();
+        }
+        let mut delivered = 0;
+        for (shard, mut changes) in self.database.store.stream().await {
+            let place = counter.checkpoint(&shard).await.unwrap();
+            changes.retain(|change| place.as_ref().is_none_or(|place| sequence(change) > *place));
+            for batch in changes.chunks(1_000) {
+                let event = json!({"Records": batch, "shardId": shard, "state": {}});
+                let event = serde_json::from_value(event).unwrap();
+                let answer = aggregate::handle(&counter, event).await.unwrap();
+                assert!(answer.batch_item_failures.is_empty());
+                delivered += batch.len();
+            }
+        }
+        delivered
+    }
+
+    /// Every change that the stream of the feedback table tells of, as Lambda brings them.
+    pub async fn changes(&self) -> Vec<Value> {
+        let shards = self.database.store.stream().await;
+        shards.into_iter().flat_map(|(_, changes)| changes).collect()
+    }
+
+    /// Lets counting begin after all changes there are now, as if they had been forgotten unread.
+    pub async fn forget_the_stream(&self) {
+        let counter = Counter::new(self.client.clone(), Arc::clone(&self.config));
+        for (shard, mut changes) in self.database.store.stream().await {
+            let Some(last) = changes.pop() else {
+                continue;
+            };
+            let last = serde_json::from_value(json!([last])).unwrap();
+            counter.count(&shard, last).await.unwrap();
+        }
     }
 
     /// The same deployment, called with this key.
@@ -174,6 +203,10 @@ impl Api {
         openapi::check(route, &answer);
         answer
     }
+}
+
+fn sequence(change: &Value) -> SequenceNumber {
+    SequenceNumber(change["dynamodb"]["SequenceNumber"].as_str().unwrap().to_owned())
 }
 
 /// The time of a deployment, which a test holds. It moves by a millisecond before each call, so that
@@ -322,12 +355,14 @@ impl Database {
         shared::dynamo::embedded_client(self.clone(), "http://embedded")
     }
 
-    /// The embedded database itself, which does not fail.
-    pub fn engine(&self) -> Engine {
-        match &self.store {
-            DynamoDb::Embedded(engine) => engine.clone(),
-            DynamoDb::Other(_) => panic!("this test needs the embedded DynamoDB"),
-        }
+    /// Deletes what has expired, and returns how many items.
+    pub fn sweep(&self) -> usize {
+        self.store.sweep()
+    }
+
+    /// Where a process reaches the database itself, which does not fail, and its access key there.
+    pub async fn endpoint(&self) -> (String, String) {
+        self.store.endpoint().await
     }
 
     /// The next calls fail so, one after the other.
@@ -391,7 +426,7 @@ impl Database {
             }
         };
         for table in &tables {
-            let name = self.store.table(table["TableName"].as_str().unwrap_or_default());
+            let name = table["TableName"].as_str().unwrap_or_default();
             add(format!("{kind} {name}"), &table["Table"]);
             for (index, units) in table["GlobalSecondaryIndexes"].as_object().into_iter().flatten() {
                 add(format!("{kind} {name}/{index}"), units);
@@ -401,7 +436,7 @@ impl Database {
 
     /// Every item of a table, in an order of its own.
     pub fn items(&self, table: &str) -> Vec<Value> {
-        let scan = json!({"TableName": self.store.name(table)}).to_string();
+        let scan = json!({"TableName": table}).to_string();
         let (status, body) = self.store.call("Scan", &scan);
         assert_eq!(status, 200, "{body}");
         let mut answer: Value = serde_json::from_str(&body).unwrap();
@@ -412,8 +447,7 @@ impl Database {
     }
 
     /// Calls an operation on a table directly.
-    pub fn direct(&self, operation: &str, mut body: Value) -> Value {
-        body["TableName"] = json!(self.store.name(body["TableName"].as_str().unwrap()));
+    pub fn direct(&self, operation: &str, body: Value) -> Value {
         let (status, answer) = self.store.call(operation, &body.to_string());
         assert_eq!(status, 200, "{answer}");
         serde_json::from_str(&answer).unwrap()

@@ -465,7 +465,14 @@ fn panicking_function() {
             let body = call.body()?;
             Ok(Reply::new(body[..body.len() + 1].to_owned()))
         };
-        let mut service = Adapter::from(service(Function::Create, (), api.keyring.clone(), None, handler));
+        let mut service = Adapter::from(service(
+            Function::Create,
+            (),
+            api.keyring.clone(),
+            api.time.clock(),
+            None,
+            handler,
+        ));
         let headers = [("x-portkey-api-key", api.key.as_str())];
         let event = event_json(&Method::POST, PORTKEY, "", &headers, "canary", false);
         let LambdaRequest::ApiGatewayV2(request) = serde_json::from_value(event).unwrap() else {
