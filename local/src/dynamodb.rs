@@ -37,8 +37,8 @@ use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// The prefix of `x-amz-target` (AWS JSON 1.0 protocol of DynamoDB).
-const TARGET: &str = "DynamoDB_20120810.";
+/// The prefixes of `x-amz-target` (AWS JSON 1.0 protocol of DynamoDB, and of DynamoDB Streams).
+const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 
 /// The most DynamoDB takes of a request.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
@@ -283,7 +283,8 @@ fn respond(database: &Database, target: &str, body: &str) -> (u16, String) {
 }
 
 fn dispatch(database: &Database, target: &str, body: &str) -> Result<String, DynoxideError> {
-    match target.strip_prefix(TARGET).unwrap_or(target) {
+    let operation = TARGETS.iter().find_map(|prefix| target.strip_prefix(prefix));
+    match operation.unwrap_or(target) {
         "PutItem" => answer(database.put_item(request(body)?)),
         "GetItem" => answer(database.get_item(request(body)?)),
         "UpdateItem" => answer(database.update_item(request(body)?)),
@@ -293,6 +294,7 @@ fn dispatch(database: &Database, target: &str, body: &str) -> Result<String, Dyn
         "TransactWriteItems" => answer(database.transact_write_items(request(body)?)),
         "ListTables" => answer(database.list_tables(request(body)?)),
         "ListStreams" => answer(database.list_streams(request(body)?)),
+        "DescribeStream" => answer(database.describe_stream(request(body)?)),
         "GetShardIterator" => answer(database.get_shard_iterator(request(body)?)),
         "GetRecords" => answer(database.get_records(request(body)?)),
         "DescribeTable" => answer(database.describe_table(request(body)?)),

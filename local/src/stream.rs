@@ -1,132 +1,135 @@
-//! What the event source mapping is to `aggregate`: it brings the table's changes, about once a
+//! What the event source mapping is to `aggregate`: it brings the table's changes, about twice a
 //! second, and goes on where counting stopped.
+//!
+//! [`mapping`] is a model of Lambda's, over any [`source`] of changes: the embedded database's or
+//! another DynamoDB's ([`api`]), or a test's. [`faults`] makes it as unkind as AWS may be.
+
+pub mod api;
+pub mod clock;
+mod event;
+pub mod faults;
+pub mod mapping;
+pub mod source;
 
 use std::time::Duration;
 
-use aggregate::{Event, handle};
+use aggregate::handle;
 use serde_json::{Value, json};
 use shared::stats::count::{Counter, SequenceNumber};
 use shared::tables::FEEDBACK;
-use shared::timestamp::Timestamp;
 
+use self::api::Stream;
+use self::event::{End, Window};
+use self::mapping::{Mapping, Settings};
+use self::source::{Change, Place, Reader as _, Source as _};
 use crate::dynamodb::Engine;
 
-/// How long changes are waited for.
+/// How long to wait before what failed at the start is tried again.
 const INTERVAL: Duration = Duration::from_millis(500);
-
-/// The most changes of one delivery; Lambda's default for a batch is 100, its most 10,000.
-const BATCH: usize = 1_000;
-
-/// How long a window of the event source mapping is, in milliseconds (template.yaml).
-const WINDOW: u64 = 60_000;
 
 /// Feeds for as long as the process lives. What goes wrong is said, and tried again.
 pub async fn feed(engine: Engine, counter: Counter) {
-    loop {
-        if let Err(cause) = drain(&engine, &counter).await {
-            eprintln!("hindsight: the numbers fall behind: {cause}");
+    // What was written before the last stop, however long ago that is: a laptop that is asleep for a
+    // day is no reason to discard changes. From then on it is as on Lambda.
+    let place = loop {
+        match resume(&engine, &counter).await {
+            Ok(place) => break place,
+            Err(cause) => fall_behind(&cause),
         }
         tokio::time::sleep(INTERVAL).await;
-    }
+    };
+    map(engine, place, async |event| count(&counter, event).await).await;
+}
+
+async fn resume(engine: &Engine, counter: &Counter) -> Result<Option<SequenceNumber>, String> {
+    drain(engine, counter).await?;
+    checkpoint(counter).await
 }
 
 /// Feeds a function that is a process, of which nothing is known but what it answers: so it is given
 /// the stream from its beginning, and by itself leaves out what it has counted. `invoke` has it
 /// answer an event; an error is an event that is delivered again.
 pub async fn feed_process(engine: Engine, invoke: impl AsyncFn(Value) -> Result<Value, String>) {
-    let mut position = None;
-    loop {
-        let count = |event| async { failure(&invoke(event).await?) };
-        if let Err(cause) = deliver(&engine, &mut position, count).await {
-            eprintln!("hindsight: the numbers fall behind: {cause}");
+    map(engine, None, invoke).await;
+}
+
+async fn map(
+    engine: Engine,
+    place: Option<SequenceNumber>,
+    invoke: impl AsyncFn(Value) -> Result<Value, String>,
+) {
+    let stream = loop {
+        match Stream::of_table(engine.clone(), FEEDBACK.name).await {
+            Ok(stream) => break stream,
+            Err(cause) => fall_behind(&cause),
         }
         tokio::time::sleep(INTERVAL).await;
-    }
-}
-
-/// Delivers all changes that there are when it is called, and returns how many were delivered. A
-/// change that cannot be read is said and left out, as the on-failure queue leaves it out.
-pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> {
-    let mut position = counter
-        .checkpoint(&shard())
-        .await
-        .map_err(|problem| problem.log_message())?;
-    let count = |event| async {
-        let event: Event = serde_json::from_value(event)
-            // In serde's words the error would quote what somebody sent.
-            .map_err(|_| "the stream cannot be read")?;
-        let response = handle(counter, event)
-            .await
-            .map_err(|problem| problem.log_message())?;
-        let failure = response.batch_item_failures.into_iter().next();
-        Ok(failure.map(|failure| SequenceNumber(failure.item_identifier)))
     };
-    deliver(engine, &mut position, count).await
+    let mapping = Mapping::new(stream, invoke, Settings::local())
+        .resuming(&shard(), place)
+        .telling(fall_behind);
+    mapping.run().await;
 }
 
-/// Delivers all changes after a place that there are when it is called, and returns how many they
-/// were; the place is then after them. `count` says which change is the first that was not counted,
-/// if one was not.
-async fn deliver<A>(
-    engine: &Engine,
-    position: &mut Option<SequenceNumber>,
-    count: impl Fn(Value) -> A,
-) -> Result<usize, String>
-where
-    A: Future<Output = Result<Option<SequenceNumber>, String>>,
-{
+fn fall_behind(cause: &str) {
+    eprintln!("hindsight: the numbers fall behind: {cause}");
+}
+
+/// Counts all changes that there are when it is called, and returns how many were delivered. One
+/// failure ends it: what was counted is known, and the next call goes on from there.
+pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> {
+    let stream = Stream::of_table(engine.clone(), FEEDBACK.name).await?;
+    let place = checkpoint(counter).await?;
+    let mut reader = stream.reader(&shard(), place.map_or(Place::TrimHorizon, Place::After));
+    let limit = Settings::local().batch_size;
     let mut delivered = 0;
     loop {
-        let changes = changes(engine, position.as_ref()).await?;
-        let Some(last) = changes.last().map(sequence) else {
-            return Ok(delivered);
-        };
-        // What comes meanwhile waits for the next delivery, rather than be counted one by one: the
-        // database remembers each transaction for ten minutes.
-        let is_all = changes.len() < BATCH;
-        delivered += changes.len();
-        let mut rest = changes;
+        let mut rest = reader.read(limit).await?.changes;
+        let count_of_page = rest.len();
         while !rest.is_empty() {
-            let Some(poison) = count(event(&rest)).await? else {
+            let window = window(&rest);
+            let event = event::event(stream.arn(), &shard(), &rest, window.as_ref(), End::Open);
+            let answer = count(counter, event).await?;
+            let Some(number) = answer["batchItemFailures"][0]["itemIdentifier"].as_str() else {
                 break;
             };
-            eprintln!(
-                "hindsight: a change cannot be counted and is left out: {}",
-                poison.0
-            );
-            rest.retain(|change| sequence(change) > poison);
+            eprintln!("hindsight: a change cannot be counted and is left out: {number}");
+            let number = SequenceNumber(number.to_owned());
+            rest.retain(|change| change.number > number);
         }
-        *position = Some(last);
-        if is_all {
+        delivered += count_of_page;
+        if count_of_page < limit {
             return Ok(delivered);
         }
     }
 }
 
-/// The event of a batch, as an event source mapping with a window makes it
-/// (docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html).
-fn event(changes: &[Value]) -> Value {
-    let now = Timestamp::now().millis();
-    let start = now - now % WINDOW;
-    let moment = |millis| Timestamp::from_millis(millis).to_string();
-    json!({
-        "Records": changes,
-        "window": {"start": moment(start), "end": moment(start + WINDOW)},
-        "state": {},
-        "shardId": shard(),
-        "isFinalInvokeForWindow": false,
-        "isWindowTerminatedEarly": false,
+/// The window of now: whoever drains wants the changes counted, whenever they were made.
+fn window(changes: &[Change]) -> Option<Window> {
+    let length = Settings::local().tumbling_window?;
+    let start = changes.last()?.created_at;
+    Some(Window {
+        start,
+        end: start + length,
+        state: json!({}),
     })
 }
 
-/// The first change that a function's answer says was not counted, if it says so. An answer to an
-/// event with a window must have the window's state.
-fn failure(answer: &Value) -> Result<Option<SequenceNumber>, String> {
-    if !answer["state"].is_object() {
-        return Err(format!("an answer without a state: {answer}"));
-    }
-    let failure = &answer["batchItemFailures"][0]["itemIdentifier"];
-    Ok(failure.as_str().map(|number| SequenceNumber(number.to_owned())))
+/// The function's answer to an event.
+async fn count(counter: &Counter, event: Value) -> Result<Value, String> {
+    let event = serde_json::from_value(event)
+        // In serde's words the error would quote what somebody sent.
+        .map_err(|_| "the stream cannot be read")?;
+    let response = handle(counter, event)
+        .await
+        .map_err(|problem| problem.log_message())?;
+    serde_json::to_value(response).map_err(|error| error.to_string())
+}
+
+/// Up to where the embedded table's stream is counted.
+async fn checkpoint(counter: &Counter) -> Result<Option<SequenceNumber>, String> {
+    let checkpoint = counter.checkpoint(&shard()).await;
+    checkpoint.map_err(|problem| problem.log_message())
 }
 
 /// The one shard an embedded table's stream has.
@@ -134,39 +137,10 @@ fn shard() -> String {
     format!("shardId-00000001-{}", FEEDBACK.name)
 }
 
-fn sequence(change: &Value) -> SequenceNumber {
-    let number = change["dynamodb"]["SequenceNumber"].as_str();
-    SequenceNumber(number.unwrap_or_default().to_owned())
-}
-
-/// The changes after a place in the stream, or from its beginning.
+/// Up to 1,000 changes after a place in the embedded table's stream, or from its beginning.
 pub async fn changes(engine: &Engine, after: Option<&SequenceNumber>) -> Result<Vec<Value>, String> {
-    let call = async |operation: &str, body: Value| {
-        let body = body.to_string().into_bytes();
-        match engine.call_in_turn(operation.to_owned(), body).await {
-            (200, json) => serde_json::from_str::<Value>(&json).map_err(|error| error.to_string()),
-            (_, json) => Err(format!("{operation}: {json}")),
-        }
-    };
-    let streams = call("ListStreams", json!({"TableName": FEEDBACK.name})).await?;
-    let stream = &streams["Streams"][0]["StreamArn"];
-    let place = match after {
-        Some(number) => json!({
-            "StreamArn": stream,
-            "ShardId": shard(),
-            "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
-            "SequenceNumber": number.0,
-        }),
-        None => json!({"StreamArn": stream, "ShardId": shard(), "ShardIteratorType": "TRIM_HORIZON"}),
-    };
-    let iterator = call("GetShardIterator", place).await?;
-    let mut page = call(
-        "GetRecords",
-        json!({"ShardIterator": iterator["ShardIterator"], "Limit": BATCH}),
-    )
-    .await?;
-    match page["Records"].take() {
-        Value::Array(records) => Ok(records),
-        _ => Err("GetRecords answered without records".to_owned()),
-    }
+    let stream = Stream::of_table(engine.clone(), FEEDBACK.name).await?;
+    let place = after.map_or(Place::TrimHorizon, |number| Place::After(number.clone()));
+    let page = stream.reader(&shard(), place).read(1_000).await?;
+    Ok(page.changes.into_iter().map(|change| change.record).collect())
 }
