@@ -16,7 +16,7 @@ use shared::stats::verify::Tables;
 
 use crate::analytics::{ask, vote, wide};
 use crate::dynamodb::cases;
-use crate::harness::{Api, Fault};
+use crate::harness::{Api, Fault, TICK};
 
 const PORTKEY: &str = "/v1/feedback";
 const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
@@ -336,7 +336,7 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
     api.forget_the_stream().await;
     assert!(verified(&api).await.is_err(), "the numbers are off");
     let rebuild = rebuild(&api);
-    let generation = rebuild.begin(Duration::ZERO, api.time.now()).await.unwrap();
+    let generation = rebuild.begin(Duration::ZERO, api.time.forward(TICK)).await.unwrap();
     let mut seen = 0;
     rebuild
         .touch(generation, |records| seen += records)
@@ -364,7 +364,7 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
             .all(|record| record.get("generation").is_none())
     );
     // And the next one begins where this one ended.
-    let next = rebuild.begin(Duration::ZERO, api.time.now()).await.unwrap();
+    let next = rebuild.begin(Duration::ZERO, api.time.forward(TICK)).await.unwrap();
     assert_eq!(next.number, generation.number + 1);
 }
 
@@ -372,7 +372,7 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
 async fn a_rebuild_that_was_interrupted_knows_what_it_still_has_to_see_counted() {
     let (api, _) = recorded(8).await;
     let rebuild = rebuild(&api);
-    let generation = rebuild.begin(Duration::ZERO, api.time.now()).await.unwrap();
+    let generation = rebuild.begin(Duration::ZERO, api.time.forward(TICK)).await.unwrap();
     let records = u64::try_from(api.database.items("feedback").len()).unwrap();
     api.database.fail_on("UpdateItem", [Fault::AccessDenied]);
     assert!(rebuild.touch(generation, |_| {}).await.is_err());
@@ -415,7 +415,7 @@ proptest! {
                 api.forget_the_stream().await;
             }
             let rebuild = rebuild(&api);
-            let generation = rebuild.begin(Duration::from_millis(3), api.time.now()).await.unwrap();
+            let generation = rebuild.begin(Duration::from_millis(3), api.time.forward(TICK)).await.unwrap();
             api.time.forward(Duration::from_millis(5));
             let ids = api.get("/v1/feedback?trace_id=t&limit=100").await.ok().ids();
             for (index, step) in steps.iter().enumerate() {
@@ -435,7 +435,7 @@ proptest! {
                         api.count().await;
                     }
                     _ => {
-                        assert_eq!(rebuild.begin(Duration::ZERO, api.time.now()).await.unwrap(), generation);
+                        assert_eq!(rebuild.begin(Duration::ZERO, api.time.forward(TICK)).await.unwrap(), generation);
                         // Interrupted: a part of the touches fail.
                         api.database.fail_on("UpdateItem", [Fault::AccessDenied; 2]);
                         let _ = rebuild.touch(generation, |_| {}).await;

@@ -209,7 +209,10 @@ fn sequence(change: &Value) -> SequenceNumber {
     SequenceNumber(change["dynamodb"]["SequenceNumber"].as_str().unwrap().to_owned())
 }
 
-/// The time of a deployment, which a test holds. It moves by a millisecond before each call, so that
+/// By how much the time of a deployment moves before each call.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// The time of a deployment, which a test holds. It moves by a [`TICK`] before each call, so that
 /// ids are in the order of the calls, and else when a test says so, however long the machine takes.
 #[derive(Clone, Debug)]
 pub struct Time(Arc<AtomicU64>);
@@ -217,7 +220,7 @@ pub struct Time(Arc<AtomicU64>);
 impl Time {
     /// The start of the hour in which the tests began, the same for every deployment: what a test
     /// writes is in one hour, whenever it runs.
-    fn start() -> Self {
+    pub fn start() -> Self {
         static START: LazyLock<u64> = LazyLock::new(|| {
             let now = Timestamp::now().millis();
             now - now % 3_600_000
@@ -233,7 +236,7 @@ impl Time {
     /// The clock of the functions, by which each call comes a millisecond after the last.
     pub fn clock(&self) -> Clock {
         let time = self.clone();
-        Clock::new(move || time.forward(Duration::from_millis(1)))
+        Clock::new(move || time.forward(TICK))
     }
 
     /// Lets time pass, and returns the new present.

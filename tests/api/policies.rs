@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use shared::http::{Function, ROUTES, Route};
 use shared::stats::rebuild::Rebuild;
 
-use crate::harness::{Api, Fault};
+use crate::harness::{Api, Fault, TICK};
 use crate::template::{allowed, deployed_tables, resources, template, text};
 
 const PORTKEY: &str = "/v1/feedback";
@@ -217,7 +217,7 @@ async fn called() -> Actions {
     }
     // Into two generations at a time.
     let rebuild = Rebuild::new(api.client.clone(), &api.config.feedback, &api.config.stats);
-    let generation = rebuild.begin(Duration::ZERO, api.time.now()).await.unwrap();
+    let generation = rebuild.begin(Duration::ZERO, api.time.forward(TICK)).await.unwrap();
     rebuild.touch(generation, |_| {}).await.unwrap();
     record(&api).await;
     api.database.requests();
