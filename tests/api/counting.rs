@@ -336,7 +336,10 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
     api.forget_the_stream().await;
     assert!(verified(&api).await.is_err(), "the numbers are off");
     let rebuild = rebuild(&api);
-    let generation = rebuild.begin(Duration::ZERO, api.time.forward(TICK)).await.unwrap();
+    let generation = rebuild
+        .begin(Duration::ZERO, api.time.forward(TICK))
+        .await
+        .unwrap();
     let mut seen = 0;
     rebuild
         .touch(generation, |records| seen += records)
@@ -364,7 +367,10 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
             .all(|record| record.get("generation").is_none())
     );
     // And the next one begins where this one ended.
-    let next = rebuild.begin(Duration::ZERO, api.time.forward(TICK)).await.unwrap();
+    let next = rebuild
+        .begin(Duration::ZERO, api.time.forward(TICK))
+        .await
+        .unwrap();
     assert_eq!(next.number, generation.number + 1);
 }
 
@@ -372,7 +378,10 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
 async fn a_rebuild_that_was_interrupted_knows_what_it_still_has_to_see_counted() {
     let (api, _) = recorded(8).await;
     let rebuild = rebuild(&api);
-    let generation = rebuild.begin(Duration::ZERO, api.time.forward(TICK)).await.unwrap();
+    let generation = rebuild
+        .begin(Duration::ZERO, api.time.forward(TICK))
+        .await
+        .unwrap();
     let records = u64::try_from(api.database.items("feedback").len()).unwrap();
     api.database.fail_on("UpdateItem", [Fault::AccessDenied]);
     assert!(rebuild.touch(generation, |_| {}).await.is_err());

@@ -217,7 +217,10 @@ async fn called() -> Actions {
     }
     // Into two generations at a time.
     let rebuild = Rebuild::new(api.client.clone(), &api.config.feedback, &api.config.stats);
-    let generation = rebuild.begin(Duration::ZERO, api.time.forward(TICK)).await.unwrap();
+    let generation = rebuild
+        .begin(Duration::ZERO, api.time.forward(TICK))
+        .await
+        .unwrap();
     rebuild.touch(generation, |_| {}).await.unwrap();
     record(&api).await;
     api.database.requests();
