@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -36,9 +37,29 @@ pub struct Serve {
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
 
-    /// Also serve the DynamoDB API on this port of 127.0.0.1, for `cargo lambda watch` and `sam local`; 0 takes a free one
+    /// Also serve the DynamoDB API on this port, for `cargo lambda watch` and `sam local`; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub dynamodb_port: Option<u16>,
+
+    /// The address to serve the DynamoDB API at. It asks nobody for a key: give one that only containers of this machine reach
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), requires = "dynamodb_port")]
+    pub dynamodb_host: IpAddr,
+}
+
+impl Serve {
+    /// What to say of who can reach the DynamoDB API besides processes of this machine. `None` if
+    /// nobody can.
+    pub fn dynamodb_warning(&self) -> Option<String> {
+        let host = self.dynamodb_host;
+        let who = match host {
+            _ if self.dynamodb_port.is_none() || host.is_loopback() => return None,
+            _ if host.is_unspecified() => "every network this machine is in".to_owned(),
+            _ => format!("every network that reaches {host}, containers among them"),
+        };
+        Some(format!(
+            "warning: the database can be read and written without a key, API keys included, from {who}"
+        ))
+    }
 }
 
 /// What else can be done.
@@ -167,4 +188,40 @@ pub enum KeysAction {
         #[command(flatten)]
         place: Place,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve(arguments: &[&str]) -> Result<Serve, clap::Error> {
+        let all = std::iter::once("hindsight").chain(arguments.iter().copied());
+        Arguments::try_parse_from(all).map(|arguments| arguments.serve)
+    }
+
+    #[test]
+    fn the_database_is_on_the_loopback_unless_asked_for_and_then_it_is_warned_of() {
+        for quiet in [
+            &[][..],
+            &["--dynamodb-port", "0"],
+            &["--dynamodb-port", "0", "--dynamodb-host", "127.0.0.2"],
+            &["--dynamodb-port", "0", "--dynamodb-host", "::1"],
+        ] {
+            let serve = serve(quiet).unwrap();
+            assert!(serve.dynamodb_host.is_loopback());
+            assert_eq!(serve.dynamodb_warning(), None, "{quiet:?}");
+        }
+        for (host, who) in [
+            ("172.17.0.1", "every network that reaches 172.17.0.1"),
+            ("0.0.0.0", "every network this machine is in"),
+            ("::", "every network this machine is in"),
+        ] {
+            let serve = serve(&["--dynamodb-port", "0", "--dynamodb-host", host]).unwrap();
+            let warning = serve.dynamodb_warning().unwrap();
+            assert!(warning.contains(who), "{warning}");
+        }
+        // An address of nothing is a mistake, and a name could become any address.
+        assert!(serve(&["--dynamodb-host", "172.17.0.1"]).is_err());
+        assert!(serve(&["--dynamodb-port", "0", "--dynamodb-host", "localhost"]).is_err());
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,8 @@ async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<()
     }));
     // Before anything else, so that a stop at any moment is an orderly one.
     let stop = stop_signal()?;
-    let listener = bind(arguments.port).await?;
+    let listener = bind(Ipv4Addr::LOCALHOST, arguments.port).await?;
+    let warning = arguments.dynamodb_warning();
     let (engine, key_file, _lock) = if arguments.memory {
         let engine = Engine::memory().map_err(|error| format!("no database in memory: {error}"))?;
         (engine, arguments.api_key_file, None)
@@ -92,10 +93,13 @@ async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<()
         let key_file = arguments.api_key_file.unwrap_or(directory.key_file());
         (directory.database()?, Some(key_file), Some(lock))
     };
-    let mut dynamodb_port = None;
+    let mut dynamodb = None;
     if let Some(port) = arguments.dynamodb_port {
-        let listener = bind(port).await?;
-        dynamodb_port = Some(listener.local_addr().map_err(to_line)?.port());
+        let listener = bind(arguments.dynamodb_host, port).await?;
+        dynamodb = Some(listener.local_addr().map_err(to_line)?);
+        if let Some(warning) = warning {
+            eprintln!("hindsight: {warning}");
+        }
         tokio::spawn(dynamodb::serve(engine.clone(), listener));
     }
     let client = engine.client();
@@ -113,14 +117,15 @@ async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<()
         Some(stdout.clone()),
     );
     let port = listener.local_addr().map_err(to_line)?.port();
-    stdout.print(greeting(port, &key.reveal(), dynamodb_port));
+    stdout.print(greeting(port, &key.reveal(), dynamodb));
     gateway.serve(listener, stop).await.map_err(to_line)
 }
 
-async fn bind(port: u16) -> Result<TcpListener, String> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+async fn bind(host: impl Into<IpAddr>, port: u16) -> Result<TcpListener, String> {
+    let address = SocketAddr::new(host.into(), port);
+    TcpListener::bind(address)
         .await
-        .map_err(|error| format!("cannot listen on 127.0.0.1:{port}: {error}"))
+        .map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 
 fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, String> {
@@ -151,9 +156,9 @@ async fn sweep(engine: Engine, stderr: Console) {
     }
 }
 
-fn greeting(port: u16, key: &str, dynamodb_port: Option<u16>) -> String {
-    let dynamodb = dynamodb_port
-        .map(|port| format!("DynamoDB endpoint      http://127.0.0.1:{port}\n"))
+fn greeting(port: u16, key: &str, dynamodb: Option<SocketAddr>) -> String {
+    let dynamodb = dynamodb
+        .map(|address| format!("DynamoDB endpoint      http://{address}\n"))
         .unwrap_or_default();
     format!(
         "Hindsight is listening on http://127.0.0.1:{port}\n\

@@ -20,7 +20,7 @@ use shared::stats::count::Counter;
 use shared::stats::parked::Parked;
 use shared::tables::FEEDBACK;
 
-use self::api::Stream;
+use self::api::{Stream, Streams};
 use self::event::{End, Window};
 use self::mapping::{Mapping, Settings};
 use self::source::{Change, Place, Reader as _, Source as _};
@@ -54,18 +54,22 @@ async fn resume(engine: &Engine, counter: &Counter) -> Result<Option<SequenceNum
 
 /// Feeds a function that is a process, of which nothing is known but what it answers: so it is given
 /// the stream from its beginning, and by itself leaves out what it has counted. `invoke` has it
-/// answer an event; an error is an event that is delivered again.
-pub async fn feed_process(engine: Engine, invoke: impl AsyncFn(Value) -> Result<Value, String>) {
-    map(engine, None, invoke).await;
+/// answer an event; an error is an event that is delivered again. The stream is the embedded
+/// database's, or one of a DynamoDB at an endpoint.
+pub async fn feed_process<S>(streams: S, invoke: impl AsyncFn(Value) -> Result<Value, String>)
+where
+    S: Streams + Clone + Send + Sync,
+{
+    map(streams, None, invoke).await;
 }
 
-async fn map(
-    engine: Engine,
+async fn map<S: Streams + Clone + Send + Sync>(
+    streams: S,
     place: Option<SequenceNumber>,
     invoke: impl AsyncFn(Value) -> Result<Value, String>,
 ) {
     let stream = loop {
-        match Stream::of_table(engine.clone(), FEEDBACK.name).await {
+        match Stream::of_table(streams.clone(), FEEDBACK.name).await {
             Ok(stream) => break stream,
             Err(cause) => fall_behind(&cause),
         }
@@ -122,11 +126,11 @@ async fn count(counter: &Counter, event: Value) -> Result<Value, String> {
     let outcome = handle(counter, event)
         .await
         .map_err(|problem| problem.log_message())?;
-    for Parked {
-        sequence, reason, ..
-    } in outcome.parked
-    {
-        eprintln!("hindsight: change {} is parked, see `hindsight stats verify`: {reason}", sequence.0);
+    for Parked { sequence, reason, .. } in outcome.parked {
+        eprintln!(
+            "hindsight: change {} is parked, see `hindsight stats verify`: {reason}",
+            sequence.0
+        );
     }
     Ok(json!({"state": {}}))
 }

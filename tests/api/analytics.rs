@@ -6,16 +6,17 @@ use serde_json::{Value, json};
 use shared::timestamp::Timestamp;
 
 use crate::counting::verified;
-use crate::harness::Api;
+use crate::harness::{Api, Time};
 
 const PORTKEY: &str = "/v1/feedback";
 const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 
 /// A range that holds everything a test writes.
 pub(crate) fn wide() -> String {
-    let now = Timestamp::now();
-    let from = Timestamp::from_millis(now.millis() - 3_600_000);
-    range(from, now + Duration::from_secs(3600))
+    let start = Time::start().now();
+    let from = Timestamp::from_millis(start.millis() - 3_600_000);
+    // A process has a clock of its own, which goes on from there.
+    range(from, start + Duration::from_secs(3 * 3600))
 }
 
 fn range(from: Timestamp, to: Timestamp) -> String {
@@ -208,7 +209,7 @@ async fn what_cannot_be_answered_is_told() {
     bad(
         "time_of_generation_min=x&time_of_generation_max=y",
         400,
-        "must be a date and time",
+        "must be an ISO 8601 date",
     )
     .await;
     bad(

@@ -52,8 +52,7 @@ async fn call(
 #[tokio::test]
 async fn create_read_update_and_delete_through_four_processes() {
     let api = Api::new().await;
-    let engine = api.database.engine();
-    let mut create = lambda::start(Function::Create, &engine).await;
+    let mut create = lambda::start(Function::Create, &api.database).await;
     let body = json!({"trace_id": "t", "value": 1, "metadata": {"_user": "ü\u{0}"}}).to_string();
     let (status, headers, json) = call(&mut create, Method::POST, "/v1/feedback", &api.key, &body).await;
     assert_eq!((status, &json["status"]), (200, &json!("success")));
@@ -73,12 +72,12 @@ async fn create_read_update_and_delete_through_four_processes() {
     create.stop().await.unwrap();
 
     let path = format!("/v1/feedback/{id}");
-    let mut update = lambda::start(Function::Update, &engine).await;
+    let mut update = lambda::start(Function::Update, &api.database).await;
     let (status, headers, _) = call(&mut update, Method::PUT, &path, &api.key, r#"{"value":2}"#).await;
     assert_eq!((status, &headers["etag"]), (200, &json!("\"2\"")));
     update.stop().await.unwrap();
 
-    let mut read = lambda::start(Function::Read, &engine).await;
+    let mut read = lambda::start(Function::Read, &api.database).await;
     let (status, _, record) = call(&mut read, Method::GET, &path, &api.key, "").await;
     assert_eq!(
         (status, &record["value"], &record["metadata"]["_user"]),
@@ -88,7 +87,7 @@ async fn create_read_update_and_delete_through_four_processes() {
     assert_eq!(list["summary"]["count"], 2);
     read.stop().await.unwrap();
 
-    let mut delete = lambda::start(Function::Delete, &engine).await;
+    let mut delete = lambda::start(Function::Delete, &api.database).await;
     let (status, ..) = call(&mut delete, Method::DELETE, &path, &api.key, "").await;
     assert_eq!(status, 200);
     let rating = format!(
@@ -113,7 +112,7 @@ async fn the_expected_key_is_looked_up_while_the_function_starts() {
             String::new()
         };
         let variables = [(EXPECTED_KEY_VARIABLE, expected.as_str())];
-        let mut read = lambda::start_with("read", &api.database.engine(), Stdio::null(), &variables).await;
+        let mut read = lambda::start_with("read", &api.database, Stdio::null(), &variables).await;
         read.asks().await.unwrap();
         api.registry.revoke(&id, Timestamp::now()).await.unwrap();
         let answer = call(&mut read, Method::GET, "/v1/feedback?trace_id=t", &api.key, "").await;
@@ -154,9 +153,8 @@ async fn other(bootstrap: &mut Bootstrap, event: Value) -> (u64, String) {
 #[tokio::test]
 async fn an_event_that_is_no_request_is_answered_and_the_process_goes_on() {
     let api = Api::new().await;
-    let database = api.database.engine();
     let log = [("AWS_LAMBDA_LOG_FORMAT", "JSON")];
-    let mut read = lambda::start_with("read", &database, Stdio::piped(), &log).await;
+    let mut read = lambda::start_with("read", &api.database, Stdio::piped(), &log).await;
     let schedule = json!({
         "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event",
         "source": "aws.events", "account": "123456789012", "time": "2026-10-08T16:53:06Z",

@@ -20,6 +20,7 @@ use shared::store::Store;
 use shared::timestamp::Timestamp;
 
 use crate::analytics::{ask, vote, wide};
+use crate::dynamodb::cases;
 use crate::harness::{Api, Fault};
 
 const PORTKEY: &str = "/v1/feedback";
@@ -53,7 +54,7 @@ async fn what_expires_is_counted_out_when_it_is_swept() {
     api.count().await;
     let item = api.database.items("feedback").remove(0);
     api.database.expire("feedback", &item);
-    assert_eq!(api.database.engine().sweep().unwrap(), 1);
+    assert_eq!(api.database.sweep(), 1);
     api.count().await;
     assert_eq!(
         ask(&api, "graphs/feedbacks", &wide()).await["summary"]["total"],
@@ -118,9 +119,7 @@ async fn recorded_in(seed: u64, schema: u32) -> (Api, Vec<Value>) {
             _ => ids.push(vote(&api, value, next(11) as f64 / 10.0, metadata).await),
         }
     }
-    let changes = local::stream::changes(&api.database.engine(), None)
-        .await
-        .unwrap();
+    let changes = api.changes().await;
     (api, changes)
 }
 
@@ -176,7 +175,7 @@ fn deliveries() -> impl Strategy<Value = Vec<Delivery>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(cases(24)))]
 
     #[test]
     fn every_change_counts_once_however_it_is_delivered(
@@ -265,9 +264,7 @@ async fn a_change_that_cannot_be_read_is_parked_and_all_others_are_counted() {
     for _ in 0..41 {
         vote(&api, 1, 1.0, json!({"_user": "ada"})).await;
     }
-    let mut changes = local::stream::changes(&api.database.engine(), None)
-        .await
-        .unwrap();
+    let mut changes = api.changes().await;
     make_newer(&api, &mut changes[20]);
     let expected = vec![Parked {
         shard: "s".to_owned(),
@@ -314,8 +311,7 @@ async fn a_parked_change_is_kept_whole_however_large_it_is() {
     api.put(&format!("{PORTKEY}/{id}"), json!({"value": 3}))
         .await
         .ok();
-    let engine = api.database.engine();
-    let mut changes = local::stream::changes(&engine, None).await.unwrap().split_off(1);
+    let mut changes = api.changes().await.split_off(1);
     make_newer(&api, &mut changes[0]);
     // Two states of nearly 400 KB each, in characters of three bytes.
     for image in ["NewImage", "OldImage"] {
@@ -350,9 +346,7 @@ async fn a_touch_that_is_parked_is_not_waited_for() {
     let api = Api::new().await;
     vote(&api, 1, 1.0, json!({})).await;
     vote(&api, 2, 1.0, json!({})).await;
-    let mut changes = local::stream::changes(&api.database.engine(), None)
-        .await
-        .unwrap();
+    let mut changes = api.changes().await;
     make_newer(&api, &mut changes[1]);
     let rebuild = rebuild(&api);
     let generation = settled(&api, &rebuild).await;
@@ -435,9 +429,7 @@ async fn what_a_vote_costs_to_count_falls_with_the_batch() {
             };
             api.post(PORTKEY, (0..100).map(of).collect()).await.ok();
         }
-        let changes = local::stream::changes(&api.database.engine(), None)
-            .await
-            .unwrap();
+        let changes = api.changes().await;
         assert_eq!(changes.len(), 1_000);
         api.database.transaction_units();
         let counter = Counter::new(api.client.clone(), api.config.clone());
@@ -469,23 +461,10 @@ async fn settled(api: &Api, rebuild: &Rebuild) -> Generation {
     generation
 }
 
-/// Lets the stream of a deployment be forgotten up to now, as if nobody had read it for a day.
-async fn forget_the_stream(api: &Api) {
-    let mut changes = local::stream::changes(&api.database.engine(), None)
-        .await
-        .unwrap();
-    let last = changes.pop().unwrap();
-    let counter = Counter::new(api.client.clone(), api.config.clone());
-    counter
-        .count("shardId-00000001-feedback", records(&[last]))
-        .await
-        .unwrap();
-}
-
 #[tokio::test]
 async fn a_rebuild_makes_good_what_the_stream_has_lost() {
     let (api, _) = recorded(7).await;
-    forget_the_stream(&api).await;
+    api.forget_the_stream().await;
     assert!(verified(&api).await.is_err(), "the numbers are off");
     let rebuild = rebuild(&api);
     let generation = settled(&api, &rebuild).await;
@@ -657,7 +636,7 @@ async fn run_rebuild(api: &Api) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(cases(12)))]
 
     /// Writes that are under way, late and of clocks that are off, counting, and a rebuild that is
     /// interrupted and called again, all beside each other.
@@ -672,7 +651,7 @@ proptest! {
         runtime.block_on(async {
             let (api, _) = recorded_in(seed, schema).await;
             if lost {
-                forget_the_stream(&api).await;
+                api.forget_the_stream().await;
             }
             let ids = api.get("/v1/feedback?trace_id=t&limit=100").await.ok().ids();
             let all = join_all(writes.iter().map(|one| write(&api, one, &ids)));

@@ -1,20 +1,20 @@
-//! The DynamoDB that a test's tables are in: an embedded one of its own, or the one at
-//! `AWS_ENDPOINT_URL_DYNAMODB`, in which the test's tables have names of their own.
+//! The DynamoDB that a test's tables are in: an embedded one of its own, or a database of its own in
+//! the DynamoDB Local at `AWS_ENDPOINT_URL_DYNAMODB`.
 
 use std::env;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, mpsc};
+use std::sync::{Arc, LazyLock, Mutex, mpsc};
 
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use local::dynamodb::{Engine, definition};
-use serde_json::json;
-use shared::config::Config;
+use serde_json::{Value, json};
 use shared::dynamo::Transport;
-use shared::tables;
+use shared::tables::{self, FEEDBACK};
 use shared::timestamp::Timestamp;
+use tokio::net::TcpListener;
 use tokio::runtime::{self, Runtime};
 
 /// A database with the service's tables. Clones are the same database.
@@ -26,9 +26,9 @@ pub enum DynamoDb {
 
 impl DynamoDb {
     pub fn new() -> Self {
-        match env::var("AWS_ENDPOINT_URL_DYNAMODB") {
-            Ok(endpoint) if !endpoint.is_empty() => Self::Other(Arc::new(Other::new(endpoint))),
-            _ => Self::Embedded(Engine::memory().unwrap()),
+        match endpoint() {
+            Some(endpoint) => Self::Other(Arc::new(Other::new(endpoint))),
+            None => Self::Embedded(Engine::memory().unwrap()),
         }
     }
 
@@ -41,64 +41,153 @@ impl DynamoDb {
         }
     }
 
-    /// What a table is called here.
-    pub fn name(&self, table: &str) -> String {
+    /// The feedback table's stream as it is now: each shard, and the changes in it.
+    pub async fn stream(&self) -> Vec<(String, Vec<Value>)> {
         match self {
-            Self::Embedded(_) => table.to_owned(),
-            Self::Other(other) => other.name(table),
+            Self::Embedded(engine) => {
+                let changes = local::stream::changes(engine, None).await.unwrap();
+                vec![(format!("shardId-00000001-{}", FEEDBACK.name), changes)]
+            }
+            Self::Other(other) => other.stream(),
         }
     }
 
-    /// Which table it is that is called so here.
-    pub fn table<'n>(&self, name: &'n str) -> &'n str {
+    /// Deletes what has expired, as DynamoDB does in the background, and returns how many items.
+    pub fn sweep(&self) -> usize {
         match self {
-            Self::Embedded(_) => name,
-            Self::Other(other) => name.strip_prefix(&other.prefix).unwrap_or(name),
+            Self::Embedded(engine) => engine.sweep().unwrap(),
+            Self::Other(other) => other.sweep(),
         }
     }
 
-    /// The same configuration with the tables that are here.
-    pub fn configure(&self, config: Config) -> Config {
-        Config {
-            feedback: self.name(&config.feedback),
-            idempotency: self.name(&config.idempotency),
-            api_keys: self.name(&config.api_keys),
-            stats: self.name(&config.stats),
-            ..config
+    /// Where a function's process reaches it, and the access key that it needs there.
+    pub async fn endpoint(&self) -> (String, String) {
+        match self {
+            Self::Embedded(engine) => {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let endpoint = format!("http://{}", listener.local_addr().unwrap());
+                tokio::spawn(local::dynamodb::serve(engine.clone(), listener));
+                (endpoint, "local".to_owned())
+            }
+            Self::Other(other) => (other.endpoint.clone(), other.access_key.clone()),
         }
     }
 }
 
-/// A DynamoDB that is reached by HTTP, takes any credentials, and has a table as soon as it was asked
-/// for: moto and DynamoDB Local are such. The tables are deleted with it.
+/// How many cases a property is tried with: fewer over a DynamoDB that takes milliseconds for each
+/// item of a transaction.
+pub fn cases(embedded: u32) -> u32 {
+    match endpoint() {
+        None => embedded,
+        Some(_) => embedded.div_ceil(8),
+    }
+}
+
+fn endpoint() -> Option<String> {
+    env::var("AWS_ENDPOINT_URL_DYNAMODB")
+        .ok()
+        .filter(|endpoint| !endpoint.is_empty())
+}
+
+/// A database in a DynamoDB Local that was started without `-sharedDb`, so that each access key has a
+/// database of its own. Its tables are deleted with it, and its access key is used again: DynamoDB
+/// Local keeps a database for as long as it runs.
 #[derive(Debug)]
 pub struct Other {
     endpoint: String,
     transport: Transport,
-    prefix: String,
+    access_key: String,
 }
+
+/// The access keys of databases that nobody uses now.
+static FREE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 impl Other {
     fn new(endpoint: String) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let now = Timestamp::now().millis();
+        let free = FREE.lock().unwrap().pop();
         let other = Self {
             endpoint,
             transport: Transport::new().unwrap(),
-            prefix: format!("test-{now}-{}-{count}-", std::process::id()),
+            // Letters and digits alone.
+            access_key: free.unwrap_or_else(|| {
+                let count = COUNT.fetch_add(1, Ordering::Relaxed);
+                format!("test{}x{count}", std::process::id())
+            }),
         };
         for table in tables::ALL {
-            let mut definition = definition(table);
-            definition["TableName"] = json!(other.name(table.name));
-            let (status, answer) = other.call("CreateTable", &definition.to_string());
-            assert_eq!(status, 200, "{answer}");
+            other.ask("CreateTable", &definition(table));
         }
         other
     }
 
-    fn name(&self, table: &str) -> String {
-        format!("{}{table}", self.prefix)
+    fn ask(&self, operation: &str, body: &Value) -> Value {
+        let (status, answer) = self.call(operation, &body.to_string());
+        assert_eq!(status, 200, "{operation}: {answer}");
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    fn stream(&self) -> Vec<(String, Vec<Value>)> {
+        let table = self.ask("DescribeTable", &json!({"TableName": FEEDBACK.name}));
+        let arn = &table["Table"]["LatestStreamArn"];
+        let stream = self.ask("DescribeStream", &json!({"StreamArn": arn}));
+        let shards = stream["StreamDescription"]["Shards"].as_array().unwrap();
+        let of = |shard: &Value| {
+            let id = shard["ShardId"].as_str().unwrap();
+            (id.to_owned(), self.shard(arn, id))
+        };
+        shards.iter().map(of).collect()
+    }
+
+    /// The changes in a shard. A page that is empty is the end of what there is.
+    fn shard(&self, arn: &Value, id: &str) -> Vec<Value> {
+        let place = json!({"StreamArn": arn, "ShardId": id, "ShardIteratorType": "TRIM_HORIZON"});
+        let mut iterator = self.ask("GetShardIterator", &place)["ShardIterator"].take();
+        let mut changes = Vec::new();
+        while !iterator.is_null() {
+            let (status, answer) = self.call("GetRecords", &json!({"ShardIterator": iterator}).to_string());
+            // So DynamoDB Local may answer about a shard in which there is nothing yet.
+            if status == 400 && answer.contains("TrimmedDataAccessException") && changes.is_empty() {
+                break;
+            }
+            assert_eq!(status, 200, "GetRecords: {answer}");
+            let mut page: Value = serde_json::from_str(&answer).unwrap();
+            let records = page["Records"].as_array_mut().unwrap();
+            if records.is_empty() {
+                break;
+            }
+            changes.append(records);
+            iterator = page["NextShardIterator"].take();
+        }
+        changes
+    }
+
+    fn sweep(&self) -> usize {
+        let mut swept = 0;
+        for table in tables::ALL {
+            let Some(attribute) = table.expires else {
+                continue;
+            };
+            let now = Timestamp::now().seconds();
+            let found = self.ask(
+                "Scan",
+                &json!({
+                    "TableName": table.name,
+                    "FilterExpression": "#end < :now",
+                    "ExpressionAttributeNames": {"#end": attribute},
+                    "ExpressionAttributeValues": {":now": {"N": now.to_string()}},
+                }),
+            );
+            for item in found["Items"].as_array().unwrap() {
+                let attributes = std::iter::once(table.hash).chain(table.range);
+                let key: serde_json::Map<_, _> = attributes
+                    .map(|name| (name.to_owned(), item[name].clone()))
+                    .collect();
+                self.ask("DeleteItem", &json!({"TableName": table.name, "Key": key}));
+                swept += 1;
+            }
+        }
+        swept
     }
 
     fn call(&self, operation: &str, body: &str) -> (u16, String) {
@@ -107,17 +196,21 @@ impl Other {
             let mut runtime = runtime::Builder::new_multi_thread();
             runtime.worker_threads(1).enable_all().build().unwrap()
         });
+        let api = match operation {
+            "DescribeStream" | "GetShardIterator" | "GetRecords" => "DynamoDBStreams_20120810",
+            _ => "DynamoDB_20120810",
+        };
         let mut request = HttpRequest::new(SdkBody::from(body));
         request.set_method("POST").unwrap();
         request.set_uri(self.endpoint.as_str()).unwrap();
         let headers = request.headers_mut();
         headers.insert("content-type", "application/x-amz-json-1.0");
-        headers.insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
-        // For the region in it: whoever takes any credentials looks at no signature.
+        headers.insert("x-amz-target", format!("{api}.{operation}"));
+        // For the access key and the region in it: whoever takes any credentials looks at no signature.
+        let credential = format!("{}/20261121/us-east-1/dynamodb/aws4_request", self.access_key);
         headers.insert(
             "authorization",
-            "AWS4-HMAC-SHA256 Credential=local/20261121/us-east-1/dynamodb/aws4_request, \
-             SignedHeaders=host, Signature=0",
+            format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"),
         );
         let answer = self.transport.call(request);
         let (sender, receiver) = mpsc::channel();
@@ -137,11 +230,14 @@ impl Other {
 impl Drop for Other {
     fn drop(&mut self) {
         for table in tables::ALL {
-            let (status, answer) = self.call(
-                "DeleteTable",
-                &json!({"TableName": self.name(table.name)}).to_string(),
-            );
-            assert!(status == 200 || std::thread::panicking(), "{answer}");
+            let (status, answer) = self.call("DeleteTable", &json!({"TableName": table.name}).to_string());
+            if status != 200 {
+                assert!(std::thread::panicking(), "{answer}");
+                return;
+            }
+        }
+        if let Ok(mut free) = FREE.lock() {
+            free.push(std::mem::take(&mut self.access_key));
         }
     }
 }

@@ -17,7 +17,7 @@ pub use bench::event::event_json;
 use lambda_http::http::Method;
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt as _;
-use local::dynamodb::{Engine, date};
+use local::dynamodb::date;
 use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::access::keyring::Keyring;
@@ -25,6 +25,7 @@ use shared::access::registry::Registry;
 use shared::config::Config;
 use shared::http::{Route, event};
 use shared::id::Workspace;
+use shared::stats::change::SequenceNumber;
 use shared::stats::count::Counter;
 use shared::timestamp::{Clock, Timestamp};
 
@@ -52,7 +53,6 @@ impl Api {
     pub async fn with(config: Config) -> Self {
         let time = Time::start();
         let database = Database::new(time.clone());
-        let config = database.store.configure(config);
         let client = database.client();
         let registry = Registry::new(client.clone(), &config.api_keys);
         let mut api = Self {
@@ -86,9 +86,44 @@ impl Api {
     /// Counts all changes of the feedback table that are not counted yet.
     pub async fn count(&self) -> usize {
         let counter = Counter::new(self.client.clone(), Arc::clone(&self.config));
-        local::stream::drain(&self.database.engine(), &counter)
-            .await
-            .unwrap()
+        if let DynamoDb::Embedded(engine) = &self.database.store {
+            return local::stream::drain(engine, &counter).await.unwrap();
+        }
+        let mut delivered = 0;
+        for (shard, mut changes) in self.database.store.stream().await {
+            let place = counter.checkpoint(&shard).await.unwrap();
+            changes.retain(|change| {
+                place
+                    .sequence
+                    .as_ref()
+                    .is_none_or(|place| sequence(change) > *place)
+            });
+            for batch in changes.chunks(1_000) {
+                let event = json!({"Records": batch, "shardId": shard, "state": {}});
+                let event = serde_json::from_value(event).unwrap();
+                aggregate::handle(&counter, event).await.unwrap();
+                delivered += batch.len();
+            }
+        }
+        delivered
+    }
+
+    /// Every change that the stream of the feedback table tells of, as Lambda brings them.
+    pub async fn changes(&self) -> Vec<Value> {
+        let shards = self.database.store.stream().await;
+        shards.into_iter().flat_map(|(_, changes)| changes).collect()
+    }
+
+    /// Lets counting begin after all changes there are now, as if they had been forgotten unread.
+    pub async fn forget_the_stream(&self) {
+        let counter = Counter::new(self.client.clone(), Arc::clone(&self.config));
+        for (shard, mut changes) in self.database.store.stream().await {
+            let Some(last) = changes.pop() else {
+                continue;
+            };
+            let last = serde_json::from_value(json!([last])).unwrap();
+            counter.count(&shard, last).await.unwrap();
+        }
     }
 
     /// The same deployment, called with this key.
@@ -177,7 +212,14 @@ impl Api {
     }
 }
 
-/// The time of a deployment, which a test holds. It moves by a millisecond before each call, so that
+fn sequence(change: &Value) -> SequenceNumber {
+    SequenceNumber(change["dynamodb"]["SequenceNumber"].as_str().unwrap().to_owned())
+}
+
+/// By how much the time of a deployment moves before each call.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// The time of a deployment, which a test holds. It moves by a [`TICK`] before each call, so that
 /// ids are in the order of the calls, and else when a test says so, however long the machine takes.
 #[derive(Clone, Debug)]
 pub struct Time(Arc<AtomicU64>);
@@ -185,7 +227,7 @@ pub struct Time(Arc<AtomicU64>);
 impl Time {
     /// The start of the hour in which the tests began, the same for every deployment: what a test
     /// writes is in one hour, whenever it runs.
-    fn start() -> Self {
+    pub fn start() -> Self {
         static START: LazyLock<u64> = LazyLock::new(|| {
             let now = Timestamp::now().millis();
             now - now % 3_600_000
@@ -201,7 +243,7 @@ impl Time {
     /// The clock of the functions, by which each call comes a millisecond after the last.
     pub fn clock(&self) -> Clock {
         let time = self.clone();
-        Clock::new(move || time.forward(Duration::from_millis(1)))
+        Clock::new(move || time.forward(TICK))
     }
 
     /// Lets it be another time.
@@ -331,12 +373,14 @@ impl Database {
         shared::dynamo::embedded_client(self.clone(), "http://embedded")
     }
 
-    /// The embedded database itself, which does not fail.
-    pub fn engine(&self) -> Engine {
-        match &self.store {
-            DynamoDb::Embedded(engine) => engine.clone(),
-            DynamoDb::Other(_) => panic!("this test needs the embedded DynamoDB"),
-        }
+    /// Deletes what has expired, and returns how many items.
+    pub fn sweep(&self) -> usize {
+        self.store.sweep()
+    }
+
+    /// Where a process reaches the database itself, which does not fail, and its access key there.
+    pub async fn endpoint(&self) -> (String, String) {
+        self.store.endpoint().await
     }
 
     /// The next calls fail so, one after the other.
@@ -400,7 +444,7 @@ impl Database {
             }
         };
         for table in &tables {
-            let name = self.store.table(table["TableName"].as_str().unwrap_or_default());
+            let name = table["TableName"].as_str().unwrap_or_default();
             add(format!("{kind} {name}"), &table["Table"]);
             for (index, units) in table["GlobalSecondaryIndexes"].as_object().into_iter().flatten() {
                 add(format!("{kind} {name}/{index}"), units);
@@ -410,7 +454,7 @@ impl Database {
 
     /// Every item of a table, in an order of its own.
     pub fn items(&self, table: &str) -> Vec<Value> {
-        let scan = json!({"TableName": self.store.name(table)}).to_string();
+        let scan = json!({"TableName": table}).to_string();
         let (status, body) = self.store.call("Scan", &scan);
         assert_eq!(status, 200, "{body}");
         let mut answer: Value = serde_json::from_str(&body).unwrap();
@@ -435,8 +479,7 @@ impl Database {
     }
 
     /// Calls an operation on a table directly.
-    pub fn direct(&self, operation: &str, mut body: Value) -> Value {
-        body["TableName"] = json!(self.store.name(body["TableName"].as_str().unwrap()));
+    pub fn direct(&self, operation: &str, body: Value) -> Value {
         let (status, answer) = self.store.call(operation, &body.to_string());
         assert_eq!(status, 200, "{answer}");
         serde_json::from_str(&answer).unwrap()
@@ -484,8 +527,7 @@ impl HttpConnector for Database {
         let answer = async move {
             // A point at which others may come first, as on a network.
             tokio::task::yield_now().await;
-            let table = |name: &str| store.table(name).to_owned();
-            if let Some(refusal) = key_limits::refusal(&operation, &body, table) {
+            if let Some(refusal) = key_limits::refusal(&operation, &body) {
                 return Ok(HttpResponse::new(400.try_into().unwrap(), SdkBody::from(refusal)));
             }
             let error = |status: u16, kind: &str| {

@@ -12,6 +12,7 @@ use shared::id::FeedbackId;
 use shared::query::{Order, decode_cursor};
 use tokio::time::Instant;
 
+use crate::dynamodb::cases;
 use crate::harness::{Answer, Api};
 
 const PORTKEY: &str = "/v1/feedback";
@@ -457,7 +458,7 @@ impl World {
 #[test]
 fn two_workspaces_are_as_two_services() {
     let config = ProptestConfig {
-        cases: 20,
+        cases: cases(20),
         failure_persistence: None,
         ..ProptestConfig::default()
     };

@@ -13,8 +13,7 @@ const MAX_PARTITION_KEY: usize = 2_048;
 const MAX_SORT_KEY: usize = 1_024;
 
 /// What DynamoDB answers to a request that holds a key beyond its limits; `None` if it holds none.
-/// `table` tells which table it is that is called so.
-pub fn refusal(operation: &str, body: &str, table: impl Fn(&str) -> String) -> Option<String> {
+pub fn refusal(operation: &str, body: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).unwrap();
     let actions = match operation {
         "TransactWriteItems" => body["TransactItems"]
@@ -23,11 +22,18 @@ pub fn refusal(operation: &str, body: &str, table: impl Fn(&str) -> String) -> O
             .iter()
             .flat_map(|action| action.as_object().unwrap().values().cloned())
             .collect(),
+        "BatchGetItem" => {
+            let tables = body["RequestItems"].as_object().unwrap().iter();
+            let keys = tables.flat_map(|(table, request)| {
+                let keys = request["Keys"].as_array().unwrap().iter();
+                keys.map(move |key| json!({"TableName": table, "Key": key}))
+            });
+            keys.collect()
+        }
         _ => vec![body],
     };
     let message = actions.iter().find_map(|action| {
-        let name = table(action["TableName"].as_str()?);
-        let limits = limits(&name);
+        let limits = limits(action["TableName"].as_str()?);
         keys(action)
             .into_iter()
             .find_map(|(attribute, value)| over(&limits, &attribute, &value))
@@ -112,8 +118,7 @@ fn keys(action: &Value) -> Vec<(String, Value)> {
 
 #[test]
 fn a_key_is_refused_where_dynamodb_refuses_it() {
-    let refused =
-        |operation: &str, body: Value| refusal(operation, &body.to_string(), str::to_owned).is_some();
+    let refused = |operation: &str, body: Value| refusal(operation, &body.to_string()).is_some();
     let text = |size: usize| json!({"S": "x".repeat(size)});
     for (size, is_refused) in [(0, true), (1, false), (2_048, false), (2_049, true)] {
         let item = json!({"TableName": "feedback", "Item": {"pk": {"S": "p"}, "sk": {"S": "s"}, "user_key": text(size)}});

@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use bench::lambda::Bootstrap;
-use local::dynamodb::Engine;
 use serde_json::Value;
 use shared::http::Function;
 use shared::tables;
-use tokio::net::TcpListener;
+
+use crate::harness::Database;
 
 /// Every binary of the workspace, built once for the whole test process by the cargo that runs it,
 /// into the target directory it runs from. With the tests beside them, since then they are built
@@ -55,26 +55,24 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 /// Starts a function over a database, as Lambda does.
-pub async fn start(function: Function, engine: &Engine) -> Bootstrap {
-    start_with(function.name(), engine, Stdio::null(), &[]).await
+pub async fn start(function: Function, database: &Database) -> Bootstrap {
+    start_with(function.name(), database, Stdio::null(), &[]).await
 }
 
 /// The same for any function, by its name, with what it prints and further variables.
 pub async fn start_with(
     name: &'static str,
-    engine: &Engine,
+    database: &Database,
     stdout: Stdio,
     variables: &[(&str, &str)],
 ) -> Bootstrap {
     let binary = tokio::task::spawn_blocking(move || binary(name)).await.unwrap();
-    let database = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", database.local_addr().unwrap());
-    tokio::spawn(local::dynamodb::serve(engine.clone(), database));
+    let (endpoint, access_key) = database.endpoint().await;
     let mut command = tokio::process::Command::new(binary);
     command
         .env_clear()
         .env("AWS_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_ACCESS_KEY_ID", access_key)
         .env("AWS_SECRET_ACCESS_KEY", "local")
         .env("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
         .envs(tables::ALL.iter().map(|table| (table.variable, table.name)))

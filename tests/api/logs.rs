@@ -642,9 +642,7 @@ async fn the_level_and_the_format_are_the_environment_s() {
 
 /// The changes of the feedback table, as Lambda brings them.
 async fn stream(api: &Api) -> Vec<Value> {
-    local::stream::changes(&api.database.engine(), None)
-        .await
-        .unwrap()
+    api.changes().await
 }
 
 #[tokio::test]
@@ -761,7 +759,7 @@ async fn a_process_prints_its_lines_and_lambda_s_runtime_adds_none() {
         ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
         (NAMESPACE_VARIABLE, NAMESPACE),
     ];
-    let mut create = lambda::start_with("create", &api.database.engine(), Stdio::piped(), &variables).await;
+    let mut create = lambda::start_with("create", &api.database, Stdio::piped(), &variables).await;
     let valued = json!({"trace_id": "t", "value": 1}).to_string();
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let root = "Root=1-5759e988-aaaaaaaaaaaaaaaaaaaaaaaa";
@@ -803,8 +801,7 @@ async fn an_event_that_is_none_is_not_quoted() {
         ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
         ("AWS_LAMBDA_LOG_LEVEL", "TRACE"),
     ];
-    let mut aggregate =
-        lambda::start_with("aggregate", &api.database.engine(), Stdio::piped(), &variables).await;
+    let mut aggregate = lambda::start_with("aggregate", &api.database, Stdio::piped(), &variables).await;
     let mut failures = Vec::new();
     for event in [
         json!("canary"),

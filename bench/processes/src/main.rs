@@ -1,5 +1,6 @@
 //! The whole API as Lambda runs it, on one machine: every function's own binary under a Lambda
-//! Runtime API, behind the routes of the template, over an embedded database that is gone with it.
+//! Runtime API, behind the routes of the template, over an embedded database that is gone with it, or
+//! over a DynamoDB Local.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -11,8 +12,9 @@ use local::console::Console;
 use local::data::server_key;
 use local::dynamodb::{self, Engine};
 use local::server::Gateway;
-use local::stream;
+use local::stream::{self, api::Endpoint};
 use shared::access::registry::Registry;
+use shared::dynamo::{Transport, embedded_client};
 use shared::tables;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +34,16 @@ struct Args {
     /// Where the functions' binaries are; the folder of this one if not given
     #[arg(long, value_name = "DIR")]
     functions: Option<PathBuf>,
+
+    /// The DynamoDB Local to use, with the service's tables in it; one that is gone with this if not given
+    #[arg(long, value_name = "URL")]
+    dynamodb_endpoint: Option<String>,
+}
+
+/// The DynamoDB behind the functions, with its stream.
+enum Streams {
+    Embedded(Engine),
+    Other(Endpoint),
 }
 
 #[tokio::main]
@@ -46,24 +58,42 @@ async fn main() -> io::Result<()> {
         }
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await?;
-    let engine = Engine::memory().map_err(io::Error::other)?;
-    let database = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let (endpoint, client, streams) = match args.dynamodb_endpoint {
+        None => {
+            let engine = Engine::memory().map_err(io::Error::other)?;
+            let database = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let endpoint = format!("http://{}", database.local_addr()?);
+            tokio::spawn(dynamodb::serve(engine.clone(), database));
+            (endpoint, engine.client(), Streams::Embedded(engine))
+        }
+        Some(url) => {
+            let transport = Transport::new().map_err(io::Error::other)?;
+            let client = embedded_client(transport, &url);
+            let streams = Endpoint::new(&url).map_err(io::Error::other)?;
+            (url, client, Streams::Other(streams))
+        }
+    };
     let this = std::env::current_exe()?;
     let beside = this.parent().map(Path::to_path_buf).unwrap_or_default();
     let deployment = Deployment {
         folder: args.functions.unwrap_or(beside),
-        endpoint: format!("http://{}", database.local_addr()?),
+        endpoint,
     };
-    tokio::spawn(dynamodb::serve(engine.clone(), database));
-    let registry = Registry::new(engine.client(), tables::API_KEYS.name);
+    let registry = Registry::new(client, tables::API_KEYS.name);
     server_key(&registry, Some(&args.api_key_file))
         .await
         .map_err(io::Error::other)?;
     let aggregate = Processes::new("aggregate", &deployment);
-    let counting = stream::feed_process(engine, async |event| {
+    let count = async |event| {
         let answer = aggregate.invoke(event).await;
         answer.map_err(|error| error.to_string())
-    });
+    };
+    let counting = async {
+        match streams {
+            Streams::Embedded(engine) => stream::feed_process(engine, count).await,
+            Streams::Other(endpoint) => stream::feed_process(endpoint, count).await,
+        }
+    };
     let functions = |function: shared::http::Function| {
         let function = Processes::new(function.name(), &deployment);
         function.integration()

@@ -511,13 +511,7 @@ impl<S: Source, F: AsyncFn(Value) -> Result<Value, String>> Mapping<S, F> {
 
     async fn invoke(&self, lane: &Lane<S::Reader>, batch: &mut Batch) -> Outcome {
         let window = lane.window.as_ref();
-        let event = event::event(
-            self.source.arn(),
-            &lane.shard,
-            &batch.changes,
-            window,
-            batch.end,
-        );
+        let event = event::event(self.source.arn(), &lane.shard, &batch.changes, window, batch.end);
         batch.invoked += 1;
         let answer = self.faults.invoke(&self.function, event);
         match timeout(self.settings.timeout, answer).await {
@@ -546,7 +540,12 @@ impl<S: Source, F: AsyncFn(Value) -> Result<Value, String>> Mapping<S, F> {
             lane.window = None;
             return;
         }
-        self.discard(lane, &batch.changes, Condition::RetryAttemptsExhausted, batch.invoked);
+        self.discard(
+            lane,
+            &batch.changes,
+            Condition::RetryAttemptsExhausted,
+            batch.invoked,
+        );
         if batch.end == End::Final {
             // Its window ends all the same.
             queue.push_front(Batch {

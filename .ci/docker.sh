@@ -1,0 +1,108 @@
+# A Docker engine of the run's own, for the step "SAM local" of .ci/run, which sources this. Its data,
+# socket and bridge are its own, and it changes no firewall: an engine of the machine's goes on beside it.
+
+# Where its images stay for the next run.
+docker_data=$PWD/target/docker
+docker_bridge=hindsight-ci
+# Of TEST-NET-1 (RFC 5737), in which no machine is.
+docker_gateway=192.0.2.1
+docker_image=public.ecr.aws/lambda/provided:al2023-x86_64
+
+# Says why no engine can run here, if none can. Whatever else goes wrong is a failure.
+no_docker() {
+    if [[ $(uname -sm) != "Linux x86_64" ]]; then
+        printf 'it needs Linux on x86_64, and this is %s' "$(uname -sm)"
+    elif ((EUID != 0)); then
+        printf 'a Docker engine needs root'
+    elif ! unshare --mount --net --pid --fork true 2>/dev/null; then
+        printf 'this kernel gives no namespaces, or this container may not make any'
+    elif [[ ! -e /sys/fs/cgroup/cgroup.controllers && ! -d /sys/fs/cgroup/memory ]]; then
+        printf 'no control groups are mounted'
+    elif ! have_docker && ! command -v apt-get >/dev/null; then
+        printf 'dockerd, docker, debootstrap or ip is not installed, and there is no apt-get to install them'
+    else
+        return 1
+    fi
+}
+
+have_docker() {
+    local command
+    for command in dockerd docker debootstrap ip; do
+        command -v "$command" >/dev/null || return 1
+    done
+}
+
+# Installs what is missing, and lets no service of it start.
+install_docker() {
+    have_docker && return
+    local policy=/usr/sbin/policy-rc.d status=0
+    if [[ ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+    else
+        policy=""
+    fi
+    {
+        apt-get update -qq &&
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+                docker.io debootstrap iproute2
+    } >"$logs/apt.log" 2>&1 || status=$?
+    [[ -z $policy ]] || rm "$policy"
+    ((status == 0)) || cat "$logs/apt.log"
+    return "$status"
+}
+
+# Starts the engine; DOCKER_HOST says where it is.
+start_docker() {
+    # One that a run left behind which was killed.
+    ip link delete "$docker_bridge" 2>/dev/null || true
+    if ! ip link add "$docker_bridge" type bridge; then
+        printf 'the kernel makes no bridge\n'
+        return 1
+    fi
+    ip address add "$docker_gateway/24" dev "$docker_bridge"
+    ip link set "$docker_bridge" up
+    export DOCKER_HOST=unix://$logs/docker.sock
+    start docker dockerd --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false \
+        --bridge "$docker_bridge" --storage-driver=vfs --log-level=warn \
+        --data-root "$docker_data" --exec-root "$logs/docker-exec" --pidfile "$logs/docker.pid" --host "$DOCKER_HOST"
+    for _ in {1..600}; do
+        if docker info >/dev/null 2>&1; then
+            return
+        fi
+        kill -0 "${running[docker]}" 2>/dev/null || break
+        sleep 0.2
+    done
+    cat "$logs/docker.log"
+    printf 'the Docker engine did not start\n'
+    return 1
+}
+
+stop_docker() {
+    local containers
+    containers=$(docker ps --quiet --all)
+    # shellcheck disable=SC2086 # One word for each.
+    [[ -z $containers ]] || docker rm --force $containers >/dev/null
+    stop docker
+    ip link delete "$docker_bridge"
+}
+
+# What stands in for Lambda's image, which is not pulled: the distribution of this machine, whose C
+# library the functions' binaries were linked with, and the trusted roots where Lambda has them.
+make_image() {
+    docker image inspect "$docker_image" >/dev/null 2>&1 && return
+    local root=$logs/root mirror codename
+    codename=$(. /etc/os-release && printf '%s' "$VERSION_CODENAME")
+    # From where this machine has its packages.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Release: $codename" | sed -n 1p)
+    if ! debootstrap --variant=minbase --include=ca-certificates "$codename" "$root" "$mirror" >"$logs/debootstrap.log" 2>&1; then
+        tail -n 20 "$logs/debootstrap.log" "$root/debootstrap/debootstrap.log" || true
+        return 1
+    fi
+    mkdir -p "$root/etc/pki/tls/certs"
+    cp "$root/etc/ssl/certs/ca-certificates.crt" "$root/etc/pki/tls/certs/ca-bundle.crt"
+    # Every container gets a copy of it.
+    rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,info,locale,man}/*
+    tar -C "$root" -c . | docker import - "$docker_image" >/dev/null
+    rm -rf "$root"
+}
