@@ -8,6 +8,7 @@ pub mod authority;
 pub mod beside;
 pub mod database;
 pub mod event;
+pub mod heavy;
 pub mod lambda;
 pub mod measure;
 pub mod processes;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bench::authority::Authority;
 use bench::beside;
 use bench::database::{self, Backend};
+use bench::heavy;
 use bench::measure::measure;
 use bench::program::{self, Program};
 use bench::report::{Results, Row};
@@ -13,6 +14,7 @@ use bench::scale;
 use bench::scenario::{Scenario, Service};
 use bench::share::Share;
 use clap::Parser;
+use local::dynamodb::Engine;
 use shared::config::EXPECTED_KEY_VARIABLE;
 use shared::tables;
 use tokio::process::Command;
@@ -39,6 +41,9 @@ struct Args {
     /// Only measure creates beside readers of analytics, on this build of `hindsight`, and print it.
     #[arg(long, value_name = "PATH")]
     beside: Option<PathBuf>,
+    /// Only measure the heaviest questions of analytics, and print it.
+    #[arg(long)]
+    heavy: bool,
     /// Where the results are written.
     #[arg(long, default_value_os_t = program::workspace().join("bench/RESULTS.md"))]
     out: PathBuf,
@@ -81,6 +86,15 @@ async fn main() -> io::Result<()> {
     let folder = program::workspace().join("target/bench");
     std::fs::create_dir_all(&folder)?;
     let authority = Authority::new(&folder)?;
+    if args.heavy {
+        print!(
+            "{}",
+            heaviest(&programs, &authority, Share::new().ok().as_ref())
+                .await?
+                .table()
+        );
+        return Ok(());
+    }
     let share = Share::new().map_err(|error| {
         remarks.push(format!(
             "Nothing was measured with the share of 128 MB, since this machine allows no control group: {error}."
@@ -124,11 +138,13 @@ async fn main() -> io::Result<()> {
                 .map(|(bytes, zipped)| (program.name.clone(), bytes, zipped))
         })
         .collect::<io::Result<Vec<_>>>()?;
+    let heavy = heaviest(&programs, &authority, share.as_ref().ok()).await?;
     drop(share);
     let results = Results {
         rows,
         sizes,
         scale: scale::measure(args.records).await?,
+        heavy,
         beside: beside::measure(&program::local_server()?).await?,
         remarks,
         rounds: args.rounds,
@@ -137,6 +153,25 @@ async fn main() -> io::Result<()> {
     let text = results.page();
     print!("{text}");
     std::fs::write(&args.out, text)
+}
+
+/// The heaviest questions, asked of the function `analytics`.
+async fn heaviest(
+    programs: &[Program],
+    authority: &Authority,
+    share: Option<&Share>,
+) -> io::Result<heavy::Heavy> {
+    let analytics = programs
+        .iter()
+        .find(|program| program.name == "analytics")
+        .ok_or_else(|| io::Error::other("the function analytics was not built"))?;
+    let command = |service: &Service, endpoint: &str| {
+        let mut command = environment(analytics, endpoint, authority);
+        command.env(EXPECTED_KEY_VARIABLE, &service.key_id);
+        command
+    };
+    let endpoint = async |engine: &Engine| database::serve(Backend::Embedded, engine, authority).await;
+    heavy::measure(command, endpoint, share).await
 }
 
 /// What is measured: each function at all it does, and the baselines at the create.
@@ -177,18 +212,24 @@ async fn plans(programs: &[Program], with_share: bool, authority: &Authority) ->
     Ok(plans)
 }
 
-/// The command of a plan's program in the environment that Lambda gives a function.
-fn command(plan: &Plan, authority: &Authority) -> Command {
-    let mut command = plan.program.command();
+/// A program in the environment that Lambda gives a function, with its DynamoDB at this endpoint.
+fn environment(program: &Program, endpoint: &str, authority: &Authority) -> Command {
+    let mut command = program.command();
     command
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", "local")
         .env("AWS_SECRET_ACCESS_KEY", "local")
-        .env("AWS_ENDPOINT_URL_DYNAMODB", &plan.endpoint)
+        .env("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
         .envs(tables::ALL.iter().map(|table| (table.variable, table.name)));
     for variable in ["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
         command.env(variable, authority.bundle());
     }
+    command
+}
+
+/// The command of a plan's program in the environment that Lambda gives a function.
+fn command(plan: &Plan, authority: &Authority) -> Command {
+    let mut command = environment(&plan.program, &plan.endpoint, authority);
     if plan.row.scenario != Scenario::Stranger {
         command.env(EXPECTED_KEY_VARIABLE, &plan.service.key_id);
     }

@@ -96,7 +96,7 @@ fn cpu(process: u32) -> io::Result<Duration> {
 }
 
 /// The peak of a process's resident memory in bytes (proc(5), `VmHWM`).
-fn peak_memory(process: u32) -> io::Result<u64> {
+pub(crate) fn peak_memory(process: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     status
         .lines()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::beside::Beside;
 use crate::database::Backend;
+use crate::heavy::Heavy;
 use crate::measure::Sample;
 use crate::program::FUNCTIONS;
 use crate::scale::Scale;
@@ -92,6 +93,8 @@ pub struct Results {
     pub sizes: Vec<Size>,
     /// How analytics grow.
     pub scale: Scale,
+    /// The heaviest questions of analytics.
+    pub heavy: Heavy,
     /// What a create takes on the local server beside readers.
     pub beside: Beside,
     /// What could not be measured, in a sentence each.
@@ -127,6 +130,7 @@ impl Results {
             ("The other functions", times_of(false, false)),
             ("Size", sizes(&self.sizes)),
             ("Analytics by the number of records", self.scale.table()),
+            ("The heaviest questions of analytics", self.heavy.table()),
             ("Creates beside readers", self.beside.table()),
         ] {
             let _ = write!(page, "\n## {title}\n\n{text}");

@@ -78,7 +78,7 @@ impl Service {
         Ok(ids)
     }
 
-    async fn create(&self, path: &str, body: &Value) -> io::Result<Value> {
+    pub(crate) async fn create(&self, path: &str, body: &Value) -> io::Result<Value> {
         let request = Request::post(path)
             .header("x-portkey-api-key", &self.key)
             .body(Body::from(body.to_string()))
