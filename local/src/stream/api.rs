@@ -144,11 +144,7 @@ impl<S: Streams + Send + Sync> Stream<S> {
     }
 
     async fn ask(&self, operation: &'static str, body: Value) -> Result<Value, Refusal> {
-        let (status, text) = self
-            .streams
-            .call(operation, body)
-            .await
-            .map_err(Refusal::Other)?;
+        let (status, text) = self.streams.call(operation, body).await.map_err(Refusal::Other)?;
         let answer: Value = serde_json::from_str(&text)
             .map_err(|error| Refusal::Other(format!("{operation} answered {status}: {error}")))?;
         if status == 200 {

@@ -225,7 +225,11 @@ async fn cut_off<T>(future: impl Future<Output = T>, mut waits: u32) -> Option<T
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending => {
             waits = waits.saturating_sub(1);
-            if waits == 0 { Poll::Ready(None) } else { Poll::Pending }
+            if waits == 0 {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
         }
     })
     .await
