@@ -38,7 +38,9 @@ pub async fn feed(engine: Engine, counter: Counter) {
         }
         tokio::time::sleep(INTERVAL).await;
     };
-    map(engine, place, async |event| count(&counter, event).await).await;
+    let counter = &counter;
+    let count = |event| async move { count(counter, event).await };
+    map(engine, place, count).await;
 }
 
 async fn resume(engine: &Engine, counter: &Counter) -> Result<Option<SequenceNumber>, String> {
@@ -49,15 +51,17 @@ async fn resume(engine: &Engine, counter: &Counter) -> Result<Option<SequenceNum
 /// Feeds a function that is a process, of which nothing is known but what it answers: so it is given
 /// the stream from its beginning, and by itself leaves out what it has counted. `invoke` has it
 /// answer an event; an error is an event that is delivered again.
-pub async fn feed_process(engine: Engine, invoke: impl AsyncFn(Value) -> Result<Value, String>) {
+pub async fn feed_process<A>(engine: Engine, invoke: impl Fn(Value) -> A)
+where
+    A: Future<Output = Result<Value, String>>,
+{
     map(engine, None, invoke).await;
 }
 
-async fn map(
-    engine: Engine,
-    place: Option<SequenceNumber>,
-    invoke: impl AsyncFn(Value) -> Result<Value, String>,
-) {
+async fn map<A>(engine: Engine, place: Option<SequenceNumber>, invoke: impl Fn(Value) -> A)
+where
+    A: Future<Output = Result<Value, String>>,
+{
     let stream = loop {
         match Stream::of_table(engine.clone(), FEEDBACK.name).await {
             Ok(stream) => break stream,

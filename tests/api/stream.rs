@@ -859,7 +859,7 @@ proptest! {
                 () = writer => {}
             }
             mapping.catch_up().await;
-            let done = done.into_inner();
+            let done = done.take();
             let all: BTreeSet<u32> = done.values().flatten().copied().collect();
             assert_eq!(all, (0..2_000).collect());
             for (shard, numbers) in done {

@@ -165,7 +165,11 @@ struct Batch {
     invoked: u32,
 }
 
-impl<S: Source, F: AsyncFn(Value) -> Result<Value, String>> Mapping<S, F> {
+impl<S: Source, F, A> Mapping<S, F>
+where
+    F: Fn(Value) -> A,
+    A: Future<Output = Result<Value, String>>,
+{
     /// A mapping that begins with the oldest changes there are (`TRIM_HORIZON`), by the machine's
     /// clock and without faults. `function` answers an event; an error is an invocation that failed.
     pub fn new(source: S, function: F, settings: Settings) -> Self {
