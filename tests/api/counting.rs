@@ -23,7 +23,7 @@ const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 
 /// Compares every roll-up with a fold over the records that live.
 pub(crate) async fn verified(api: &Api) -> Result<(), String> {
-    let tables = Tables::new(api.client.clone(), "feedback", "stats");
+    let tables = Tables::new(api.client.clone(), &api.config.feedback, &api.config.stats);
     let generation = tables.generation().await.unwrap();
     let mut expected: BTreeMap<Rollup, Tally> = BTreeMap::new();
     tables

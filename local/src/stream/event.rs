@@ -39,13 +39,7 @@ pub(super) enum End {
 
 /// The event of a batch (with-ddb.html); with a window, a DynamodbTimeWindowEvent
 /// (services-ddb-windows.html).
-pub(super) fn event(
-    arn: &str,
-    shard: &str,
-    changes: &[Change],
-    window: Option<&Window>,
-    end: End,
-) -> Value {
+pub(super) fn event(arn: &str, shard: &str, changes: &[Change], window: Option<&Window>, end: End) -> Value {
     let records = changes.iter().map(|change| {
         let mut record = change.record.clone();
         record["eventSourceARN"] = json!(arn);

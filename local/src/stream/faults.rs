@@ -130,11 +130,14 @@ impl Faults {
     }
 
     /// Invokes a function, or does to it what goes wrong.
-    pub(super) async fn invoke(
+    pub(super) async fn invoke<A>(
         &self,
-        invoke: &impl AsyncFn(Value) -> Result<Value, String>,
+        invoke: &impl Fn(Value) -> A,
         event: Value,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, String>
+    where
+        A: Future<Output = Result<Value, String>>,
+    {
         if self.state.is_none() {
             return invoke(event).await;
         }
@@ -143,10 +146,11 @@ impl Faults {
         }
         let late = self.late();
         let memory = self.memory(&event);
-        let attempt = async |event| {
+        let memory = memory.as_ref();
+        let attempt = |event| async move {
             let answer = invoke(event).await;
             if answer.as_ref().is_ok_and(is_complete) {
-                self.remember(memory.as_ref());
+                self.remember(memory);
             }
             answer
         };
@@ -225,7 +229,11 @@ async fn cut_off<T>(future: impl Future<Output = T>, mut waits: u32) -> Option<T
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending => {
             waits = waits.saturating_sub(1);
-            if waits == 0 { Poll::Ready(None) } else { Poll::Pending }
+            if waits == 0 {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
         }
     })
     .await
