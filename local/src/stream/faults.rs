@@ -130,11 +130,7 @@ impl Faults {
     }
 
     /// Invokes a function, or does to it what goes wrong.
-    pub(super) async fn invoke<A>(
-        &self,
-        invoke: &impl Fn(Value) -> A,
-        event: Value,
-    ) -> Result<Value, String>
+    pub(super) async fn invoke<A>(&self, invoke: &impl Fn(Value) -> A, event: Value) -> Result<Value, String>
     where
         A: Future<Output = Result<Value, String>>,
     {
