@@ -56,18 +56,19 @@ async fn resume(engine: &Engine, counter: &Counter) -> Result<Option<SequenceNum
 /// the stream from its beginning, and by itself leaves out what it has counted. `invoke` has it
 /// answer an event; an error is an event that is delivered again. The stream is the embedded
 /// database's, or one of a DynamoDB at an endpoint.
-pub async fn feed_process<S>(streams: S, invoke: impl AsyncFn(Value) -> Result<Value, String>)
+pub async fn feed_process<S, A>(streams: S, invoke: impl Fn(Value) -> A)
 where
     S: Streams + Clone + Send + Sync,
+    A: Future<Output = Result<Value, String>>,
 {
     map(streams, None, invoke).await;
 }
 
-async fn map<S: Streams + Clone + Send + Sync>(
-    streams: S,
-    place: Option<SequenceNumber>,
-    invoke: impl AsyncFn(Value) -> Result<Value, String>,
-) {
+async fn map<S, A>(streams: S, place: Option<SequenceNumber>, invoke: impl Fn(Value) -> A)
+where
+    S: Streams + Clone + Send + Sync,
+    A: Future<Output = Result<Value, String>>,
+{
     let stream = loop {
         match Stream::of_table(streams.clone(), FEEDBACK.name).await {
             Ok(stream) => break stream,

@@ -243,13 +243,19 @@ fn make_newer(api: &Api, change: &mut Value) {
 }
 
 /// Turns all of the newer records into what this code can read, as if it had become newer.
-fn become_newer(api: &Api) {
-    for mut item in api.database.items("feedback") {
+pub(crate) fn become_newer(api: &Api) {
+    let is_newer = |item: &Value| item["schema"]["N"] == "2";
+    for mut item in api
+        .database
+        .items_of_all_pages("feedback")
+        .into_iter()
+        .filter(is_newer)
+    {
         item["schema"] = json!({"N": "1"});
         api.database
             .direct("PutItem", json!({"TableName": "feedback", "Item": item}));
     }
-    for mut item in api.database.items("stats") {
+    for mut item in api.database.items_of_all_pages("stats") {
         if let Some(change) = item["change"]["S"].as_str() {
             item["change"] = json!({"S": change.replace(r#""schema":{"N":"2"}"#, r#""schema":{"N":"1"}"#)});
             api.database

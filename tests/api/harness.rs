@@ -17,7 +17,7 @@ pub use bench::event::event_json;
 use lambda_http::http::Method;
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt as _;
-use local::dynamodb::date;
+use local::dynamodb::{Engine, date};
 use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::access::keyring::Keyring;
@@ -371,6 +371,14 @@ impl Database {
 
     pub fn client(&self) -> Client {
         shared::dynamo::embedded_client(self.clone(), "http://embedded")
+    }
+
+    /// The embedded database itself, which does not fail.
+    pub fn engine(&self) -> Engine {
+        match &self.store {
+            DynamoDb::Embedded(engine) => engine.clone(),
+            DynamoDb::Other(_) => panic!("this test needs the embedded DynamoDB"),
+        }
     }
 
     /// Deletes what has expired, and returns how many items.

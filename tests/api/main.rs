@@ -1,5 +1,5 @@
 //! The API as its callers see it: API Gateway events through the real handlers, over an embedded
-//! DynamoDB of each test's own, or over tables of its own in the one that `AWS_ENDPOINT_URL_DYNAMODB`
+//! DynamoDB of each test's own, or over a database of its own in the DynamoDB Local that `AWS_ENDPOINT_URL_DYNAMODB`
 //! names. The domain's own rules are tested beside the domain.
 
 mod access;
@@ -31,6 +31,10 @@ mod schema;
 mod server;
 mod sizes;
 mod stack;
+mod stream;
+mod stream_api;
+mod stream_load;
+mod stream_shards;
 mod template;
 mod transport;
 mod truefoundry;

@@ -84,7 +84,8 @@ async fn main() -> io::Result<()> {
         .await
         .map_err(io::Error::other)?;
     let aggregate = Processes::new("aggregate", &deployment);
-    let count = async |event| {
+    let aggregate = &aggregate;
+    let count = |event| async move {
         let answer = aggregate.invoke(event).await;
         answer.map_err(|error| error.to_string())
     };

@@ -50,6 +50,7 @@ impl Streams for Engine {
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     url: String,
+    access_key: String,
     transport: Transport,
 }
 
@@ -58,8 +59,18 @@ impl Endpoint {
     pub fn new(url: &str) -> Result<Self, String> {
         Ok(Self {
             url: url.to_owned(),
+            access_key: "local".to_owned(),
             transport: Transport::new().map_err(|error| error.to_string())?,
         })
+    }
+}
+
+impl Endpoint {
+    /// The same by this access key, of letters and digits. DynamoDB Local has a database for each.
+    #[must_use]
+    pub fn with_access_key(mut self, access_key: &str) -> Self {
+        access_key.clone_into(&mut self.access_key);
+        self
     }
 }
 
@@ -73,10 +84,10 @@ impl Streams for Endpoint {
         headers.insert("content-type", "application/x-amz-json-1.0");
         headers.insert("x-amz-target", format!("DynamoDBStreams_20120810.{operation}"));
         // For the key and region in it, which choose DynamoDB Local's database.
+        let credential = format!("{}/20261121/us-east-1/dynamodb/aws4_request", self.access_key);
         headers.insert(
             "authorization",
-            "AWS4-HMAC-SHA256 Credential=local/20261121/us-east-1/dynamodb/aws4_request, \
-             SignedHeaders=host, Signature=0",
+            format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"),
         );
         let answer = self.transport.call(request);
         let answer = answer.await.map_err(|error| line(&error))?;

@@ -130,11 +130,10 @@ impl Faults {
     }
 
     /// Invokes a function, or does to it what goes wrong.
-    pub(super) async fn invoke(
-        &self,
-        invoke: &impl AsyncFn(Value) -> Result<Value, String>,
-        event: Value,
-    ) -> Result<Value, String> {
+    pub(super) async fn invoke<A>(&self, invoke: &impl Fn(Value) -> A, event: Value) -> Result<Value, String>
+    where
+        A: Future<Output = Result<Value, String>>,
+    {
         if self.state.is_none() {
             return invoke(event).await;
         }
@@ -143,10 +142,11 @@ impl Faults {
         }
         let late = self.late();
         let memory = self.memory(&event);
-        let attempt = async |event| {
+        let memory = memory.as_ref();
+        let attempt = |event| async move {
             let answer = invoke(event).await;
             if answer.as_ref().is_ok_and(is_complete) {
-                self.remember(memory.as_ref());
+                self.remember(memory);
             }
             answer
         };

@@ -32,6 +32,9 @@ use super::source::{Change, Place, RETENTION, Reader, Rest, Shard, Source};
 /// window is over" (services-kinesis-windows.html).
 const LINGER: Duration = Duration::from_secs(2 * 60);
 
+/// After how many intervals of polling it is looked for new shards, where none has ended.
+const DISCOVERY: u32 = 10;
+
 /// An event source mapping's settings, and its function's. There is one batch of a shard at a time:
 /// `ParallelizationFactor` is 1.
 #[derive(Clone, Debug)]
@@ -162,7 +165,11 @@ struct Batch {
     invoked: u32,
 }
 
-impl<S: Source, F: AsyncFn(Value) -> Result<Value, String>> Mapping<S, F> {
+impl<S: Source, F, A> Mapping<S, F>
+where
+    F: Fn(Value) -> A,
+    A: Future<Output = Result<Value, String>>,
+{
     /// A mapping that begins with the oldest changes there are (`TRIM_HORIZON`), by the machine's
     /// clock and without faults. `function` answers an event; an error is an invocation that failed.
     pub fn new(source: S, function: F, settings: Settings) -> Self {
@@ -271,7 +278,7 @@ impl<S: Source, F: AsyncFn(Value) -> Result<Value, String>> Mapping<S, F> {
                         idle.insert(shard);
                     }
                 }
-                () = sleep(self.settings.poll_interval) => {}
+                () = sleep(self.settings.poll_interval * DISCOVERY) => {}
             }
         }
     }
