@@ -110,7 +110,7 @@ def expected_routes():
 def alarm_metrics(alarm):
     """(namespace, metric, dimensions) of each metric that an alarm looks at."""
     if "Metrics" not in alarm:
-        yield alarm["Namespace"], alarm["MetricName"], pairs(alarm["Dimensions"])
+        yield alarm["Namespace"], alarm["MetricName"], pairs(alarm.get("Dimensions", []))
     for query in alarm.get("Metrics", []):
         if "MetricStat" in query:
             metric = query["MetricStat"]["Metric"]
@@ -146,7 +146,13 @@ class Template(unittest.TestCase):
         cls.stacks = {name: Stack(**parameters) for name, parameters in STACKS.items()}
 
     def check_metric(self, stack, namespace, metric, dimensions):
-        """That AWS publishes it, of something that is in this stack."""
+        """That AWS publishes it, of something that is in this stack, or a metric filter of the stack does."""
+        if not namespace.startswith("AWS/"):
+            filters = stack.of("AWS::Logs::MetricFilter").values()
+            made = [one for each in filters for one in each["MetricTransformations"]]
+            self.assertIn((namespace, metric), [(one["MetricNamespace"], one["MetricName"]) for one in made])
+            self.assertEqual(dimensions, {})
+            return
         published = PUBLISHED[namespace]
         self.assertIn(metric, published)
         self.assertIn(set(dimensions), published[metric], metric)
@@ -392,6 +398,19 @@ class Template(unittest.TestCase):
         self.assertIn({"QueueName": f"{queue}.QueueName"}, watched)
 
     @of_each_stack
+    def test_a_parked_change_is_told_of_whatever_the_log_level_and_without_other_metrics(self, stack):
+        """The line is an error's, and tests/api/logs.rs knows its words (docs.aws.amazon.com, "Filter pattern
+        syntax for metric filters")."""
+        (metric,) = stack.of("AWS::Logs::MetricFilter").values()
+        self.assertEqual(metric["LogGroupName"], "AggregateLogs")
+        self.assertEqual(metric["FilterPattern"], '{ $.message = "a change is parked" }')
+        (transformation,) = metric["MetricTransformations"]
+        alarm = stack.resources["ParkedAlarm"]["Properties"]
+        self.assertEqual(
+            (transformation["MetricNamespace"], transformation["MetricName"]), (alarm["Namespace"], alarm["MetricName"])
+        )
+
+    @of_each_stack
     def test_a_function_has_a_role_of_its_own_that_allows_what_is_named(self, stack):
         roles = stack.of("AWS::IAM::Role")
         functions = stack.of("AWS::Lambda::Function")
@@ -597,6 +616,7 @@ class Template(unittest.TestCase):
             "AWS::IAM::ManagedPolicy",
             "AWS::Lambda::EventSourceMapping",
             "AWS::Lambda::Permission",
+            "AWS::Logs::MetricFilter",
             "AWS::Route53::RecordSet",
         }
         for name, resource in stack.resources.items():
@@ -614,7 +634,7 @@ class Template(unittest.TestCase):
         for name, resource in stack.resources.items():
             properties = resource["Properties"]
             self.assertLessEqual({key for key in properties if key.endswith("Name")}, own, name)
-            if "LogGroupName" in properties:
+            if resource["Type"] == "AWS::Logs::LogGroup" and "LogGroupName" in properties:
                 self.assertIn("/hindsight/", properties["LogGroupName"])
 
 
