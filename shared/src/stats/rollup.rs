@@ -461,21 +461,26 @@ mod tests {
         assert_eq!(counters(rollup.series, &negative)["5a"], "-1");
     }
 
-    /// Sizes as DynamoDB counts them: the bytes of names and texts, and of a number one for two
+    /// Sizes as DynamoDB counts them: the bytes of names and texts, and of a number one for every two
     /// digits and one more (docs.aws.amazon.com/amazondynamodb/latest/developerguide/
-    /// CapacityUnitCalculations.html); here rounded up.
+    /// CapacityUnitCalculations.html), here one for a sign too.
     #[test]
     fn the_busiest_item_is_one_write_unit() {
         let mut rollup = rollup(Series::Minutes);
-        rollup.workspace = Workspace::parse(&"w".repeat(32)).unwrap();
-        rollup.value = "v".repeat(100);
+        rollup.workspace = Workspace::parse(&"w".repeat(16)).unwrap();
+        rollup.value = "v".repeat(40);
         // 100 votes a second, over all values and ratings alike.
-        let item = item(&rollup, &full(&rollup, 100 * 120 / 26));
+        let mut item = item(&rollup, &full(&rollup, 100 * 120 / 26));
+        item.remove("later");
+        item.insert(schema::ATTRIBUTE.to_owned(), AttributeValue::N("2".to_owned()));
         let size: usize = item
             .iter()
             .map(|(name, value)| {
                 let value = match value {
-                    AttributeValue::N(number) => number.len().div_ceil(2) + 2,
+                    AttributeValue::N(number) => {
+                        let digits = number.bytes().filter(u8::is_ascii_digit).count();
+                        digits.div_ceil(2) + 1 + usize::from(number.starts_with('-'))
+                    }
                     value => value.as_s().unwrap().len(),
                 };
                 name.len() + value
