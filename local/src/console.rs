@@ -184,7 +184,8 @@ mod tests {
         let (written, lines) = mpsc::channel();
         let console = Console::new(Valve { permits, written }).unwrap();
         permit.send(()).unwrap();
-        write!(console.make_writer(), "{} {}\n", "two", "words").unwrap();
+        let (one, other) = ("two", "words");
+        writeln!(console.make_writer(), "{one} {other}").unwrap();
         assert_eq!(lines.recv().unwrap(), "two words\n");
     }
 }

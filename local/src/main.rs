@@ -75,7 +75,7 @@ async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<()
     let panics = stderr.clone();
     // Rust's own hook would wait for whoever reads standard error.
     std::panic::set_hook(Box::new(move |panic| {
-        panics.print(format!("hindsight: {panic}\n"))
+        panics.print(format!("hindsight: {panic}\n"));
     }));
     // Before anything else, so that a stop at any moment is an orderly one.
     let stop = stop_signal()?;

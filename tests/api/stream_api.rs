@@ -20,10 +20,13 @@ use tokio::net::TcpListener;
 use crate::counting::verified;
 use crate::harness::Api;
 
+/// What each operation is answered next: a status and a body.
+type Answers = BTreeMap<&'static str, VecDeque<(u16, Value)>>;
+
 /// A DynamoDB Streams that answers each operation with what it was told to, one after the other.
 #[derive(Clone, Default)]
 struct Told {
-    answers: Arc<Mutex<BTreeMap<&'static str, VecDeque<(u16, Value)>>>>,
+    answers: Arc<Mutex<Answers>>,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
 }
 

@@ -162,7 +162,7 @@ impl Records {
 
     /// Has a newer version change a record, or create one.
     fn change_unreadably(&mut self, stream: &Shards, now: Timestamp) {
-        if self.live.is_empty() || self.newer.len() % 2 == 0 {
+        if self.live.is_empty() || self.newer.len().is_multiple_of(2) {
             let created = self.create(now);
             stream.write(&key(&created), None, Some(&newer(&created)));
             self.newer.push(created);
