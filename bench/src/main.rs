@@ -69,6 +69,18 @@ async fn main() -> io::Result<()> {
     }
     eprintln!("Building the functions and the baselines in the release profile.");
     let mut programs = program::functions()?;
+    let folder = program::workspace().join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    let authority = Authority::new(&folder)?;
+    if args.heavy {
+        print!(
+            "{}",
+            heaviest(&programs, &authority, Share::new().ok().as_ref())
+                .await?
+                .table()
+        );
+        return Ok(());
+    }
     let mut remarks = Vec::new();
     for baseline in program::baselines() {
         match baseline {
@@ -83,18 +95,6 @@ async fn main() -> io::Result<()> {
         programs.push(Program::binary(name, path.into()));
     }
     programs.retain(|program| args.only.is_empty() || args.only.contains(&program.name));
-    let folder = program::workspace().join("target/bench");
-    std::fs::create_dir_all(&folder)?;
-    let authority = Authority::new(&folder)?;
-    if args.heavy {
-        print!(
-            "{}",
-            heaviest(&programs, &authority, Share::new().ok().as_ref())
-                .await?
-                .table()
-        );
-        return Ok(());
-    }
     let share = Share::new().map_err(|error| {
         remarks.push(format!(
             "Nothing was measured with the share of 128 MB, since this machine allows no control group: {error}."

@@ -22,6 +22,7 @@ use shared::stats::count::Counter;
 use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 /// How long the last lines may take to be printed when the server ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -141,7 +142,9 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, String> {
 
 /// Deletes what has expired, once a minute, and what the stream has kept for a day.
 async fn sweep(engine: Engine, stderr: Console) {
-    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    const MINUTE: Duration = Duration::from_secs(60);
+    // Not at once: what waits in the stream since the last stop is to be counted before it is trimmed.
+    let mut minute = tokio::time::interval_at(Instant::now() + MINUTE, MINUTE);
     loop {
         minute.tick().await;
         let engine = engine.clone();

@@ -171,8 +171,8 @@ impl Gateway {
     }
 }
 
-/// Why API Gateway answers by itself. Its guide documents 404, 413 and 429, and the quotas behind them;
-/// the rest is the status that HTTP has for it, in the same form.
+/// Why API Gateway answers by itself, without a function. The sizes are its documented quotas for HTTP
+/// APIs; the statuses of what it says nothing about are HTTP's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
     NoRoute,
