@@ -679,7 +679,7 @@ async fn a_batch_is_one_line_with_what_was_counted_and_how_late() {
     });
     // The checkpoint and four roll-ups in a transaction, and once in a table's life what generation it
     // begins with.
-    assert_eq!(line["write_units"], 11.0);
+    assert_eq!(line["write_units"], 12.0);
     check(&line, units);
 
     // A batch that comes again has been counted.

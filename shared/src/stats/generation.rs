@@ -9,12 +9,13 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 
 use crate::dynamo;
 use crate::problem::Problem;
 use crate::schema;
 use crate::store::item::{Item, int, number, text};
+use crate::store::write::{Cancelled, incomplete, transact};
 use crate::timestamp::Timestamp;
 
 /// The partition of the one item that says which generations there are.
@@ -174,7 +175,8 @@ impl Generations {
         // Code that does not know the schema version of one of them must neither count nor read.
         let newest = self.counted().map(|generation| generation.schema).max();
         item.insert(schema::ATTRIBUTE.to_owned(), number(newest.unwrap_or(1)));
-        let request = client.put_item().table_name(stats).set_item(Some(item));
+        // As a transaction, which counting makes anyway: a further operation would be linked into it.
+        let request = Put::builder().table_name(stats).set_item(Some(item));
         let absent = "attribute_not_exists(pk)";
         let request = match before {
             None => request.condition_expression(absent),
@@ -206,10 +208,13 @@ impl Generations {
             Some(building) => request.expression_attribute_values(":building", number(building.number)),
             None => request,
         };
-        match request.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
-            Err(error) => Err(dynamo::problem(&error, true)),
+        let put = TransactWriteItem::builder()
+            .put(request.build().map_err(incomplete)?)
+            .build();
+        match transact(client, vec![put]).await {
+            Ok(()) => Ok(true),
+            Err(Cancelled::Conditions(_) | Cancelled::Conflict) => Ok(false),
+            Err(Cancelled::Problem(problem)) => Err(problem),
         }
     }
 }
