@@ -22,7 +22,6 @@ use shared::stats::count::Counter;
 use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
 
 /// How long the last lines may take to be printed when the server ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -142,9 +141,7 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, String> {
 
 /// Deletes what has expired, once a minute, and what the stream has kept for a day.
 async fn sweep(engine: Engine, stderr: Console) {
-    const MINUTE: Duration = Duration::from_secs(60);
-    // Not at once: what waits in the stream since the last stop is to be counted before it is trimmed.
-    let mut minute = tokio::time::interval_at(Instant::now() + MINUTE, MINUTE);
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
     loop {
         minute.tick().await;
         let engine = engine.clone();
