@@ -4,8 +4,8 @@
 # Where its images stay for the next run.
 docker_data=$PWD/target/docker
 docker_bridge=hindsight-ci
-# Of TEST-NET-1 (RFC 5737), in which no machine is.
-docker_gateway=192.0.2.1
+# The bridge's address, of a network that this machine is not in: free_network chooses it.
+docker_gateway=
 docker_image=public.ecr.aws/lambda/provided:al2023-x86_64
 
 # Says why no engine can run here, if none can. Whatever else goes wrong is a failure.
@@ -52,10 +52,28 @@ install_docker() {
     return "$status"
 }
 
+# Chooses a network for the bridge from the block for tests between devices (RFC 2544), which is not
+# routed on the Internet. Containers are not reached if this machine has the network elsewhere too.
+free_network() {
+    local network
+    for network in 198.18.{1..255}; do
+        if [[ -z $(ip -4 route show to match "$network.0/24" | grep -v '^default') &&
+            -z $(ip -4 route show root "$network.0/24") ]]; then
+            docker_gateway=$network.1
+            return
+        fi
+    done
+    printf 'every network of 198.18.0.0/16 is in use on this machine\n'
+    return 1
+}
+
 # Starts the engine; DOCKER_HOST says where it is.
 start_docker() {
     # One that a run left behind which was killed.
     ip link delete "$docker_bridge" 2>/dev/null || true
+    free_network
+    # An earlier engine's bridge is kept here, and its address is given to this one's.
+    rm -rf "$docker_data/network"
     if ! ip link add "$docker_bridge" type bridge; then
         printf 'the kernel makes no bridge\n'
         return 1
