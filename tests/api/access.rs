@@ -13,10 +13,7 @@ use shared::id::Workspace;
 use shared::problem::Problem;
 use shared::timestamp::Timestamp;
 
-use crate::harness::{Api, Fault};
-
-const PATH: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 
 /// Every route that asks for a key, with a request that is well-formed.
 fn routes() -> Vec<(Method, String, &'static str)> {
@@ -35,11 +32,11 @@ fn routes() -> Vec<(Method, String, &'static str)> {
         (Method::GET, format!("/v1/analytics/{path}?{range}"), "")
     });
     let feedback = [
-        (Method::POST, PATH.to_owned(), r#"{"trace_id":"t","value":1}"#),
-        (Method::PUT, format!("{PATH}/{id}"), r#"{"value":1}"#),
-        (Method::DELETE, format!("{PATH}/{id}"), ""),
-        (Method::GET, format!("{PATH}/{id}"), ""),
-        (Method::GET, PATH.to_owned(), ""),
+        (Method::POST, PORTKEY.to_owned(), r#"{"trace_id":"t","value":1}"#),
+        (Method::PUT, format!("{PORTKEY}/{id}"), r#"{"value":1}"#),
+        (Method::DELETE, format!("{PORTKEY}/{id}"), ""),
+        (Method::GET, format!("{PORTKEY}/{id}"), ""),
+        (Method::GET, PORTKEY.to_owned(), ""),
         (Method::POST, TRUEFOUNDRY.to_owned(), rated),
         (Method::PUT, format!("{TRUEFOUNDRY}/{id}"), rated),
         (Method::DELETE, format!("{TRUEFOUNDRY}/{id}"), rated),
@@ -189,10 +186,10 @@ async fn keys_end() {
     let past = make(Some(now)).await;
     let future = make(Some(now + Duration::from_secs(60))).await;
     api.as_key(&past)
-        .get(PATH)
+        .get(PORTKEY)
         .await
         .refused(401, "a valid API key is required");
-    api.as_key(&future).get(PATH).await.ok();
+    api.as_key(&future).get(PORTKEY).await.ok();
 }
 
 #[tokio::test]
@@ -217,7 +214,7 @@ async fn a_revoked_key_is_dead_after_a_minute_and_a_warm_request_costs_no_look_u
     assert_eq!(api.database.calls(), ["GetItem"]);
     // And at once where nothing is remembered.
     api.restarted()
-        .get(PATH)
+        .get(PORTKEY)
         .await
         .refused(401, "a valid API key is required");
 }
@@ -252,7 +249,7 @@ async fn a_look_up_that_fails_lets_nobody_in() {
     }
     assert!(api.database.items("feedback").is_empty());
     // And it is not remembered.
-    api.post(PATH, json!({"trace_id": "t", "value": 1})).await.ok();
+    api.post(PORTKEY, json!({"trace_id": "t", "value": 1})).await.ok();
 }
 
 #[tokio::test]

@@ -6,10 +6,7 @@ use serde_json::{Value, json};
 use shared::timestamp::Timestamp;
 
 use crate::counting::verified;
-use crate::harness::{Api, Time};
-
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+use crate::harness::{Api, PORTKEY, TRUEFOUNDRY, Time};
 
 /// A range that holds everything a test writes.
 pub(crate) fn wide() -> String {

@@ -6,10 +6,7 @@ use std::collections::BTreeMap;
 use lambda_http::http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::Api;
-
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+use crate::harness::{Api, PORTKEY, TRUEFOUNDRY};
 
 /// A service whose key was looked up already, as it is once a minute.
 async fn warm() -> Api {

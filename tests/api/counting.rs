@@ -23,10 +23,7 @@ use shared::timestamp::Timestamp;
 
 use crate::analytics::{ask, vote, wide};
 use crate::dynamodb::cases;
-use crate::harness::{Api, Fault};
-
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 
 /// Compares every roll-up with a fold over the records that live.
 pub(crate) async fn compared(api: &Api) -> Comparison {

@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use lambda_http::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Api, Fault};
-
-const PATH: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 
 /// More faults than one call has attempts.
 fn always(fault: Fault) -> Vec<Fault> {
@@ -18,26 +15,22 @@ fn always(fault: Fault) -> Vec<Fault> {
 #[tokio::test(start_paused = true)]
 async fn a_throttled_write_is_429_and_nothing_was_written() {
     let api = Api::new().await;
-    let id = api
-        .post(PATH, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
+    let id = api.vote(1, Value::Null).await;
     let before = api.database.items("feedback");
     let rated = json!({"target": {"traceId": "t", "spanId": "s"}, "rating": 1});
     for (method, path, body) in [
         (
             Method::POST,
-            PATH.to_owned(),
+            PORTKEY.to_owned(),
             json!({"trace_id": "t", "value": 1}),
         ),
         (
             Method::POST,
-            PATH.to_owned(),
+            PORTKEY.to_owned(),
             json!([{"trace_id": "t", "value": 1}, {"trace_id": "t", "value": 1}]),
         ),
-        (Method::PUT, format!("{PATH}/{id}"), json!({"value": 2})),
-        (Method::DELETE, format!("{PATH}/{id}"), json!({})),
+        (Method::PUT, format!("{PORTKEY}/{id}"), json!({"value": 2})),
+        (Method::DELETE, format!("{PORTKEY}/{id}"), json!({})),
         (Method::POST, TRUEFOUNDRY.to_owned(), rated),
     ] {
         for headers in [vec![], vec![("idempotency-key", "k")]] {
@@ -57,22 +50,18 @@ async fn a_throttled_write_is_429_and_nothing_was_written() {
 #[tokio::test(start_paused = true)]
 async fn a_failing_or_silent_database_is_503_in_time_with_the_header_that_stops_sdk_retries() {
     let api = Api::new().await;
-    let id = api
-        .post(PATH, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
+    let id = api.vote(1, Value::Null).await;
     for fault in [Fault::ServerError, Fault::Hang, Fault::Refused] {
         for (method, path, body) in [
             (
                 Method::POST,
-                PATH.to_owned(),
+                PORTKEY.to_owned(),
                 json!({"trace_id": "t", "value": 1}),
             ),
-            (Method::PUT, format!("{PATH}/{id}"), json!({"value": 2})),
-            (Method::DELETE, format!("{PATH}/{id}"), json!({})),
-            (Method::GET, format!("{PATH}/{id}"), json!({})),
-            (Method::GET, format!("{PATH}?trace_id=t"), json!({})),
+            (Method::PUT, format!("{PORTKEY}/{id}"), json!({"value": 2})),
+            (Method::DELETE, format!("{PORTKEY}/{id}"), json!({})),
+            (Method::GET, format!("{PORTKEY}/{id}"), json!({})),
+            (Method::GET, format!("{PORTKEY}?trace_id=t"), json!({})),
             (
                 Method::POST,
                 TRUEFOUNDRY.to_owned(),
@@ -110,11 +99,11 @@ async fn a_passing_fault_is_not_seen_by_the_caller() {
     ] {
         let count = api.database.items("feedback").len();
         api.database.fail_on("PutItem", [fault]);
-        let answer = api.post(PATH, json!({"trace_id": "t", "value": 1})).await.ok();
+        let answer = api.post(PORTKEY, json!({"trace_id": "t", "value": 1})).await.ok();
         assert_eq!(api.database.items("feedback").len(), count + 1, "{fault:?}");
         assert_eq!(answer.header("etag"), Some("\"1\""));
 
-        let path = format!("{PATH}/{}", answer.id());
+        let path = format!("{PORTKEY}/{}", answer.id());
         api.database.fail_on("UpdateItem", [fault]);
         let answer = api
             .call(Method::PUT, &path, &[("if-match", "\"1\"")], r#"{"value":5}"#)
@@ -131,7 +120,7 @@ async fn a_passing_fault_is_not_seen_by_the_caller() {
 
         api.database.fail_on("TransactWriteItems", [fault]);
         let bulk = json!([{"trace_id": "t", "value": 1}, {"trace_id": "t", "value": 2}]);
-        api.post(PATH, bulk).await.ok();
+        api.post(PORTKEY, bulk).await.ok();
         assert_eq!(api.database.items("feedback").len(), count + 3, "{fault:?}");
 
         api.database.fail_on("DeleteItem", [fault]);
@@ -152,15 +141,15 @@ async fn a_retry_with_its_key_after_a_lost_answer_makes_no_duplicate() {
         api.database
             .fail_on("TransactWriteItems", always(Fault::LostAnswer));
         let answer = api
-            .call(Method::POST, PATH, &headers, &body)
+            .call(Method::POST, PORTKEY, &headers, &body)
             .await
             .refused(503, "try again");
         assert!(answer.header("x-portkey-trace-id").is_some());
         api.database.recover();
         let written = api.database.items("feedback").len();
         assert!(written > before, "it was written all the same");
-        let first = api.call(Method::POST, PATH, &headers, &body).await.ok();
-        let second = api.call(Method::POST, PATH, &headers, &body).await.ok();
+        let first = api.call(Method::POST, PORTKEY, &headers, &body).await.ok();
+        let second = api.call(Method::POST, PORTKEY, &headers, &body).await.ok();
         assert_eq!(first, second);
         assert_eq!(api.database.items("feedback").len(), written);
     }
@@ -172,7 +161,7 @@ async fn throttled_after_an_attempt_that_may_have_written_is_not_nothing_was_wri
     let mut faults = vec![Fault::LostAnswer];
     faults.extend(always(Fault::Throttle));
     api.database.fail_on("PutItem", faults);
-    api.post(PATH, json!({"trace_id": "t", "value": 1}))
+    api.post(PORTKEY, json!({"trace_id": "t", "value": 1}))
         .await
         .refused(503, "the database did not answer in time");
     assert_eq!(api.database.items("feedback").len(), 1);
@@ -182,7 +171,7 @@ async fn throttled_after_an_attempt_that_may_have_written_is_not_nothing_was_wri
 async fn a_misconfiguration_is_500_and_says_nothing_of_itself() {
     let api = Api::new().await;
     api.database.fail_on("PutItem", [Fault::AccessDenied]);
-    let answer = api.post(PATH, json!({"trace_id": "t", "value": 1})).await;
+    let answer = api.post(PORTKEY, json!({"trace_id": "t", "value": 1})).await;
     let answer = answer.refused(500, "an internal error occurred");
     assert_eq!(answer.json()["error"]["code"], "AB04");
     assert!(answer.header("x-portkey-trace-id").is_some());
@@ -192,12 +181,8 @@ async fn a_misconfiguration_is_500_and_says_nothing_of_itself() {
 #[tokio::test(start_paused = true)]
 async fn a_young_id_is_looked_up_again_while_the_index_trails() {
     let api = Api::new().await;
-    let id = api
-        .post(PATH, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
-    let path = format!("{PATH}/{id}");
+    let id = api.vote(1, Value::Null).await;
+    let path = format!("{PORTKEY}/{id}");
     api.database.fail_on("Query", [Fault::IndexLags; 4]);
     api.put(&path, json!({"value": 2})).await.ok();
     api.database.fail_on("Query", [Fault::IndexLags; 4]);
@@ -262,7 +247,7 @@ async fn an_answer_that_was_cut_off_is_no_proof_that_nothing_was_written() {
         let mut faults = vec![Fault::CutAnswer];
         faults.extend(always(then));
         api.database.fail_on("PutItem", faults);
-        api.post(PATH, json!({"trace_id": "t", "value": 1}))
+        api.post(PORTKEY, json!({"trace_id": "t", "value": 1}))
             .await
             .refused(503, "the database did not answer in time");
         api.database.recover();
@@ -273,12 +258,8 @@ async fn an_answer_that_was_cut_off_is_no_proof_that_nothing_was_written() {
 #[tokio::test(start_paused = true)]
 async fn an_item_that_a_transaction_holds_is_waited_for() {
     let api = Api::new().await;
-    let id = api
-        .post(PATH, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
-    let path = format!("{PATH}/{id}");
+    let id = api.vote(1, Value::Null).await;
+    let path = format!("{PORTKEY}/{id}");
     api.database.fail_on("UpdateItem", [Fault::Conflict; 5]);
     assert_eq!(
         api.put(&path, json!({"value": 2})).await.ok().header("etag"),
@@ -288,12 +269,8 @@ async fn an_item_that_a_transaction_holds_is_waited_for() {
     api.delete(&path).await.ok();
     // Not for ever.
     api.database.fail_on("UpdateItem", always(Fault::Conflict));
-    let id = api
-        .post(PATH, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
-    api.put(&format!("{PATH}/{id}"), json!({"value": 2}))
+    let id = api.vote(1, Value::Null).await;
+    api.put(&format!("{PORTKEY}/{id}"), json!({"value": 2}))
         .await
         .refused(503, "the database did not answer in time");
 }

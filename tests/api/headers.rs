@@ -4,10 +4,7 @@
 use lambda_http::http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api};
-
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+use crate::harness::{Answer, Api, PORTKEY, TRUEFOUNDRY};
 
 async fn keyed(api: &Api, method: Method, path: &str, key: &str, body: Value) -> Answer {
     api.call(method, path, &[("idempotency-key", key)], &body.to_string())
@@ -36,11 +33,7 @@ async fn a_repeat_is_answered_as_the_first_and_writes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_repeat_neither_raises_a_version_twice_nor_brings_a_record_back() {
     let api = Api::new().await;
-    let id = api
-        .post(PORTKEY, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
+    let id = api.vote(1, Value::Null).await;
     for (path, body) in [
         (format!("{PORTKEY}/{id}"), json!({"value": 2})),
         (format!("{TRUEFOUNDRY}/{id}"), json!({"rating": 2})),
@@ -263,11 +256,7 @@ async fn if_match_holds_a_write_to_the_version_it_saw() {
 #[tokio::test(start_paused = true)]
 async fn if_match_and_a_key_together_on_a_delete() {
     let api = Api::new().await;
-    let id = api
-        .post(PORTKEY, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
+    let id = api.vote(1, Value::Null).await;
     let path = format!("{PORTKEY}/{id}");
     let delete = async |tag: &str, key: &str| {
         api.call(

@@ -12,10 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use lambda_http::http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, event_json};
-
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+use crate::harness::{Answer, Api, PORTKEY, TRUEFOUNDRY, event_json};
 
 /// One record of a deployment, and every route that writes.
 struct Site {

@@ -14,10 +14,8 @@ use tokio::time::Instant;
 
 use crate::analytics::{ask, wide};
 use crate::dynamodb::cases;
-use crate::harness::{Answer, Api};
+use crate::harness::{Answer, Api, PORTKEY, TRUEFOUNDRY};
 
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 const OLD: &str = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
 
 /// What a caller can tell of a call: its answer, and how long it took, by the clock and by the

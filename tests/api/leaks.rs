@@ -19,10 +19,8 @@ use shared::log;
 use shared::metrics::NAMESPACE_VARIABLE;
 
 use crate::capture::{Captured, listen};
-use crate::harness::{Answer, Api, Fault, event_json};
+use crate::harness::{Answer, Api, Fault, PORTKEY, TRUEFOUNDRY, event_json};
 
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 const MISSING: &str = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
 
 const FAULTS: [Fault; 11] = [

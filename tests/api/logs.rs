@@ -23,11 +23,9 @@ use shared::problem::Problem;
 use shared::timestamp::Timestamp;
 
 use crate::capture::{Captured, listen};
-use crate::harness::{Api, Fault, event_json};
+use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY, event_json};
 use crate::lambda;
 
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 const MISSING: &str = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
 const NAMESPACE: &str = "Hindsight/test";
 

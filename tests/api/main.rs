@@ -14,6 +14,7 @@ mod faults;
 mod harness;
 mod headers;
 mod hostile;
+mod indexed;
 mod isolation;
 mod key_limits;
 mod lambda;

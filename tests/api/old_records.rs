@@ -3,10 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::counting::verified;
-use crate::harness::{Answer, Api};
+use crate::harness::{Answer, Api, PORTKEY, TRUEFOUNDRY};
 
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 const RANGE: &str = "time_of_generation_min=2020-01-01T00:00:00Z&time_of_generation_max=2099-01-01T00:00:00Z";
 
 /// What may be stored, and the `metadata` that is answered, as text; and what still counts of it.

@@ -12,11 +12,8 @@ use shared::http::{Function, ROUTES, Route};
 use shared::stats::rebuild::Rebuild;
 use shared::tables::{FEEDBACK, STATS};
 
-use crate::harness::{Api, Fault};
+use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 use crate::template::{allowed, deployed_tables, resources, template, text};
-
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 
 /// What can go wrong once a key is known. Its look-up is the first `GetItem`.
 const OPERATIONS: [&str; 5] = [
@@ -79,9 +76,7 @@ impl Request {
 async fn record(api: &Api) -> String {
     let metadata =
         json!({"_user": "u", "_organisation": "o", "_prompt": "p", "_environment": "e", "_session": "s"});
-    let target = json!({"traceId": "t", "spanId": "s"});
-    let body = json!({"target": target, "rating": 3, "metadata": metadata});
-    api.post(TRUEFOUNDRY, body).await.ok().id()
+    api.rate(3, metadata).await
 }
 
 /// A request of each kind that the code tells apart.

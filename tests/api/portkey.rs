@@ -3,20 +3,14 @@
 use lambda_http::http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::Api;
-
-const PATH: &str = "/v1/feedback";
-
-async fn record(api: &Api, id: &str) -> Value {
-    api.get(&format!("{PATH}/{id}")).await.ok().json()
-}
+use crate::harness::{Api, PORTKEY};
 
 #[tokio::test]
 async fn the_seed_s_example_is_stored_as_given() {
     let api = Api::new().await;
     let answer = api
         .post(
-            PATH,
+            PORTKEY,
             json!({
                 "trace_id": "YOUR_TRACE_ID",
                 "value": -10,
@@ -39,7 +33,7 @@ async fn the_seed_s_example_is_stored_as_given() {
     );
     assert_eq!(id.len(), 36);
     assert_eq!(&id[14..15], "7", "a UUIDv7");
-    let record = record(&api, &id).await;
+    let record = api.record(&id).await;
     assert_eq!(record["trace_id"], "YOUR_TRACE_ID");
     assert_eq!(record["span_id"], Value::Null);
     assert_eq!(
@@ -75,8 +69,8 @@ async fn the_alias_of_the_node_sdk_and_odd_spellings_are_accepted() {
             1.0,
         ),
     ] {
-        let id = api.post(PATH, body.clone()).await.ok().id();
-        let record = record(&api, &id).await;
+        let id = api.post(PORTKEY, body.clone()).await.ok().id();
+        let record = api.record(&id).await;
         assert_eq!(
             (&record["value"], &record["weight"]),
             (&json!(value), &json!(weight)),
@@ -100,11 +94,11 @@ async fn free_text_is_a_trace_id() {
         &long,
     ] {
         let id = api
-            .post(PATH, json!({"trace_id": trace, "value": 1}))
+            .post(PORTKEY, json!({"trace_id": trace, "value": 1}))
             .await
             .ok()
             .id();
-        assert_eq!(record(&api, &id).await["trace_id"], trace);
+        assert_eq!(api.record(&id).await["trace_id"], trace);
     }
 }
 
@@ -156,7 +150,7 @@ async fn every_faulty_field_is_named_with_what_was_expected_and_what_came() {
             vec!["metadata._prompt"],
         ),
     ] {
-        let answer = api.post(PATH, body).await;
+        let answer = api.post(PORTKEY, body).await;
         for part in says {
             answer.clone().refused(400, part);
         }
@@ -167,7 +161,7 @@ async fn every_faulty_field_is_named_with_what_was_expected_and_what_came() {
 #[tokio::test]
 async fn an_error_has_the_shape_that_both_sdks_read() {
     let api = Api::new().await;
-    let answer = api.post(PATH, json!({"trace_id": "t", "value": 11})).await;
+    let answer = api.post(PORTKEY, json!({"trace_id": "t", "value": 11})).await;
     let message = "value must be an integer from -10 to 10, got 11";
     assert_eq!(
         answer.text,
@@ -191,17 +185,17 @@ async fn a_bulk_is_stored_in_its_order_from_either_sdk() {
             json!({"traceID": format!("t{index}"), "value": index % 10}),
         );
     }
-    let answer = api.post(PATH, array).await.ok();
+    let answer = api.post(PORTKEY, array).await.ok();
     assert_eq!(answer.header("etag"), None);
     let mut traces = Vec::new();
     for id in answer.ids() {
-        traces.push(record(&api, &id).await["trace_id"].as_str().unwrap().to_owned());
+        traces.push(api.record(&id).await["trace_id"].as_str().unwrap().to_owned());
     }
     assert_eq!(traces, ["a", "b", "a"]);
-    let ids = api.post(PATH, Value::Object(node)).await.ok().ids();
+    let ids = api.post(PORTKEY, Value::Object(node)).await.ok().ids();
     assert_eq!(ids.len(), 12);
     for (index, id) in ids.iter().enumerate() {
-        assert_eq!(record(&api, id).await["trace_id"], format!("t{index}"));
+        assert_eq!(api.record(id).await["trace_id"], format!("t{index}"));
     }
     let mut sorted = ids.clone();
     sorted.sort();
@@ -212,11 +206,11 @@ async fn a_bulk_is_stored_in_its_order_from_either_sdk() {
 async fn a_bulk_holds_1_to_100() {
     let api = Api::new().await;
     let of = |count| Value::Array(vec![json!({"trace_id": "t", "value": 1}); count]);
-    api.post(PATH, json!([]))
+    api.post(PORTKEY, json!([]))
         .await
         .refused(400, "must hold 1 to 100 feedback objects, got 0");
-    api.post(PATH, of(101)).await.refused(400, "got 101");
-    assert_eq!(api.post(PATH, of(100)).await.ok().ids().len(), 100);
+    api.post(PORTKEY, of(101)).await.refused(400, "got 101");
+    assert_eq!(api.post(PORTKEY, of(100)).await.ok().ids().len(), 100);
     assert_eq!(api.database.items("feedback").len(), 100);
 }
 
@@ -229,7 +223,7 @@ async fn one_invalid_element_stops_the_whole_bulk_and_is_named() {
         {"value": 1},
         {"trace_id": "a", "value": 99, "metadata": {"_user": {}}},
     ]);
-    let answer = api.post(PATH, bulk).await;
+    let answer = api.post(PORTKEY, bulk).await;
     for part in [
         "feedback[1] must be a JSON object, got 7",
         "feedback[2].trace_id is required",
@@ -247,13 +241,13 @@ async fn an_update_keeps_what_is_absent_and_clears_what_is_null() {
     let api = Api::new().await;
     let id = api
         .post(
-            PATH,
+            PORTKEY,
             json!({"trace_id": "t", "value": 1, "weight": 0.5, "metadata": {"_user": "u", "n": 1}}),
         )
         .await
         .ok()
         .id();
-    let path = format!("{PATH}/{id}");
+    let path = format!("{PORTKEY}/{id}");
     let answer = api.put(&path, json!({"value": 2})).await.ok();
     assert_eq!(
         answer.text,
@@ -262,7 +256,7 @@ async fn an_update_keeps_what_is_absent_and_clears_what_is_null() {
         )
     );
     assert_eq!(answer.header("etag"), Some("\"2\""));
-    let kept = record(&api, &id).await;
+    let kept = api.record(&id).await;
     assert_eq!((&kept["value"], &kept["weight"]), (&json!(2), &json!(0.5)));
     assert_eq!(kept["metadata"], json!({"_user": "u", "n": 1}));
     assert_eq!(kept["version"], 2);
@@ -270,7 +264,7 @@ async fn an_update_keeps_what_is_absent_and_clears_what_is_null() {
     api.put(&path, json!({"value": 3, "weight": null, "metadata": null}))
         .await
         .ok();
-    let cleared = record(&api, &id).await;
+    let cleared = api.record(&id).await;
     assert_eq!(
         (&cleared["value"], &cleared["weight"], &cleared["metadata"]),
         (&json!(3), &json!(1.0), &Value::Null)
@@ -286,7 +280,7 @@ async fn an_update_keeps_what_is_absent_and_clears_what_is_null() {
     )
     .await
     .ok();
-    let set = record(&api, &id).await;
+    let set = api.record(&id).await;
     assert_eq!(
         (&set["weight"], &set["metadata"]),
         (&json!(0.0), &json!({"_user": "w"}))
@@ -298,47 +292,38 @@ async fn an_update_keeps_what_is_absent_and_clears_what_is_null() {
 #[tokio::test]
 async fn an_id_may_be_spelt_either_way_and_in_any_case() {
     let api = Api::new().await;
-    let id = api
-        .post(PATH, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
+    let id = api.vote(1, Value::Null).await;
     let simple = id.replace('-', "");
     for spelling in [&id, &simple, &id.to_uppercase(), &simple.to_uppercase()] {
         assert_eq!(
-            api.put(&format!("{PATH}/{spelling}"), json!({"value": 2}))
+            api.put(&format!("{PORTKEY}/{spelling}"), json!({"value": 2}))
                 .await
                 .ok()
                 .id(),
             id
         );
-        assert_eq!(record(&api, spelling).await["id"], id);
+        assert_eq!(api.record(spelling).await["id"], id);
     }
-    assert_eq!(api.delete(&format!("{PATH}/{simple}")).await.ok().id(), id);
+    assert_eq!(api.delete(&format!("{PORTKEY}/{simple}")).await.ok().id(), id);
 }
 
 #[tokio::test]
 async fn the_vendor_s_own_node_sample_updates_undefined() {
     let api = Api::new().await;
-    let id = api
-        .post(PATH, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
+    let id = api.vote(1, Value::Null).await;
     api.put("/v1/feedback/undefined", json!({"feedback_id": id, "value": 7}))
         .await
         .ok();
-    assert_eq!(record(&api, &id).await["value"], 7);
+    assert_eq!(api.record(&id).await["value"], 7);
     // Elsewhere the id in the body is ignored.
-    let other = api
-        .post(PATH, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
-    api.put(&format!("{PATH}/{other}"), json!({"feedback_id": id, "value": 3}))
-        .await
-        .ok();
-    assert_eq!(record(&api, &id).await["value"], 7);
+    let other = api.vote(1, Value::Null).await;
+    api.put(
+        &format!("{PORTKEY}/{other}"),
+        json!({"feedback_id": id, "value": 3}),
+    )
+    .await
+    .ok();
+    assert_eq!(api.record(&id).await["value"], 7);
     api.put("/v1/feedback/undefined", json!({"value": 7}))
         .await
         .refused(400, "id must be a UUID, hyphenated or as 32 hex digits");
@@ -363,12 +348,8 @@ async fn an_update_names_every_fault_too() {
 #[tokio::test(start_paused = true)]
 async fn what_is_deleted_is_gone() {
     let api = Api::new().await;
-    let id = api
-        .post(PATH, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
-    let path = format!("{PATH}/{id}");
+    let id = api.vote(1, Value::Null).await;
+    let path = format!("{PORTKEY}/{id}");
     let answer = api.delete(&path).await.ok();
     assert_eq!(
         answer.text,
@@ -398,9 +379,9 @@ async fn limits_are_told_with_413() {
     let api = Api::new().await;
     let metadata =
         |size: usize| json!({"trace_id": "t", "value": 1, "metadata": {"x": "y".repeat(size - 8)}});
-    api.post(PATH, metadata(65_536)).await.ok();
+    api.post(PORTKEY, metadata(65_536)).await.ok();
     let answer = api
-        .post(PATH, metadata(65_537))
+        .post(PORTKEY, metadata(65_537))
         .await
         .refused(413, "metadata must be at most 65536 bytes");
     assert_eq!(answer.json()["error"]["code"], "AB01");
@@ -408,7 +389,7 @@ async fn limits_are_told_with_413() {
         "{{\"trace_id\":\"t\",\"value\":1,\"x\":\"{}\"}}",
         "y".repeat(1024 * 1024)
     );
-    api.call(Method::POST, PATH, &[], &huge)
+    api.call(Method::POST, PORTKEY, &[], &huge)
         .await
         .refused(413, "body must be at most 1048576 bytes");
 }
@@ -424,9 +405,9 @@ async fn metadata_comes_back_to_the_letter() {
         "{ \"spaced\" :\t1 }".to_owned(),
     ] {
         let body = format!(r#"{{"trace_id":"t","value":1,"metadata":{metadata}}}"#);
-        let id = api.call(Method::POST, PATH, &[], &body).await.ok().id();
+        let id = api.call(Method::POST, PORTKEY, &[], &body).await.ok().id();
         // Compared as text: a number such as 1e400 is JSON, and more than most parsers hold.
-        let text = api.get(&format!("{PATH}/{id}")).await.text;
+        let text = api.get(&format!("{PORTKEY}/{id}")).await.text;
         assert!(text.contains(&format!(r#""metadata":{metadata},"#)), "{text}");
     }
     let deep = format!(
@@ -434,13 +415,13 @@ async fn metadata_comes_back_to_the_letter() {
         "[".repeat(127),
         "]".repeat(127)
     );
-    api.call(Method::POST, PATH, &[], &deep)
+    api.call(Method::POST, PORTKEY, &[], &deep)
         .await
         .refused(400, "body must not be nested deeper than 128 levels");
     let deep = deep
         .replacen(&"[".repeat(27), "", 1)
         .replacen(&"]".repeat(27), "", 1);
-    api.call(Method::POST, PATH, &[], &deep)
+    api.call(Method::POST, PORTKEY, &[], &deep)
         .await
         .refused(400, "metadata must not be nested deeper than 100 levels");
 }

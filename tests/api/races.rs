@@ -2,18 +2,16 @@
 
 use futures_util::future::join_all;
 use lambda_http::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::Api;
-
-const PATH: &str = "/v1/feedback";
+use crate::harness::{Api, PORTKEY};
 
 #[tokio::test]
 async fn twenty_creates_under_one_key_are_one_record_and_twenty_equal_answers() {
     let api = Api::new().await;
     let body = json!({"trace_id": "t", "value": 1}).to_string();
     let headers = [("idempotency-key", "k")];
-    let answers = join_all((0..20).map(|_| api.call(Method::POST, PATH, &headers, &body))).await;
+    let answers = join_all((0..20).map(|_| api.call(Method::POST, PORTKEY, &headers, &body))).await;
     for answer in &answers {
         assert_eq!(answer.clone().ok(), answers[0]);
     }
@@ -23,12 +21,8 @@ async fn twenty_creates_under_one_key_are_one_record_and_twenty_equal_answers() 
 #[tokio::test]
 async fn fifty_updates_with_if_match_lose_no_version() {
     let api = Api::new().await;
-    let id = api
-        .post(PATH, json!({"trace_id": "t", "value": 0}))
-        .await
-        .ok()
-        .id();
-    let path = format!("{PATH}/{id}");
+    let id = api.vote(0, Value::Null).await;
+    let path = format!("{PORTKEY}/{id}");
     // Each reads, changes and writes until its write goes through, as a careful client does.
     let increments = (0..50).map(|_| async {
         loop {
@@ -58,12 +52,8 @@ async fn fifty_updates_with_if_match_lose_no_version() {
 #[tokio::test(start_paused = true)]
 async fn updates_under_keys_of_their_own_all_take_effect() {
     let api = Api::new().await;
-    let id = api
-        .post(PATH, json!({"trace_id": "t", "value": 0}))
-        .await
-        .ok()
-        .id();
-    let path = format!("{PATH}/{id}");
+    let id = api.vote(0, Value::Null).await;
+    let path = format!("{PORTKEY}/{id}");
     let updates = (0..10).map(|n| {
         let (api, path) = (&api, &path);
         async move {
@@ -87,12 +77,8 @@ async fn updates_under_keys_of_their_own_all_take_effect() {
 #[tokio::test(start_paused = true)]
 async fn of_two_deletes_one_succeeds() {
     let api = Api::new().await;
-    let id = api
-        .post(PATH, json!({"trace_id": "t", "value": 0}))
-        .await
-        .ok()
-        .id();
-    let path = format!("{PATH}/{id}");
+    let id = api.vote(0, Value::Null).await;
+    let path = format!("{PORTKEY}/{id}");
     let answers = join_all((0..2).map(|_| api.delete(&path))).await;
     let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     statuses.sort_unstable();

@@ -5,10 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::config::Config;
 
-use crate::harness::Api;
-
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+use crate::harness::{Api, PORTKEY, TRUEFOUNDRY};
 
 /// Goes through a list page by page.
 async fn pages(api: &Api, path: &str, limit: usize) -> Vec<String> {
@@ -256,12 +253,7 @@ async fn the_other_dialect_lists_a_span_or_a_trace() {
         .await
         .ok()
         .id();
-    let whole = api
-        .post(PORTKEY, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id()
-        .replace('-', "");
+    let whole = api.vote(1, Value::Null).await.replace('-', "");
     let list = async |query: &str| api.get(&format!("{TRUEFOUNDRY}?{query}")).await.ok();
     assert_eq!(
         list("traceId=t").await.ids(),

@@ -9,10 +9,8 @@ use shared::dialect::portkey::{MAX_BULK, render_list};
 use shared::query::{MAX_SUMMARY, Summary};
 use shared::score::{Rating, Score, Value as Vote, Weight};
 
-use crate::harness::{Answer, Api};
+use crate::harness::{Answer, Api, PORTKEY, TRUEFOUNDRY};
 
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 const RANGE: &str = "time_of_generation_min=2020-01-01T00:00:00Z&time_of_generation_max=2099-01-01T00:00:00Z";
 
 const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
@@ -217,11 +215,7 @@ async fn the_largest_graphs() {
 #[tokio::test]
 async fn errors_with_as_many_faults_as_there_can_be() {
     let api = Api::new().await;
-    let id = api
-        .post(PORTKEY, json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
+    let id = api.vote(1, Value::Null).await;
     let control = "\u{1}".repeat(16);
     let indexed = |value: Value| json!({"_user": value, "_organisation": value, "_prompt": value, "_environment": value});
     let mut largest = 0;

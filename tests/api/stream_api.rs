@@ -285,11 +285,7 @@ async fn votes_are_counted_from_a_stream_that_is_read_by_http() {
             .await
             .ok();
     }
-    let id = api
-        .post("/v1/feedback", json!({"trace_id": "t", "value": 7}))
-        .await
-        .ok()
-        .id();
+    let id = api.vote(7, Value::Null).await;
     api.delete(&format!("/v1/feedback/{id}")).await.ok();
     let (url, access_key) = api.database.endpoint().await;
     let endpoint = Endpoint::new(&url).unwrap().with_access_key(&access_key);

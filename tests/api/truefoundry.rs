@@ -5,9 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use lambda_http::http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::Api;
-
-const PATH: &str = "/api/svc/v1/gateway-feedback";
+use crate::harness::{Api, TRUEFOUNDRY};
 
 /// The target id of TrueFoundry's documentation.
 const SEED: &str =
@@ -26,7 +24,7 @@ fn by_names() -> Value {
 }
 
 async fn record(api: &Api, id: &str) -> Value {
-    api.get(&format!("{PATH}/{id}")).await.ok().json()["data"].clone()
+    api.get(&format!("{TRUEFOUNDRY}/{id}")).await.ok().json()["data"].clone()
 }
 
 #[tokio::test]
@@ -38,7 +36,7 @@ async fn the_seed_s_calls_create_change_and_delete() {
         "comment": "Optional comment",
         "metadata": {"key": "value"},
     });
-    let answer = api.post(PATH, body.clone()).await.ok();
+    let answer = api.post(TRUEFOUNDRY, body.clone()).await.ok();
     let id = answer.id();
     assert_eq!(answer.text, format!(r#"{{"data":{{"id":"{id}"}}}}"#));
     assert_eq!(answer.header("etag"), Some("\"1\""));
@@ -59,7 +57,7 @@ async fn the_seed_s_calls_create_change_and_delete() {
         (&Value::Null, &Value::Null)
     );
 
-    let path = format!("{PATH}/{id}");
+    let path = format!("{TRUEFOUNDRY}/{id}");
     let mut changed = body.clone();
     changed["rating"] = json!(2);
     assert_eq!(api.put(&path, changed).await.ok().id(), id);
@@ -81,11 +79,11 @@ async fn the_seed_s_calls_create_change_and_delete() {
 async fn both_forms_of_a_span_are_one_target() {
     let api = Api::new().await;
     let id = api
-        .post(PATH, json!({"target": by_id(), "rating": 4}))
+        .post(TRUEFOUNDRY, json!({"target": by_id(), "rating": 4}))
         .await
         .ok()
         .id();
-    let path = format!("{PATH}/{id}");
+    let path = format!("{TRUEFOUNDRY}/{id}");
     api.put(&path, json!({"target": by_names(), "rating": 5}))
         .await
         .ok();
@@ -97,7 +95,7 @@ async fn both_forms_of_a_span_are_one_target() {
     api.call(Method::DELETE, &path, &[], &body).await.ok();
 
     let named = api
-        .post(PATH, json!({"target": by_names(), "rating": 1}))
+        .post(TRUEFOUNDRY, json!({"target": by_names(), "rating": 1}))
         .await
         .ok()
         .id();
@@ -106,7 +104,7 @@ async fn both_forms_of_a_span_are_one_target() {
         "tenant:tracing-project:default"
     );
     api.put(
-        &format!("{PATH}/{named}"),
+        &format!("{TRUEFOUNDRY}/{named}"),
         json!({"target": by_id(), "rating": 2}),
     )
     .await
@@ -124,7 +122,7 @@ async fn a_target_id_comes_in_every_kind_of_base64() {
     ] {
         let target = json!({"feedbackTargetId": text});
         let id = api
-            .post(PATH, json!({"target": target, "rating": 1}))
+            .post(TRUEFOUNDRY, json!({"target": target, "rating": 1}))
             .await
             .ok()
             .id();
@@ -187,7 +185,7 @@ async fn every_faulty_field_is_in_the_details() {
         ),
         (json!([]), vec!["body"]),
     ] {
-        let answer = api.post(PATH, body.clone()).await;
+        let answer = api.post(TRUEFOUNDRY, body.clone()).await;
         let json = answer.json();
         assert_eq!(
             (answer.status, &json["statusCode"], &json["code"]),
@@ -215,7 +213,7 @@ async fn ratings_may_be_written_as_integers_are_in_the_wild() {
     let api = Api::new().await;
     for rating in [json!(5), json!(5.0), json!("5")] {
         let id = api
-            .post(PATH, json!({"target": by_id(), "rating": rating}))
+            .post(TRUEFOUNDRY, json!({"target": by_id(), "rating": rating}))
             .await
             .ok()
             .id();
@@ -228,13 +226,13 @@ async fn an_update_changes_what_it_names() {
     let api = Api::new().await;
     let id = api
         .post(
-            PATH,
+            TRUEFOUNDRY,
             json!({"target": by_id(), "rating": 4, "comment": "c", "metadata": {"_user": "u"}}),
         )
         .await
         .ok()
         .id();
-    let path = format!("{PATH}/{id}");
+    let path = format!("{TRUEFOUNDRY}/{id}");
     for (body, rating, comment, metadata) in [
         (json!({"rating": 3}), 3, json!("c"), json!({"_user": "u"})),
         (json!({"comment": "d"}), 3, json!("d"), json!({"_user": "u"})),
@@ -267,11 +265,11 @@ async fn an_update_changes_what_it_names() {
 async fn another_target_than_the_record_s_is_not_found_and_changes_nothing() {
     let api = Api::new().await;
     let id = api
-        .post(PATH, json!({"target": by_id(), "rating": 4}))
+        .post(TRUEFOUNDRY, json!({"target": by_id(), "rating": 4}))
         .await
         .ok()
         .id();
-    let path = format!("{PATH}/{id}");
+    let path = format!("{TRUEFOUNDRY}/{id}");
     let elsewhere = json!({"traceId": "019ab2a96d50707fa3090c1b7201d5bd", "spanId": "another"});
     api.put(&path, json!({"target": elsewhere, "rating": 1}))
         .await
@@ -289,11 +287,11 @@ async fn a_delete_may_come_without_its_body() {
     let api = Api::new().await;
     for body in ["", " ", "{}", r#"{"target":null}"#] {
         let id = api
-            .post(PATH, json!({"target": by_id(), "rating": 4}))
+            .post(TRUEFOUNDRY, json!({"target": by_id(), "rating": 4}))
             .await
             .ok()
             .id();
-        api.call(Method::DELETE, &format!("{PATH}/{id}"), &[], body)
+        api.call(Method::DELETE, &format!("{TRUEFOUNDRY}/{id}"), &[], body)
             .await
             .ok();
     }
@@ -304,9 +302,9 @@ async fn a_delete_may_come_without_its_body() {
 async fn a_comment_over_its_limit_is_413() {
     let api = Api::new().await;
     let of = |size: usize| json!({"target": by_id(), "rating": 1, "comment": "x".repeat(size)});
-    api.post(PATH, of(16_384)).await.ok();
+    api.post(TRUEFOUNDRY, of(16_384)).await.ok();
     let answer = api
-        .post(PATH, of(16_385))
+        .post(TRUEFOUNDRY, of(16_385))
         .await
         .refused(413, "comment must be at most 16384 bytes, got 16385");
     assert_eq!(answer.json()["code"], "PAYLOAD_TOO_LARGE");
@@ -317,7 +315,7 @@ async fn either_dialect_changes_deletes_and_reads_what_the_other_wrote() {
     let api = Api::new().await;
     let id = api
         .post(
-            PATH,
+            TRUEFOUNDRY,
             json!({"target": by_id(), "rating": 4, "comment": "c", "metadata": {"n": 1}}),
         )
         .await
@@ -342,7 +340,9 @@ async fn either_dialect_changes_deletes_and_reads_what_the_other_wrote() {
         (&json!("c"), &json!({"n": 1}))
     );
     // And back: nothing of the value is left.
-    api.put(&format!("{PATH}/{id}"), json!({"rating": 1})).await.ok();
+    api.put(&format!("{TRUEFOUNDRY}/{id}"), json!({"rating": 1}))
+        .await
+        .ok();
     let stored = api.get(&format!("/v1/feedback/{id}")).await.ok().json();
     assert_eq!(
         (
@@ -356,16 +356,15 @@ async fn either_dialect_changes_deletes_and_reads_what_the_other_wrote() {
     assert_eq!(stored["feedback_target_id"], SEED);
     api.delete(&format!("/v1/feedback/{id}")).await.ok();
 
-    let id = api
-        .post("/v1/feedback", json!({"trace_id": "t", "value": 1}))
-        .await
-        .ok()
-        .id();
-    api.put(&format!("{PATH}/{id}"), json!({"rating": 5, "comment": "c"}))
-        .await
-        .ok();
+    let id = api.vote(1, Value::Null).await;
+    api.put(
+        &format!("{TRUEFOUNDRY}/{id}"),
+        json!({"rating": 5, "comment": "c"}),
+    )
+    .await
+    .ok();
     let stored = record(&api, &id).await;
     assert_eq!((&stored["rating"], &stored["spanId"]), (&json!(5), &Value::Null));
     assert_eq!(stored.get("feedbackTargetId"), None, "only a span has one");
-    api.delete(&format!("{PATH}/{id}")).await.ok();
+    api.delete(&format!("{TRUEFOUNDRY}/{id}")).await.ok();
 }

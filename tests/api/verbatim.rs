@@ -5,10 +5,8 @@ use lambda_http::http::Method;
 use serde_json::json;
 
 use crate::counting::verified;
-use crate::harness::{Answer, Api};
+use crate::harness::{Answer, Api, PORTKEY, TRUEFOUNDRY};
 
-const PORTKEY: &str = "/v1/feedback";
-const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 const RANGE: &str = "time_of_generation_min=2020-01-01T00:00:00Z&time_of_generation_max=2099-01-01T00:00:00Z";
 
 /// Metadata that is kept to the letter.
