@@ -526,7 +526,7 @@ class Template(unittest.TestCase):
             self.assertEqual(alarm.get("OKActions", []), list(topics))
 
     def test_the_guide_tells_what_alarms_cost_and_what_each_means(self):
-        guide = (ROOT / "docs" / "operations.md").read_text()
+        guide = "".join((ROOT / "docs" / name).read_text() for name in ("deploy.md", "operations.md"))
         for parameters in ({}, {"Alarms": "essential"}):
             stack = Stack(**parameters)
             alarms = stack.of("AWS::CloudWatch::Alarm")
