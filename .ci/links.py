@@ -80,7 +80,8 @@ def broken_links(file):
 
 def is_ignored(path):
     """Whether git ignores a path, so that it is there only after some command has made it."""
-    return subprocess.run(["git", "check-ignore", "--quiet", path], cwd=ROOT).returncode == 0
+    asked = ["git", "check-ignore", path, f"{path}/"]
+    return subprocess.run(asked, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
 
 
 def broken_names(file, tests):
