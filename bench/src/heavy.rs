@@ -2,29 +2,21 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use fastrand::Rng;
 use lambda_http::http::Method;
 use local::dynamodb::Engine;
 use serde_json::{Value, json};
-use shared::access::Scope;
-use shared::access::keyring::Keyring;
-use shared::access::registry::Registry;
-use shared::config::Config;
 use shared::dialect::portkey::{self, Create};
-use shared::http::Function;
-use shared::id::Workspace;
+use shared::indexed::Field;
 use shared::problem::Problem;
 use shared::score::{Score, Value as Vote, Weight};
 use shared::stats::generation::Generations;
 use shared::stats::rollup::{Dimension, Rollup, Slots, counters, key_item, last_seen};
 use shared::stats::series::Series;
 use shared::stats::tally::Tally;
-use shared::store::Store;
 use shared::tables::STATS;
 use shared::timestamp::Timestamp;
 use tokio::process::Command;
@@ -32,7 +24,7 @@ use tokio::process::Command;
 use crate::event::event_json;
 use crate::lambda::Bootstrap;
 use crate::measure::peak_memory;
-use crate::scale::{Units, ask};
+use crate::metered::Metered;
 use crate::scenario::Service;
 use crate::share::Share;
 
@@ -142,13 +134,11 @@ async fn large_records(
 /// million votes one by one take hours; the records at its ragged ends are there.
 async fn busy_day() -> io::Result<Vec<(&'static str, Duration, f64)>> {
     let failed = |problem: Problem| io::Error::other(problem.log_message());
-    let engine = Engine::memory().map_err(io::Error::other)?;
-    let client = engine.patient_client();
-    let config = Arc::new(Config::embedded().map_err(io::Error::other)?);
-    let workspace = Workspace::parse("bench").ok_or_else(|| io::Error::other("no workspace"))?;
+    let metered = Metered::new().await?;
+    let client = &metered.client;
     let time = |text| Timestamp::parse(text).ok_or_else(|| io::Error::other("no time"));
     let (from, to) = (time(FROM)?, time(TO)?);
-    let generations = Generations::read_or_begin(&client, &config.stats)
+    let generations = Generations::read_or_begin(client, STATS.name)
         .await
         .map_err(failed)?;
     let mut rng = Rng::with_seed(20_261_010);
@@ -168,9 +158,10 @@ async fn busy_day() -> io::Result<Vec<(&'static str, Duration, f64)>> {
             }
             for (dimension, value) in [
                 (Dimension::All, String::new()),
-                (Dimension::Prompt, format!("prompt-{prompt}")),
+                (Dimension::Field(Field::Prompt), format!("prompt-{prompt}")),
             ] {
-                let places = Rollup::places(generations.current, &workspace, dimension, &value, start);
+                let places =
+                    Rollup::places(generations.current, &metered.workspace, dimension, &value, start);
                 for (rollup, slot) in places {
                     *items.entry(rollup).or_default().entry(slot).or_default() += &tally;
                 }
@@ -196,7 +187,6 @@ async fn busy_day() -> io::Result<Vec<(&'static str, Duration, f64)>> {
             .await
             .map_err(io::Error::other)?;
     }
-    let store = Store::new(client.clone(), Arc::clone(&config));
     // The ragged ends: from the first moment to the end of its slot, and from the last slot's start on.
     for (first, last) in [
         (from, Series::Minutes.ceiling(from)),
@@ -216,28 +206,14 @@ async fn busy_day() -> io::Result<Vec<(&'static str, Duration, f64)>> {
             else {
                 return Err(io::Error::other("no bulk"));
             };
-            store.create(&workspace, drafts, second).await.map_err(failed)?;
+            metered
+                .store
+                .create(&metered.workspace, drafts, second)
+                .await
+                .map_err(failed)?;
             second = second + Duration::from_secs(1);
         }
     }
-    let registry = Registry::new(client.clone(), &config.api_keys);
-    let (key, record) = Registry::mint(
-        workspace,
-        "bench".into(),
-        vec![Scope::Read],
-        None,
-        Timestamp::now(),
-    )
-    .map_err(failed)?;
-    registry.insert(&record).await.map_err(failed)?;
-    let units = Units::default();
-    let metered = client.config().to_builder().interceptor(units.clone()).build();
-    let analytics = local::function(
-        Function::Analytics,
-        Client::from_conf(metered),
-        config,
-        Keyring::new(registry),
-    );
     let mut rows = Vec::new();
     let range = format!("time_of_generation_min={FROM}&time_of_generation_max={TO}");
     for (title, path) in [
@@ -251,7 +227,7 @@ async fn busy_day() -> io::Result<Vec<(&'static str, Duration, f64)>> {
             format!("groups/metadata/_prompt?{range}"),
         ),
     ] {
-        let (took, read) = ask(&analytics, &key.reveal(), &path, &units).await?;
+        let (took, read) = metered.ask(&path).await?;
         rows.push((title, took, read));
     }
     Ok(rows)

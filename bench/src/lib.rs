@@ -11,6 +11,7 @@ pub mod event;
 pub mod heavy;
 pub mod lambda;
 pub mod measure;
+mod metered;
 pub mod processes;
 pub mod program;
 pub mod report;

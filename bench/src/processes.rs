@@ -21,7 +21,7 @@ use crate::lambda::Bootstrap;
 
 /// The most processes of one function. Whatever comes beyond them waits, where Lambda would start
 /// another.
-const MOST: usize = 4;
+const MAX_PROCESSES: usize = 4;
 
 /// Where the functions' binaries are, and the DynamoDB they are told of.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl Processes {
             name,
             deployment: Arc::new(deployment.clone()),
             idle: Arc::default(),
-            free: Arc::new(Semaphore::new(MOST)),
+            free: Arc::new(Semaphore::new(MAX_PROCESSES)),
         }
     }
 

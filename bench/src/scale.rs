@@ -3,39 +3,18 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::interceptors::{
-    AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
-};
-use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_dynamodb::error::BoxError;
-use aws_sdk_dynamodb::operation::batch_get_item::{BatchGetItemInput, BatchGetItemOutput};
-use aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
-use aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
-use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
 use fastrand::Rng;
-use lambda_http::http::Method;
-use lambda_http::request::LambdaRequest;
-use lambda_http::tower::ServiceExt as _;
-use local::dynamodb::Engine;
 use serde_json::{Value, json};
-use shared::access::Scope;
-use shared::access::keyring::Keyring;
-use shared::access::registry::Registry;
-use shared::config::Config;
 use shared::dialect::portkey::{self, Create};
 use shared::feedback::Draft;
-use shared::http::{ApiService, Function};
-use shared::id::Workspace;
 use shared::problem::Problem;
 use shared::stats::count::Counter;
-use shared::store::Store;
+use shared::tables::STATS;
 use shared::timestamp::Timestamp;
 
-use crate::event::event_json;
+use crate::metered::Metered;
 
 /// After how many records the questions are asked.
 pub const STAGES: [usize; 3] = [10_000, 100_000, 1_000_000];
@@ -49,9 +28,6 @@ const BULK: usize = 100;
 
 /// After how many records the stream is counted.
 const COUNTED: usize = 20_000;
-
-/// How often each question is asked, the median counts.
-const TIMES: usize = 21;
 
 /// What is asked: a title, what the answer is made of, path and query.
 const QUESTIONS: [(&str, &str, &str); 10] = [
@@ -129,31 +105,8 @@ pub struct Scale {
 /// If a record is not stored or counted, or a question is not answered with 200.
 pub async fn measure(most: usize) -> io::Result<Scale> {
     let failed = |problem: Problem| io::Error::other(problem.log_message());
-    let engine = Engine::memory().map_err(io::Error::other)?;
-    let client = engine.patient_client();
-    let config = Arc::new(Config::embedded().map_err(io::Error::other)?);
-    let store = Store::new(client.clone(), Arc::clone(&config));
-    let counter = Counter::new(client.clone(), Arc::clone(&config));
-    let workspace = Workspace::parse("bench").ok_or_else(|| io::Error::other("no workspace"))?;
-    let registry = Registry::new(client.clone(), &config.api_keys);
-    let (key, record) = Registry::mint(
-        workspace.clone(),
-        "bench".into(),
-        vec![Scope::Read],
-        None,
-        Timestamp::now(),
-    )
-    .map_err(failed)?;
-    registry.insert(&record).await.map_err(failed)?;
-    let units = Units::default();
-    let metered = client.config().to_builder().interceptor(units.clone()).build();
-    let analytics = local::function(
-        Function::Analytics,
-        Client::from_conf(metered),
-        config,
-        Keyring::new(registry),
-    );
-
+    let metered = Metered::new().await?;
+    let counter = Counter::new(metered.client.clone(), STATS.name);
     let mut rng = Rng::with_seed(20_261_001);
     let mut scale = Scale {
         rows: QUESTIONS
@@ -179,60 +132,31 @@ pub async fn measure(most: usize) -> io::Result<Scale> {
             let place = length * (stored - before) as u64 / added as u64;
             let now = Timestamp::from_millis(from.millis() + place);
             let drafts = drafts(&mut rng, count).map_err(failed)?;
-            store.create(&workspace, drafts, now).await.map_err(failed)?;
+            metered
+                .store
+                .create(&metered.workspace, drafts, now)
+                .await
+                .map_err(failed)?;
             stored += count;
             if stored.is_multiple_of(COUNTED) || stored == stage {
                 let began = Instant::now();
-                local::stream::drain(&engine, &counter)
+                local::stream::drain(&metered.engine, &counter)
                     .await
                     .map_err(io::Error::other)?;
                 counting += began.elapsed();
                 // A stream forgets after a day. This one's day would take as much memory as the
                 // records.
                 let tomorrow = Timestamp::now() + Duration::from_secs(2 * 24 * 60 * 60);
-                engine.trim_stream(tomorrow).map_err(io::Error::other)?;
+                metered.engine.trim_stream(tomorrow).map_err(io::Error::other)?;
             }
         }
         scale.stages.push((stage, began.elapsed() - counting, counting));
         eprintln!("{stage} records are stored and counted.");
         for (row, (_, _, query)) in scale.rows.iter_mut().zip(QUESTIONS) {
-            row.answers
-                .push(ask(&analytics, &key.reveal(), query, &units).await?);
+            row.answers.push(metered.ask(query).await?);
         }
     }
     Ok(scale)
-}
-
-/// The median time of an answer and its read units.
-pub(crate) async fn ask(
-    service: &ApiService,
-    key: &str,
-    question: &str,
-    units: &Units,
-) -> io::Result<(Duration, f64)> {
-    let (path, query) = question.split_once('?').unwrap_or((question, ""));
-    let path = format!("/v1/analytics/{path}");
-    let headers = [("x-portkey-api-key", key)];
-    let event = event_json(&Method::GET, &path, query, &headers, "", false);
-    let mut times = Vec::with_capacity(TIMES);
-    let mut read = 0.0;
-    for _ in 0..TIMES {
-        let request: LambdaRequest = serde_json::from_value(event.clone())?;
-        units.take();
-        let began = Instant::now();
-        let response = match service.clone().oneshot(request.into()).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        times.push(began.elapsed());
-        read = units.take();
-        if response.status() != 200 {
-            let said = String::from_utf8_lossy(response.body()).into_owned();
-            return Err(io::Error::other(format!("{question}: {said}")));
-        }
-    }
-    times.sort_unstable();
-    Ok((times[TIMES / 2], read))
 }
 
 /// Votes as they come: seven in ten are thumbs, few users give most of them, and four models and
@@ -307,64 +231,5 @@ impl Scale {
         }
         table.push('\n');
         table
-    }
-}
-
-/// Adds up what reads consume.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Units(Arc<Mutex<f64>>);
-
-impl Units {
-    fn take(&self) -> f64 {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for Units {
-    fn name(&self) -> &'static str {
-        "Units"
-    }
-
-    fn modify_before_serialization(
-        &self,
-        context: &mut BeforeSerializationInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let total = Some(ReturnConsumedCapacity::Total);
-        if let Some(query) = context.input_mut().downcast_mut::<QueryInput>() {
-            query.return_consumed_capacity = total;
-        } else if let Some(get) = context.input_mut().downcast_mut::<GetItemInput>() {
-            get.return_consumed_capacity = total;
-        } else if let Some(get) = context.input_mut().downcast_mut::<BatchGetItemInput>() {
-            get.return_consumed_capacity = total;
-        }
-        Ok(())
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let Ok(output) = context.output_or_error() else {
-            return Ok(());
-        };
-        let consumed = output
-            .downcast_ref::<QueryOutput>()
-            .and_then(QueryOutput::consumed_capacity)
-            .or_else(|| output.downcast_ref::<GetItemOutput>()?.consumed_capacity())
-            .or_else(|| {
-                output
-                    .downcast_ref::<BatchGetItemOutput>()?
-                    .consumed_capacity()
-                    .first()
-            });
-        if let Some(units) = consumed.and_then(ConsumedCapacity::capacity_units) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) += units;
-        }
-        Ok(())
     }
 }

@@ -13,9 +13,11 @@ use shared::access::Scope;
 use shared::access::keyring::Keyring;
 use shared::access::registry::Registry;
 use shared::config::Config;
+use shared::http::Wiring;
 use shared::id::Workspace;
+use shared::tables::API_KEYS;
 use shared::tables::FEEDBACK;
-use shared::timestamp::Timestamp;
+use shared::timestamp::{Clock, Timestamp};
 
 use crate::event::event_json;
 
@@ -46,18 +48,20 @@ impl Service {
         let engine = Engine::memory().map_err(io::Error::other)?;
         let client = engine.patient_client();
         let config = Arc::new(Config::embedded().map_err(io::Error::other)?);
-        let registry = Registry::new(client.clone(), &config.api_keys);
+        let registry = Registry::new(client.clone(), config.table(&API_KEYS).map_err(io::Error::other)?);
         let workspace = Workspace::parse("bench").ok_or_else(|| io::Error::other("no workspace"))?;
         let failed = |problem: shared::problem::Problem| io::Error::other(problem.log_message());
         let now = Timestamp::now();
         let (key, record) =
             Registry::mint(workspace, "bench".into(), vec![Scope::Admin], None, now).map_err(failed)?;
         registry.insert(&record).await.map_err(failed)?;
-        let keyring = Keyring::new(registry);
-        let gateway = Gateway::new(
-            |function| local::function(function, client.clone(), Arc::clone(&config), keyring.clone()),
-            None,
-        );
+        let wiring = Wiring {
+            client,
+            config,
+            keyring: Keyring::new(registry),
+            clock: Clock::system(),
+        };
+        let gateway = Gateway::new(&wiring, None).map_err(io::Error::other)?;
         Ok(Self {
             engine,
             key: key.reveal(),

@@ -12,45 +12,20 @@ pub mod stack;
 pub mod stats;
 pub mod stream;
 
-use std::sync::Arc;
-
-use aws_sdk_dynamodb::Client;
-use shared::access::keyring::Keyring;
-use shared::config::Config;
-use shared::http::{ApiService, Function, service};
-use shared::stats::read::Reader;
-use shared::store::Store;
-use shared::timestamp::Clock;
+use shared::config::ConfigError;
+use shared::http::{ApiService, Function, Wiring};
 
 /// The service of the function of this name, the same that its `main.rs` runs under Lambda.
-pub fn function(name: Function, client: Client, config: Arc<Config>, keyring: Keyring) -> ApiService {
-    function_by(Clock::system(), name, client, config, keyring)
-}
-
-/// The same service, by a clock of its own.
-pub fn function_by(
-    clock: Clock,
-    name: Function,
-    client: Client,
-    config: Arc<Config>,
-    keyring: Keyring,
-) -> ApiService {
-    let store = || Store::new(client.clone(), Arc::clone(&config));
+///
+/// # Errors
+///
+/// If the configuration lacks the name of a table.
+pub fn function(name: Function, wiring: Wiring) -> Result<ApiService, ConfigError> {
     match name {
-        Function::Create => service(name, store(), keyring, clock, None, create::handle),
-        Function::Update => service(name, store(), keyring, clock, None, update::handle),
-        Function::Delete => service(name, store(), keyring, clock, None, delete::handle),
-        Function::Read => service(
-            name,
-            store(),
-            keyring,
-            clock,
-            Some(read::SPECIFICATION),
-            read::handle,
-        ),
-        Function::Analytics => {
-            let reader = Reader::new(client, config);
-            service(name, reader, keyring, clock, None, analytics::handle)
-        }
+        Function::Create => create::service(wiring),
+        Function::Update => update::service(wiring),
+        Function::Delete => delete::service(wiring),
+        Function::Read => read::service(wiring),
+        Function::Analytics => analytics::service(wiring),
     }
 }

@@ -18,8 +18,10 @@ use local::stream;
 use shared::access::keyring::Keyring;
 use shared::access::registry::Registry;
 use shared::config::Config;
+use shared::http::Wiring;
 use shared::stats::count::Counter;
-use shared::timestamp::Timestamp;
+use shared::tables::{API_KEYS, STATS};
+use shared::timestamp::{Clock, Timestamp};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -104,18 +106,20 @@ async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<()
     }
     let client = engine.client();
     let config = Arc::new(Config::embedded().map_err(to_line)?);
-    let registry = Registry::new(client.clone(), &config.api_keys);
+    let registry = Registry::new(client.clone(), config.table(&API_KEYS).map_err(to_line)?);
     let key = server_key(&registry, key_file.as_deref()).await?;
     tokio::spawn(sweep(engine.clone(), stderr.clone()));
     tokio::spawn(stream::feed(
         engine,
-        Counter::new(client.clone(), Arc::clone(&config)),
+        Counter::new(client.clone(), config.table(&STATS).map_err(to_line)?),
     ));
-    let keyring = Keyring::new(registry);
-    let gateway = Gateway::new(
-        move |function| local::function(function, client.clone(), Arc::clone(&config), keyring.clone()),
-        Some(stdout.clone()),
-    );
+    let wiring = Wiring {
+        client,
+        config,
+        keyring: Keyring::new(registry),
+        clock: Clock::system(),
+    };
+    let gateway = Gateway::new(&wiring, Some(stdout.clone())).map_err(to_line)?;
     let port = listener.local_addr().map_err(to_line)?.port();
     stdout.print(greeting(port, &key.reveal(), dynamodb));
     gateway.serve(listener, stop).await.map_err(to_line)

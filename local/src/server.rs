@@ -19,7 +19,8 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt as _;
 use lambda_http::tower::util::BoxCloneSyncService;
 use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
-use shared::http::{ApiService, Function, Route, event};
+use shared::config::ConfigError;
+use shared::http::{Function, Route, Wiring, event};
 use shared::id::FeedbackId;
 use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
@@ -74,21 +75,30 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway to functions of this process, which prints a line for each request to `log`.
-    pub fn new(function: impl Fn(Function) -> ApiService, log: Option<Console>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If the configuration lacks the name of a table.
+    pub fn new(wiring: &Wiring, log: Option<Console>) -> Result<Self, ConfigError> {
         let integration = |name| {
-            let service = function(name)
-                .map_request(|event| LambdaRequest::ApiGatewayV2(event::sound(event)).into())
+            let service = crate::function(name, wiring.clone())?
+                .map_request(|event| LambdaRequest::ApiGatewayV2(event::sanitized(event)).into())
                 .map_response(from_function);
-            Integration::new(service)
+            Ok((name, Integration::new(service)))
         };
-        Self::to(integration, log)
+        let functions = Function::ALL.into_iter().map(integration);
+        Ok(Self::of(functions.collect::<Result<_, _>>()?, log))
     }
 
     /// A gateway to functions that are somewhere else.
     pub fn to(function: impl Fn(Function) -> Integration, log: Option<Console>) -> Self {
         let functions = Function::ALL.map(|name| (name, function(name)));
+        Self::of(HashMap::from(functions), log)
+    }
+
+    fn of(functions: HashMap<Function, Integration>, log: Option<Console>) -> Self {
         Self {
-            functions: Arc::new(HashMap::from(functions)),
+            functions: Arc::new(functions),
             log,
             held: Arc::new(Semaphore::new(MAX_HELD)),
             timeouts: Timeouts::default(),
@@ -134,7 +144,7 @@ impl Gateway {
         }
         let path = parts.uri.path();
         let (route, id, service) = Route::find(&parts.method, path)
-            .and_then(|(route, id)| Some((route, id, self.functions.get(&route.function)?.clone())))
+            .and_then(|(route, id)| Some((route, id, self.functions.get(&route.function())?.clone())))
             .ok_or(Refused::NoRoute)?;
         let held = tokio::time::timeout(self.timeouts.body, self.hold(body));
         let (body, _held) = held.await.map_err(|_| Refused::Slow)??;

@@ -1,12 +1,10 @@
 //! The command `stats`.
 
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use indicatif::{ProgressBar, ProgressStyle};
-use shared::config::Config;
 use shared::problem::Problem;
 use shared::stats::count::{Counter, Recounted};
 use shared::stats::generation::Generation;
@@ -87,12 +85,11 @@ async fn find(place: &StatsPlace) -> Result<Place, String> {
     }
     let engine = DataDir::existing(&place.data_dir)?.database()?;
     let client = engine.patient_client();
-    let config = Config::embedded().map_err(|error| error.to_string())?;
     Ok(Place {
         feedback: FEEDBACK.name.to_owned(),
         stats: STATS.name.to_owned(),
         margin: LOCAL_MARGIN,
-        counting: Some((engine, Counter::new(client.clone(), Arc::new(config)))),
+        counting: Some((engine, Counter::new(client.clone(), STATS.name))),
         client,
     })
 }
@@ -150,11 +147,7 @@ async fn rebuild(place: Place) -> Result<String, String> {
 }
 
 async fn count_parked(place: Place) -> Result<String, String> {
-    let config = Config {
-        stats: place.stats.clone(),
-        ..Config::embedded().map_err(|error| error.to_string())?
-    };
-    let counter = Counter::new(place.client.clone(), Arc::new(config));
+    let counter = Counter::new(place.client.clone(), &place.stats);
     let Recounted { counted, left } = counter
         .count_parked()
         .await

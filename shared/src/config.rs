@@ -1,71 +1,90 @@
-//! What a function is told by its environment. It fails at start, with the variable's name.
+//! A function's configuration, from its environment. A variable that is wrong ends the start, by its name.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::time::Duration;
 
 use crate::access::key::KeyId;
-use crate::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY, STATS, Table};
+use crate::tables::{ALL, Table};
 
-/// The variable that says for how many days feedback is kept; `0` or nothing is for ever.
+/// The variable that says for how many days feedback is kept; `0` or nothing is forever.
 pub const RETENTION_VARIABLE: &str = "FEEDBACK_RETENTION_DAYS";
 
 /// The variable that names the key which most requests bear, by its id; nothing is none.
 pub const EXPECTED_KEY_VARIABLE: &str = "EXPECTED_KEY";
 
-/// The tables' names, how long feedback is kept, and whom to expect.
-#[derive(Clone, Debug)]
+/// A function's configuration.
+#[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The name of [`FEEDBACK`].
-    pub feedback: String,
-    /// The name of [`IDEMPOTENCY`].
-    pub idempotency: String,
-    /// The name of [`API_KEYS`].
-    pub api_keys: String,
-    /// The name of [`STATS`].
-    pub stats: String,
-    /// How long feedback is kept; `None` is for ever.
+    names: BTreeMap<&'static str, String>,
+    /// How long feedback is kept; `None` is forever.
     pub retention: Option<Duration>,
     /// The key that a function looks up while it starts.
     pub expected_key: Option<KeyId>,
 }
 
 impl Config {
-    /// The configuration of the process's environment. A function's template names only the
-    /// tables it touches; a name that is missing is found out by the first use of its table, so
-    /// each function says in `tables` which it must have.
-    pub fn from_env(tables: &[&Table]) -> Result<Self, ConfigError> {
-        let name = |table: &Table| {
-            let needed = tables.iter().any(|needed| needed.name == table.name);
-            match env::var(table.variable) {
-                Ok(name) if !name.is_empty() => Ok(name),
-                _ if needed => Err(ConfigError {
-                    variable: table.variable,
-                    expected: "the name of a DynamoDB table",
-                }),
-                _ => Ok(String::new()),
-            }
-        };
+    /// The configuration that the process's environment holds, with the names of these tables.
+    ///
+    /// # Errors
+    ///
+    /// A variable that is missing or wrong.
+    pub fn from_env(tables: &[&'static Table]) -> Result<Self, ConfigError> {
+        let names = tables.iter().map(|table| match env::var(table.variable) {
+            Ok(name) if !name.is_empty() => Ok((table.name, name)),
+            _ => Err(missing(table)),
+        });
         Ok(Self {
-            feedback: name(&FEEDBACK)?,
-            idempotency: name(&IDEMPOTENCY)?,
-            api_keys: name(&API_KEYS)?,
-            stats: name(&STATS)?,
+            names: names.collect::<Result<_, _>>()?,
             retention: retention(env::var(RETENTION_VARIABLE).ok().as_deref())?,
             expected_key: expected_key(env::var(EXPECTED_KEY_VARIABLE).ok().as_deref())?,
         })
     }
 
-    /// The names the embedded database uses; how long feedback is kept is the environment's word.
+    /// A configuration with the embedded database's names, and the environment's retention.
+    ///
+    /// # Errors
+    ///
+    /// A retention that is wrong.
     pub fn embedded() -> Result<Self, ConfigError> {
         Ok(Self {
-            feedback: FEEDBACK.name.to_owned(),
-            idempotency: IDEMPOTENCY.name.to_owned(),
-            api_keys: API_KEYS.name.to_owned(),
-            stats: STATS.name.to_owned(),
+            names: ALL.map(|table| (table.name, table.name.to_owned())).into(),
             retention: retention(env::var(RETENTION_VARIABLE).ok().as_deref())?,
             expected_key: None,
         })
+    }
+
+    /// A configuration with these names of tables and nothing else.
+    pub fn of_tables<const N: usize>(names: [(&'static Table, String); N]) -> Self {
+        Self {
+            names: names.map(|(table, name)| (table.name, name)).into(),
+            ..Self::default()
+        }
+    }
+
+    /// The same with this retention.
+    pub fn with_retention(self, retention: Option<Duration>) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// The name of a table.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration was made without it.
+    pub fn table(&self, table: &'static Table) -> Result<&str, ConfigError> {
+        self.names
+            .get(table.name)
+            .map(String::as_str)
+            .ok_or_else(|| missing(table))
+    }
+}
+
+fn missing(table: &Table) -> ConfigError {
+    ConfigError {
+        variable: table.variable,
+        expected: "the name of a DynamoDB table",
     }
 }
 
@@ -77,7 +96,7 @@ fn retention(days: Option<&str>) -> Result<Option<Duration>, ConfigError> {
             .map(|days| Some(Duration::from_secs(u64::from(days) * 24 * 60 * 60)))
             .map_err(|_| ConfigError {
                 variable: RETENTION_VARIABLE,
-                expected: "a whole number of days, 0 for ever",
+                expected: "a whole number of days, 0 to keep it forever",
             }),
     }
 }
@@ -123,7 +142,7 @@ mod tests {
         let error = retention(Some("soon")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the environment variable FEEDBACK_RETENTION_DAYS must hold a whole number of days, 0 for ever"
+            "the environment variable FEEDBACK_RETENTION_DAYS must hold a whole number of days, 0 to keep it forever"
         );
     }
 

@@ -4,13 +4,16 @@
 //! turns records, outcomes and [`Problem`](crate::problem::Problem)s into the vendor's JSON.
 
 pub mod analytics;
+mod parameters;
 pub mod portkey;
 pub mod record;
 pub mod truefoundry;
 
 use serde::Serialize;
 
+use crate::fields::Fields;
 use crate::id::FeedbackId;
+use crate::metadata::Comment;
 use crate::problem::Fault;
 
 /// Whose spelling a route speaks.
@@ -52,6 +55,13 @@ fn path_id(text: &str) -> Result<FeedbackId, Fault> {
             format!("must be {expected}, got {} bytes that are not", text.len()),
         )
     })
+}
+
+/// Notes that a comment is not stored as it came.
+fn warn_of_comment(fields: &mut Fields<'_>) {
+    if let Some(warning) = fields.raw("comment").and_then(Comment::warning) {
+        fields.warn(warning);
+    }
 }
 
 /// An answer's body as text.

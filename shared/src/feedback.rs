@@ -2,7 +2,8 @@
 
 use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
-use crate::metadata::{Comment, Indexed, Metadata};
+use crate::indexed::Indexed;
+use crate::metadata::{Comment, Metadata};
 use crate::score::{Rating, Score, Value, Weight};
 use crate::target::{Project, Target};
 use crate::timestamp::Timestamp;

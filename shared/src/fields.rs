@@ -3,6 +3,7 @@
 //! A body is kept as text ([`JsonRef`]) until a domain type takes its part of it: numbers keep
 //! their spelling, and metadata can be stored exactly as it came.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -325,40 +326,50 @@ pub fn elements(json: JsonRef<'_>) -> Result<Vec<JsonRef<'_>>, Refusal> {
     serde_json::from_str(json.get()).map_err(|_| Refusal::Mismatch)
 }
 
-/// The fields of one object, and the faults found in them so far. Names that nobody asks for are not
-/// looked at; one that is asked for must be there once.
+/// The fields of one object, and the faults found in them so far. A field that is read must be there
+/// once; one that nobody reads is unknown, and ignored with a warning.
 #[derive(Debug)]
 pub struct Fields<'a> {
     object: Object<'a>,
+    read: Vec<&'static str>,
     faults: Vec<Fault>,
     warnings: Vec<String>,
 }
+
+/// The most unknown fields that are named in warnings.
+const MAX_UNKNOWN: usize = 10;
+
+/// The longest name of an unknown field that is told whole, in characters.
+const MAX_UNKNOWN_NAME: usize = 64;
 
 impl<'a> Fields<'a> {
     /// The fields of an object.
     pub fn new(object: Object<'a>) -> Self {
         Self {
             object,
+            read: Vec::new(),
             faults: Vec::new(),
             warnings: Vec::new(),
         }
     }
 
     /// Whether the object has this member, be it `null`.
-    pub fn has(&self, name: &str) -> bool {
+    pub fn has(&mut self, name: &'static str) -> bool {
+        self.read.push(name);
         self.object.get(name).is_some()
     }
 
     /// The member's text, if it is there and not `null`; of several the first, whatever it is, so that whoever
     /// reads it then finds the fault.
-    pub fn raw(&self, name: &str) -> Option<JsonRef<'a>> {
+    pub fn raw(&mut self, name: &'static str) -> Option<JsonRef<'a>> {
+        self.read.push(name);
         let mut all = self.object.all(name);
         let first = all.next()?;
         (Kind::of(first) != Kind::Null || all.next().is_some()).then_some(first)
     }
 
     /// A field that must be there. `None` has been noted as a fault.
-    pub fn required<T: FromJson>(&mut self, name: &str) -> Option<T> {
+    pub fn required<T: FromJson>(&mut self, name: &'static str) -> Option<T> {
         match self.once(name)? {
             Some(json) => self.take(name, json),
             None => {
@@ -372,7 +383,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that may be absent or `null`.
-    pub fn optional<T: FromJson>(&mut self, name: &str) -> Option<T> {
+    pub fn optional<T: FromJson>(&mut self, name: &'static str) -> Option<T> {
         let json = self.once(name)??;
         if Kind::of(json) == Kind::Null {
             return None;
@@ -381,7 +392,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A field of an update.
-    pub fn patch<T: FromJson>(&mut self, name: &str) -> Patch<T> {
+    pub fn patch<T: FromJson>(&mut self, name: &'static str) -> Patch<T> {
         match self.once(name).flatten() {
             None => Patch::Keep,
             Some(json) if Kind::of(json) == Kind::Null => Patch::Clear,
@@ -390,7 +401,8 @@ impl<'a> Fields<'a> {
     }
 
     /// The member of this name, if there is one. `None` has been noted as a fault: there are several.
-    fn once(&mut self, name: &str) -> Option<Option<JsonRef<'a>>> {
+    fn once(&mut self, name: &'static str) -> Option<Option<JsonRef<'a>>> {
+        self.read.push(name);
         match self.object.once(name) {
             Ok(member) => Some(member),
             Err(rest) => {
@@ -429,11 +441,6 @@ impl<'a> Fields<'a> {
         self.warnings.push(warning);
     }
 
-    /// The faults noted, in the order of the reads; empty if all is well.
-    pub fn into_faults(self) -> Vec<Fault> {
-        self.faults
-    }
-
     /// `value`, which a reader has when it noted no fault, or all the faults.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<Fault>> {
         match value {
@@ -442,11 +449,35 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The same, with the warnings noted.
+    /// The names of members that nobody has read so far, each once and in their order, as far as they are
+    /// to be told: cut where they are long, and in place of many a last one that says how many.
+    pub fn unknown(&self) -> Vec<String> {
+        let mut seen: HashSet<&str> = self.read.iter().copied().collect();
+        let names = self.object.members().iter().map(|(name, _)| name.as_str());
+        let names: Vec<&str> = names.filter(|name| seen.insert(name)).collect();
+        let more = names.len().saturating_sub(MAX_UNKNOWN);
+        let short = |name: &str| match name.char_indices().nth(MAX_UNKNOWN_NAME) {
+            Some((end, _)) => format!("{}…", &name[..end]),
+            None => name.to_owned(),
+        };
+        let mut unknown: Vec<String> = names.into_iter().take(MAX_UNKNOWN).map(short).collect();
+        if more > 0 {
+            unknown.push(format!("{more} more"));
+        }
+        unknown
+    }
+
+    /// The same as [`Fields::finish`], with the warnings noted, and one for each unknown field.
     pub fn accept<T>(mut self, value: Option<T>) -> Result<Accepted<T>, Vec<Fault>> {
-        let warnings = std::mem::take(&mut self.warnings);
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(self.unknown().iter().map(|name| unknown_field(name)));
         self.finish(value).map(|value| Accepted { value, warnings })
     }
+}
+
+/// The warning of a field that is ignored.
+pub fn unknown_field(name: &str) -> String {
+    format!("{name}: unknown field, ignored")
 }
 
 /// Faults with their paths put below `outer`: `value` becomes `feedback[3].value`.

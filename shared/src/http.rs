@@ -2,7 +2,7 @@
 //! outside of this module knows HTTP.
 //!
 //! [`route`] lists the routes. A function's service is [`service()`]: [`answer`] gives every request
-//! an id, a deadline and an answer in its dialect; [`access`] lets in whom its key allows; then the
+//! an id, a deadline and a response in its dialect; [`access`] admits it if its key allows; then the
 //! function's handler gets a [`Call`] and returns a [`Reply`].
 
 pub mod access;
@@ -16,28 +16,28 @@ use std::convert::Infallible;
 use std::future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use lambda_http::tower::util::BoxCloneSyncService;
-use lambda_http::tower::{ServiceBuilder, ServiceExt as _, service_fn};
+use lambda_http::tower::{ServiceExt as _, service_fn};
 use lambda_http::{Adapter, Body, IntoResponse, LambdaEvent, Request, Response, lambda_runtime, tracing};
 use serde::Serialize;
 
 pub use call::{Call, Reply, Votes};
-pub use route::{Function, ROUTES, Route};
+pub use route::{Function, Operation, ROUTES, Read, Report, Route};
 
 use crate::access::key::KeyId;
 use crate::access::keyring::Keyring;
 use crate::access::registry::Registry;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::dynamo;
 use crate::log;
 use crate::problem::Problem;
-use crate::tables::Table;
+use crate::tables::{API_KEYS, Table};
 use crate::timestamp::{Clock, Timestamp};
-use access::AccessLayer;
-use answer::AnswerLayer;
+use access::{Access, Admitted};
 use event::Invocation;
 
 /// The longest a request may take before it is answered with 503: well inside the functions'
@@ -47,15 +47,26 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// A function as a service, the same under Lambda, `cargo lambda watch`, `sam local` and `cargo run`.
 pub type ApiService = BoxCloneSyncService<Request, Response<Body>, Infallible>;
 
-/// The service of one function: `handler` behind the layers that all functions have. `clock` tells
-/// when a request came; `open` is the JSON object that its route without a key answers with, if it
-/// has one.
+/// What a function is made with.
+#[derive(Clone, Debug)]
+pub struct Wiring {
+    /// The client of its DynamoDB.
+    pub client: Client,
+    /// Its configuration.
+    pub config: Arc<Config>,
+    /// What verifies keys.
+    pub keyring: Keyring,
+    /// What tells when a request came.
+    pub clock: Clock,
+}
+
+/// The service of one function: `handler`, working on `state`, for those requests that are let in.
+/// `document` is what operations without a key are answered with ([`Access::document`]).
 pub fn service<S, H, F>(
     function: Function,
+    wiring: Wiring,
     state: S,
-    keyring: Keyring,
-    clock: Clock,
-    open: Option<&'static str>,
+    document: fn(Operation) -> Option<&'static str>,
     handler: H,
 ) -> ApiService
 where
@@ -63,36 +74,49 @@ where
     H: Fn(Arc<S>, Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Reply, Problem>> + Send + 'static,
 {
-    let state = Arc::new(state);
-    BoxCloneSyncService::new(
-        ServiceBuilder::new()
-            .layer(AnswerLayer::new(function))
-            .layer(AccessLayer::new(keyring, clock, open))
-            .service(service_fn(move |call| handler(Arc::clone(&state), call))),
-    )
+    let (state, warm) = (Arc::new(state), Arc::new(AtomicBool::new(false)));
+    let access = Arc::new(Access {
+        keyring: wiring.keyring,
+        clock: wiring.clock,
+        document,
+    });
+    BoxCloneSyncService::new(service_fn(move |request| {
+        let cold = !warm.swap(true, Ordering::Relaxed);
+        let (access, state, handler) = (Arc::clone(&access), Arc::clone(&state), handler.clone());
+        let work = async move |arrival| match access.admit(arrival).await? {
+            Admitted::Call(call) => handler(state, call).await,
+            Admitted::Open(reply) => Ok(reply),
+        };
+        async move { Ok(answer::answer(function, cold, request, work).await) }
+    }))
 }
 
-/// Runs a function under the Lambda runtime, which it is told of by its environment. `tables` are
-/// those it cannot do without; `state` makes what its handler works on; `open` is as for [`service()`].
-pub async fn run<S, H, F>(
-    function: Function,
-    tables: &[&Table],
-    state: impl FnOnce(Client, Arc<Config>) -> S,
-    open: Option<&'static str>,
-    handler: H,
-) -> Result<(), lambda_http::Error>
-where
-    S: Send + Sync + 'static,
-    H: Fn(Arc<S>, Call) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<Reply, Problem>> + Send + 'static,
-{
+/// No document for any operation: of a function whose routes all ask for a key.
+pub fn no_document(_: Operation) -> Option<&'static str> {
+    None
+}
+
+/// Runs a function under the Lambda runtime, which its environment tells of. `tables` are those it
+/// needs, `make` makes its service.
+///
+/// # Errors
+///
+/// A variable that is missing or wrong, or a runtime that does not answer.
+pub async fn run(
+    tables: &[&'static Table],
+    make: impl FnOnce(Wiring) -> Result<ApiService, ConfigError>,
+) -> Result<(), lambda_http::Error> {
     log::init();
     let config = Arc::new(Config::from_env(tables)?);
     let client = dynamo::client().await?;
-    let keyring = Keyring::new(Registry::new(client.clone(), &config.api_keys));
+    let keyring = Keyring::new(Registry::new(client.clone(), config.table(&API_KEYS)?));
     connect(&keyring, config.expected_key.clone()).await;
-    let state = state(client, config);
-    let service = service(function, state, keyring, Clock::system(), open, handler);
+    let service = make(Wiring {
+        client,
+        config,
+        keyring,
+        clock: Clock::system(),
+    })?;
     lambda_runtime::run(service_fn(move |LambdaEvent { payload, context }| {
         let requests = Adapter::from(service.clone().map_response(Ready));
         async move {

@@ -4,6 +4,7 @@ use crate::fields::{
     FromJson, JsonRef, Kind, LONE_SURROGATE, Object, Refusal, deeper_than, describe, document, string,
     string_with,
 };
+use crate::indexed::{Indexed, MAX_INDEXED};
 use crate::problem::Fault;
 
 /// The most text of metadata, in bytes of JSON.
@@ -11,9 +12,6 @@ pub const MAX_METADATA: usize = 64 * 1024;
 
 /// The deepest nesting of metadata. Parsers commonly give up at 128 levels, and a list adds three.
 pub const MAX_METADATA_DEPTH: usize = 100;
-
-/// The longest value of an indexed field, in bytes.
-pub const MAX_INDEXED: usize = 512;
 
 /// The longest comment, in bytes.
 pub const MAX_COMMENT: usize = 16 * 1024;
@@ -24,19 +22,6 @@ pub const MAX_COMMENT: usize = 16 * 1024;
 pub struct Metadata {
     json: String,
     indexed: Indexed,
-}
-
-/// The metadata fields that Portkey indexes by default, where they are there and not empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Indexed {
-    /// `_user`
-    pub user: Option<String>,
-    /// `_organisation`
-    pub organisation: Option<String>,
-    /// `_prompt`
-    pub prompt: Option<String>,
-    /// `_environment`
-    pub environment: Option<String>,
 }
 
 impl Metadata {
@@ -51,13 +36,13 @@ impl Metadata {
     }
 
     /// Metadata as it is stored, whatever rules were made since: a field that cannot be indexed is not
-    /// indexed, and neither is any of a text that is no JSON object. Always `Some`.
-    pub fn from_stored(json: String) -> Option<Self> {
+    /// indexed, and neither is any of a text that is no JSON object.
+    pub fn from_stored(json: String) -> Self {
         let indexed = stored_object(&json)
             .and_then(|object| Object::from_json(object).ok())
-            .map(|object| Indexed::of(&object).0)
+            .map(|object| indexed(&object).0)
             .unwrap_or_default();
-        Some(Self { json, indexed })
+        Self { json, indexed }
     }
 
     /// The object, if it is one: what is stored need not be.
@@ -78,7 +63,7 @@ impl Metadata {
             )));
         }
         let object = Object::from_json(json).map_err(Refusal::Because)?;
-        match Indexed::of(&object) {
+        match indexed(&object) {
             (indexed, faults) if faults.is_empty() => Ok(Self {
                 indexed,
                 json: json.get().to_owned(),
@@ -129,29 +114,21 @@ impl FromJson for MaybeText {
     }
 }
 
-impl Indexed {
-    /// The fields that an object can be indexed by, and what is wrong with the others.
-    fn of(object: &Object<'_>) -> (Self, Vec<Fault>) {
-        let mut faults = Vec::new();
-        let mut take = |name: &str| {
-            let text = match object.once(name) {
-                Ok(member) => member.map(indexed_text).transpose(),
-                Err(rest) => Err(rest),
-            };
-            text.unwrap_or_else(|rest| {
-                faults.push(Fault::new(name, rest));
-                None
-            })
-            .flatten()
+/// The fields that an object can be indexed by, and what is wrong with the others.
+fn indexed(object: &Object<'_>) -> (Indexed, Vec<Fault>) {
+    let mut faults = Vec::new();
+    let indexed = Indexed::from_fn(|field| {
+        let text = match object.once(field.metadata()) {
+            Ok(member) => member.map(indexed_text).transpose(),
+            Err(rest) => Err(rest),
         };
-        let indexed = Self {
-            user: take("_user"),
-            organisation: take("_organisation"),
-            prompt: take("_prompt"),
-            environment: take("_environment"),
-        };
-        (indexed, faults)
-    }
+        text.unwrap_or_else(|rest| {
+            faults.push(Fault::new(field.metadata(), rest));
+            None
+        })
+        .flatten()
+    });
+    (indexed, faults)
 }
 
 /// The text a field is indexed by: a string itself, a number or boolean by its JSON text. An
@@ -212,6 +189,7 @@ impl FromJson for Comment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::indexed::Field;
 
     fn read<T: FromJson>(json: &str) -> Result<T, Refusal> {
         T::from_json(document(json).unwrap())
@@ -230,7 +208,7 @@ mod tests {
             assert_eq!(read::<Metadata>(json).unwrap().json(), json);
             let quoted = serde_json::to_string(json).unwrap();
             assert_eq!(read::<MaybeText>(&quoted).unwrap().0.json(), json);
-            assert!(Metadata::from_stored(json.to_owned()).is_some());
+            assert_eq!(Metadata::from_stored(json.to_owned()).json(), json);
         }
     }
 
@@ -264,17 +242,18 @@ mod tests {
     }
 
     #[test]
-    fn four_fields_are_indexed_as_text() {
+    fn fields_are_indexed_as_text() {
         let metadata = read::<Metadata>(
             r#"{"_user":"fef653","_organisation":9876,"_prompt":true,"_environment":"","user":"no"}"#,
         );
-        let expected = Indexed {
-            user: Some("fef653".into()),
-            organisation: Some("9876".into()),
-            prompt: Some("true".into()),
-            environment: None,
-        };
-        assert_eq!(metadata.unwrap().indexed(), &expected);
+        let metadata = metadata.unwrap();
+        let indexed: Vec<_> = metadata.indexed().iter().collect();
+        let expected = [
+            (Field::User, "fef653"),
+            (Field::Prompt, "true"),
+            (Field::Organisation, "9876"),
+        ];
+        assert_eq!(indexed, expected);
         assert_eq!(
             read::<Metadata>(r#"{"_user":null}"#).unwrap().indexed(),
             &Indexed::default()

@@ -1,60 +1,68 @@
-//! The forms that items are written in, and what becomes of one that is not known.
+//! Schema versions: how items are written, and what becomes of an item that is not understood.
 //!
-//! Every item says the number of its form in the attribute `schema`; one that does not is of form 1,
-//! which was written without at first. A number rises when code that does not know the new form
-//! would misread it. What such code leaves unread and untouched, a further attribute, is no new form.
+//! Every item holds its schema version in the attribute `schema`. An item without it has version 1,
+//! which did not have the attribute at first. A version rises when code that does not know the new
+//! one would misread the item. An attribute that such code ignores and leaves alone needs no new
+//! version.
 //!
-//! An item of a newer form is what a roll-back leaves behind. It is refused, for as long as the code
-//! is the older one, rather than misread or written over: [`check`].
+//! A rollback leaves items of newer versions behind. Older code refuses them rather than misread or
+//! overwrite them: [`check`].
 
+use crate::dynamo::attributes::{Item, int};
 use crate::problem::Problem;
-use crate::store::item::{Item, int};
 
-/// The attribute that holds the number.
+/// The attribute that holds an item's schema version.
 pub const ATTRIBUTE: &str = "schema";
 
-/// The form of feedback.
+/// The schema version of feedback.
 pub const FEEDBACK: u32 = 1;
 
-/// The form of an API key.
+/// The schema version of an API key.
 pub const API_KEY: u32 = 1;
 
-/// The form of an `Idempotency-Key`'s marker.
+/// The schema version of an `Idempotency-Key`'s marker.
 pub const MARKER: u32 = 1;
 
-/// The newest form of roll-ups, checkpoints, parked changes and the item `generation`. Whoever counts
-/// or reads roll-ups reads `generation` first, and its number is the highest of the generations in
-/// it. 2 has slots within an item ([`crate::stats::series`]).
-pub const STATS: u32 = 2;
+/// The newest schema version of roll-ups, checkpoints, parked changes and the item `generation`.
+/// Whoever counts or reads roll-ups reads `generation` first, and its version is the highest of the
+/// generations in it. Version 2 has slots within an item ([`crate::stats::series`]), version 3
+/// counts by `_session`.
+pub const STATS: u32 = 3;
 
-/// Whether code that knows the forms up to `newest` knows an item's. [`Problem::Unavailable`] if it
-/// does not: what was written is there, and newer code reads it.
+/// Checks that code which knows the versions up to `newest` can read an item.
+///
+/// # Errors
+///
+/// [`Problem::Unavailable`] for a newer version: the item is fine, and newer code reads it.
+/// [`Problem::Internal`] for a version that is no positive integer.
 pub fn check(item: &Item, newest: u32) -> Result<(), Problem> {
-    let form = if item.contains_key(ATTRIBUTE) {
+    let version = if item.contains_key(ATTRIBUTE) {
         int(item, ATTRIBUTE)
     } else {
         Some(1)
     };
-    match form {
-        Some(form) if (1..=newest).contains(&form) => Ok(()),
-        Some(form) if form > newest => Err(Problem::unavailable(format!(
-            "an item of form {form}, which only a newer version of this service knows"
+    match version {
+        Some(version) if (1..=newest).contains(&version) => Ok(()),
+        Some(version) if version > newest => Err(Problem::unavailable(format!(
+            "an item has schema version {version}: expected at most {newest}"
         ))),
-        _ => Err(Problem::internal("an item whose form cannot be read")),
+        _ => Err(Problem::internal(
+            "an item's schema version is no positive integer",
+        )),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::item::{number, text};
+    use crate::dynamo::attributes::{number, text};
 
     #[test]
-    fn a_form_is_known_or_refused() {
+    fn a_version_is_known_or_refused() {
         let of = |schema| Item::from([("pk".to_owned(), text("x")), (ATTRIBUTE.to_owned(), schema)]);
         assert_eq!(check(&Item::new(), 1), Ok(()));
-        for form in 1..=3 {
-            assert_eq!(check(&of(number(form)), 3), Ok(()));
+        for version in 1..=3 {
+            assert_eq!(check(&of(number(version)), 3), Ok(()));
         }
         assert!(matches!(
             check(&of(number(4)), 3),

@@ -11,15 +11,16 @@ pub mod read;
 pub mod votes;
 pub mod write;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::feedback::{Draft, Feedback};
 use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
+use crate::random;
+use crate::tables::{FEEDBACK, IDEMPOTENCY};
 use crate::timestamp::Timestamp;
 
 /// The feedback of all workspaces. Every method takes the workspace it acts in, and can name
@@ -27,7 +28,11 @@ use crate::timestamp::Timestamp;
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
-    config: Arc<Config>,
+    feedback: String,
+    /// The table of `Idempotency-Key`s, where the function has it.
+    idempotency: Option<String>,
+    /// How long feedback is kept; `None` is forever.
+    retention: Option<Duration>,
 }
 
 /// What a write did, or what the first write under the same `Idempotency-Key` did.
@@ -42,9 +47,18 @@ pub struct Written {
 }
 
 impl Store {
-    /// The store over this client.
-    pub fn new(client: Client, config: Arc<Config>) -> Self {
-        Self { client, config }
+    /// The store in this configuration's tables.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration lacks the name of [`FEEDBACK`].
+    pub fn new(client: Client, config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            client,
+            feedback: config.table(&FEEDBACK)?.to_owned(),
+            idempotency: config.table(&IDEMPOTENCY).ok().map(str::to_owned),
+            retention: config.retention,
+        })
     }
 
     /// A record as it is first stored: with an id, a version, and an end if feedback has one.
@@ -56,8 +70,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<Feedback, Problem> {
         let mut entropy = [0; 10];
-        fill_random(&mut entropy)?;
-        let expires_at = self.config.retention.map(|keep| (now + keep).seconds());
+        random::fill(&mut entropy)?;
+        let expires_at = self.retention.map(|keep| (now + keep).seconds());
         Ok(Feedback {
             workspace: workspace.clone(),
             id: FeedbackId::mint(now, index, entropy),
@@ -67,30 +81,4 @@ impl Store {
             expires_at,
         })
     }
-}
-
-/// Fills `bytes` from the system's random source.
-fn fill_random(bytes: &mut [u8]) -> Result<(), Problem> {
-    getrandom::fill(bytes).map_err(|error| Problem::internal(format!("no random bytes: {error}")))
-}
-
-/// Waits before trying something again, longer with each `attempt`, by chance shorter or longer
-/// so that callers who collided do not meet again. `None` after the last attempt.
-pub(crate) async fn back_off(attempt: u32) -> Option<()> {
-    /// With [`FIRST`] doubled each time up to [`LONGEST`], about three seconds in all.
-    const ATTEMPTS: u32 = 16;
-    const FIRST: Duration = Duration::from_millis(10);
-    const LONGEST: Duration = Duration::from_millis(320);
-    if attempt >= ATTEMPTS {
-        return None;
-    }
-    let wait = FIRST.saturating_mul(1 << attempt.min(8)).min(LONGEST);
-    let mut chance = [0; 1];
-    // Without a random source the full wait is as good.
-    let share = match fill_random(&mut chance) {
-        Ok(()) => u32::from(chance[0]),
-        Err(_) => 255,
-    };
-    tokio::time::sleep(wait * (64 + share) / 320).await;
-    Some(())
 }

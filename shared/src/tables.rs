@@ -1,6 +1,8 @@
 //! The tables as they must be, wherever they are: template.yaml makes them in an account, `local`
 //! in the embedded database, and a test holds the one against the other.
 
+use crate::indexed::Field;
+
 /// A table's shape. Every key attribute is a string.
 #[derive(Debug)]
 pub struct Table {
@@ -21,7 +23,7 @@ pub struct Table {
 }
 
 /// A global secondary index with all attributes.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Index {
     /// Its name.
     pub name: &'static str,
@@ -37,36 +39,36 @@ pub const FEEDBACK: Table = Table {
     variable: "FEEDBACK_TABLE",
     hash: "pk",
     range: Some("sk"),
-    indexes: &[
-        BY_TIME,
-        BY_TRACE,
-        BY_USER,
-        BY_ORGANISATION,
-        BY_PROMPT,
-        BY_ENVIRONMENT,
-    ],
+    indexes: &FEEDBACK_INDEXES,
     expires: Some("expires_at"),
     streams: true,
 };
 
 /// Lists by time, and look-ups by id alone.
-pub const BY_TIME: Index = index("by-time", "time_key");
+pub const BY_TIME: Index = Index::new("by-time", "time_key");
 /// All feedback of a trace, over its spans.
-pub const BY_TRACE: Index = index("by-trace", "trace_key");
-/// By `_user`; sparse.
-pub const BY_USER: Index = index("by-user", "user_key");
-/// By `_organisation`; sparse.
-pub const BY_ORGANISATION: Index = index("by-organisation", "organisation_key");
-/// By `_prompt`; sparse.
-pub const BY_PROMPT: Index = index("by-prompt", "prompt_key");
-/// By `_environment`; sparse.
-pub const BY_ENVIRONMENT: Index = index("by-environment", "environment_key");
+pub const BY_TRACE: Index = Index::new("by-trace", "trace_key");
 
-const fn index(name: &'static str, hash: &'static str) -> Index {
-    Index {
-        name,
-        hash,
-        range: "id",
+/// [`BY_TIME`], [`BY_TRACE`], and the sparse index of each indexed field.
+const FEEDBACK_INDEXES: [Index; 2 + Field::ALL.len()] = {
+    let mut indexes = [BY_TIME; 2 + Field::ALL.len()];
+    indexes[1] = BY_TRACE;
+    let mut place = 0;
+    while place < Field::ALL.len() {
+        indexes[2 + place] = Field::ALL[place].index();
+        place += 1;
+    }
+    indexes
+};
+
+impl Index {
+    /// An index with this partition key, sorted by `id`.
+    pub const fn new(name: &'static str, hash: &'static str) -> Self {
+        Self {
+            name,
+            hash,
+            range: "id",
+        }
     }
 }
 

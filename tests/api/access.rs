@@ -61,7 +61,7 @@ fn no_route_is_left_out_here() {
         })
         .collect();
     // But for those that ask for no key.
-    let keyed = ROUTES.iter().filter(|route| route.scope.is_some());
+    let keyed = ROUTES.iter().filter(|route| route.operation.scope().is_some());
     assert_eq!(tried, keyed.map(Route::key).collect());
 }
 

@@ -16,7 +16,7 @@ use shared::stats::generation::{Generation, Generations};
 use shared::stats::parked::Parked;
 use shared::stats::rebuild::{CLOCK_SKEW, Progress, Rebuild, WRITE_TIME};
 use shared::stats::verify::{Comparison, Tables};
-use shared::store::Store;
+use shared::tables::{FEEDBACK, STATS};
 use shared::timestamp::Timestamp;
 
 use crate::analytics::{ask, vote, wide};
@@ -28,8 +28,7 @@ const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 
 /// Compares every roll-up with a fold over the records that live.
 pub(crate) async fn compared(api: &Api) -> Comparison {
-    let Config { feedback, stats, .. } = &*api.config;
-    let tables = Tables::new(api.client.clone(), feedback, stats);
+    let tables = Tables::new(api.client.clone(), api.table(&FEEDBACK), api.table(&STATS));
     tables.compare().await.unwrap()
 }
 
@@ -45,10 +44,9 @@ pub(crate) async fn verified(api: &Api) -> Result<(), String> {
 
 #[tokio::test]
 async fn what_expires_is_counted_out_when_it_is_swept() {
-    let config = Config {
-        retention: Some(Duration::from_secs(60)),
-        ..Config::embedded().unwrap()
-    };
+    let config = Config::embedded()
+        .unwrap()
+        .with_retention(Some(Duration::from_secs(60)));
     let api = Api::with(config).await;
     vote(&api, 5, 1.0, json!({})).await;
     api.count().await;
@@ -190,7 +188,7 @@ proptest! {
             let shards: Vec<(String, Vec<Value>)> = shards(&changes, count).into_iter().collect();
             let mut delivered = vec![0; shards.len()];
             // With a few items to a transaction, changes are counted in parts.
-            let counter = Counter::with_max_items(api.client.clone(), api.config.clone(), max_items);
+            let counter = Counter::with_max_items(api.client.clone(), api.table(&STATS), max_items);
             for delivery in plan {
                 match delivery {
                     Delivery::Next(shard, more) => {
@@ -277,7 +275,7 @@ async fn a_change_that_cannot_be_read_is_parked_and_all_others_are_counted() {
         sequence: records(&changes[20..21])[0].sequence_number.clone(),
         reason: "schema version 2: expected at most 1".to_owned(),
     }];
-    let counter = Counter::new(api.client.clone(), api.config.clone());
+    let counter = api.counter();
     let total = async || ask(&api, "graphs/feedbacks", &wide()).await["summary"]["total"].clone();
     for again in [false, true] {
         let outcome = counter.count("s", records(&changes)).await.unwrap();
@@ -326,7 +324,7 @@ async fn a_parked_change_is_kept_whole_however_large_it_is() {
     // With room for few items it is counted in parts.
     for max_items in [2, MAX_ITEMS] {
         let api = api.restarted();
-        let counter = Counter::with_max_items(api.client.clone(), api.config.clone(), max_items);
+        let counter = Counter::with_max_items(api.client.clone(), api.table(&STATS), max_items);
         let outcome = counter.count("s", records(&changes)).await.unwrap();
         if max_items == 2 {
             assert_eq!(outcome.parked.len(), 1);
@@ -341,7 +339,7 @@ async fn a_parked_change_is_kept_whole_however_large_it_is() {
     become_newer(&api);
     api.database
         .fail_on("TransactWriteItems", [Fault::Throttle, Fault::LostAnswer]);
-    let counter = Counter::with_max_items(api.client.clone(), api.config.clone(), 2);
+    let counter = Counter::with_max_items(api.client.clone(), api.table(&STATS), 2);
     let recounted = counter.count_parked().await.unwrap();
     assert_eq!((recounted.counted, recounted.left), (1, vec![]));
     assert_eq!(verified(&api).await, Ok(()));
@@ -370,7 +368,7 @@ async fn a_touch_that_is_parked_is_not_waited_for() {
         "{comparison:#?}"
     );
     become_newer(&api);
-    let counter = Counter::new(api.client.clone(), api.config.clone());
+    let counter = api.counter();
     assert!(counter.count_parked().await.unwrap().left.is_empty());
     assert_eq!(verified(&api).await, Ok(()));
 }
@@ -378,7 +376,7 @@ async fn a_touch_that_is_parked_is_not_waited_for() {
 #[tokio::test]
 async fn a_record_that_is_no_change_is_parked_too_and_a_window_may_end_without_one() {
     let api = Api::new().await;
-    let counter = Counter::new(api.client.clone(), api.config.clone());
+    let counter = api.counter();
     let deliver = async |event: Value| {
         let event = serde_json::from_value(event).unwrap();
         aggregate::handle(&counter, event).await.unwrap()
@@ -399,7 +397,7 @@ async fn a_record_that_is_no_change_is_parked_too_and_a_window_may_end_without_o
 
 /// Has the table begin its first generation, as counting does once.
 async fn begin(api: &Api) {
-    Generations::read_or_begin(&api.client, &api.config.stats)
+    Generations::read_or_begin(&api.client, api.table(&STATS))
         .await
         .unwrap();
 }
@@ -447,7 +445,7 @@ async fn what_a_vote_costs_to_count_falls_with_the_batch() {
         assert_eq!(changes.len(), 1_000);
         begin(&api).await;
         api.database.transaction_units();
-        let counter = Counter::new(api.client.clone(), api.config.clone());
+        let counter = api.counter();
         for batch in changes.chunks(size) {
             counter.count("shard", records(batch)).await.unwrap();
         }
@@ -575,10 +573,7 @@ async fn write(api: &Api, write: &Write, ids: &[String]) {
     let now = api.time.now().millis().saturating_add_signed(write.skew);
     let now = Timestamp::from_millis(now);
     tokio::time::sleep(write.takes).await;
-    let (store, workspace) = (
-        Store::new(api.client.clone(), api.config.clone()),
-        Workspace::parse("test").unwrap(),
-    );
+    let (store, workspace) = (api.store(), Workspace::parse("test").unwrap());
     let id = &ids[usize::try_from(write.begins.as_millis()).unwrap() % ids.len()];
     match write.kind {
         0 | 1 => {

@@ -23,10 +23,12 @@ use shared::access::Scope;
 use shared::access::keyring::Keyring;
 use shared::access::registry::Registry;
 use shared::config::Config;
-use shared::http::{Route, event};
+use shared::http::{Route, Wiring, event};
 use shared::id::Workspace;
 use shared::stats::change::SequenceNumber;
 use shared::stats::count::Counter;
+use shared::store::Store;
+use shared::tables::{API_KEYS, STATS, Table};
 use shared::timestamp::{Clock, Timestamp};
 
 use crate::dynamodb::DynamoDb;
@@ -54,7 +56,7 @@ impl Api {
         let time = Time::start();
         let database = Database::new(time.clone());
         let client = database.client();
-        let registry = Registry::new(client.clone(), &config.api_keys);
+        let registry = Registry::new(client.clone(), config.table(&API_KEYS).unwrap());
         let mut api = Self {
             client,
             config: Arc::new(config),
@@ -66,6 +68,31 @@ impl Api {
         };
         api.key = api.key_for("test", &[Scope::Admin]).await;
         api
+    }
+
+    /// What its functions are made with.
+    pub fn wiring(&self) -> Wiring {
+        Wiring {
+            client: self.client.clone(),
+            config: Arc::clone(&self.config),
+            keyring: self.keyring.clone(),
+            clock: self.time.clock(),
+        }
+    }
+
+    /// The name of one of its tables.
+    pub fn table(&self, table: &'static Table) -> &str {
+        self.config.table(table).unwrap()
+    }
+
+    /// What counts its changes.
+    pub fn counter(&self) -> Counter {
+        Counter::new(self.client.clone(), self.table(&STATS))
+    }
+
+    /// Its store of feedback.
+    pub fn store(&self) -> Store {
+        Store::new(self.client.clone(), &self.config).unwrap()
     }
 
     /// A new key.
@@ -85,7 +112,7 @@ impl Api {
 
     /// Counts all changes of the feedback table that are not counted yet.
     pub async fn count(&self) -> usize {
-        let counter = Counter::new(self.client.clone(), Arc::clone(&self.config));
+        let counter = self.counter();
         if let DynamoDb::Embedded(engine) = &self.database.store {
             return local::stream::drain(engine, &counter).await.unwrap();
         }
@@ -116,7 +143,7 @@ impl Api {
 
     /// Lets counting begin after all changes there are now, as if they had been forgotten unread.
     pub async fn forget_the_stream(&self) {
-        let counter = Counter::new(self.client.clone(), Arc::clone(&self.config));
+        let counter = self.counter();
         for (shard, mut changes) in self.database.store.stream().await {
             let Some(last) = changes.pop() else {
                 continue;
@@ -185,14 +212,8 @@ impl Api {
         let LambdaRequest::ApiGatewayV2(request) = request else {
             panic!("not an event of an HTTP API");
         };
-        let request = LambdaRequest::ApiGatewayV2(event::sound(request));
-        let service = local::function_by(
-            self.time.clock(),
-            route.function,
-            self.client.clone(),
-            Arc::clone(&self.config),
-            self.keyring.clone(),
-        );
+        let request = LambdaRequest::ApiGatewayV2(event::sanitized(request));
+        let service = local::function(route.function(), self.wiring()).unwrap();
         let response = match service.oneshot(request.into()).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -14,7 +14,7 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::tracing::dispatcher::Dispatch;
 use lambda_http::{Adapter, tracing};
 use serde_json::{Value, json};
-use shared::http::{Call, Function, Reply, event, service};
+use shared::http::{Call, Function, Reply, event, no_document, service};
 use shared::log;
 use shared::metrics::NAMESPACE_VARIABLE;
 
@@ -465,20 +465,13 @@ fn panicking_function() {
             let body = call.body()?;
             Ok(Reply::new(body[..body.len() + 1].to_owned()))
         };
-        let mut service = Adapter::from(service(
-            Function::Create,
-            (),
-            api.keyring.clone(),
-            api.time.clock(),
-            None,
-            handler,
-        ));
+        let mut service = Adapter::from(service(Function::Create, api.wiring(), (), no_document, handler));
         let headers = [("x-portkey-api-key", api.key.as_str())];
         let event = event_json(&Method::POST, PORTKEY, "", &headers, "canary", false);
         let LambdaRequest::ApiGatewayV2(request) = serde_json::from_value(event).unwrap() else {
             panic!("not an event of an HTTP API");
         };
-        let request = LambdaRequest::ApiGatewayV2(event::sound(request));
+        let request = LambdaRequest::ApiGatewayV2(event::sanitized(request));
         let response = service.call(LambdaEvent::new(request, Context::default())).await;
         let response = serde_json::to_string(&response.unwrap()).unwrap();
         assert!(

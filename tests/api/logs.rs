@@ -20,7 +20,6 @@ use shared::http::{ApiService, Function, Route, event};
 use shared::log;
 use shared::metrics::{METRICS, NAMESPACE_VARIABLE};
 use shared::problem::Problem;
-use shared::stats::count::Counter;
 use shared::timestamp::Timestamp;
 
 use crate::capture::{Captured, listen};
@@ -68,8 +67,7 @@ impl Deployed {
     async fn new(captured: &Captured) -> Self {
         let api = Api::new().await;
         let function = |name: Function| {
-            let (client, config) = (api.client.clone(), Arc::clone(&api.config));
-            let function = local::function_by(api.time.clock(), name, client, config, api.keyring.clone());
+            let function = local::function(name, api.wiring()).unwrap();
             (name, function)
         };
         let functions = Function::ALL.map(function).into();
@@ -98,9 +96,9 @@ impl Deployed {
         let LambdaRequest::ApiGatewayV2(event) = serde_json::from_value(event).unwrap() else {
             panic!("not an event of an HTTP API");
         };
-        let request: lambda_http::Request = LambdaRequest::ApiGatewayV2(event::sound(event)).into();
+        let request: lambda_http::Request = LambdaRequest::ApiGatewayV2(event::sanitized(event)).into();
         let request = request.with_lambda_context(context("lambda's id"));
-        let service = self.functions[&route.function].clone();
+        let service = self.functions[&route.function()].clone();
         let response = match service.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
@@ -656,7 +654,7 @@ async fn a_batch_is_one_line_with_what_was_counted_and_how_late() {
             .ok();
     }
     let records = stream(&api).await;
-    let aggregate = Aggregate::new(Counter::new(api.client.clone(), Arc::clone(&api.config)));
+    let aggregate = Aggregate::new(api.counter());
     captured.take();
     let count = async |event: Value| {
         let payload: Payload = serde_json::from_value(event).unwrap();

@@ -183,7 +183,7 @@ fn it_has_the_routes_of_the_code() {
     }
     let routes = ROUTES
         .iter()
-        .map(|route| (route.key(), route.scope.is_none()))
+        .map(|route| (route.key(), route.operation.scope().is_none()))
         .collect();
     assert_eq!(described, routes);
 }
@@ -243,7 +243,7 @@ fn its_examples_are_as_it_says() {
             };
             let schema = format!("{body}/content/application~1json/schema");
             // But for this document, which would be an example of itself.
-            let is_document = route.scope.is_none() && body.ends_with("200");
+            let is_document = route.operation.scope().is_none() && body.ends_with("200");
             assert!(is_document || exemplified.contains(schema.as_str()), "{schema}");
         }
     }
@@ -290,7 +290,7 @@ async fn the_statuses_it_describes_are_those_that_occur() {
     let nothing = api.as_key(&api.key_for("test", &[Scope::Read]).await);
     let writer = api.as_key(&api.key_for("test", &[Scope::Write]).await);
     let too_large = " ".repeat(1024 * 1024 + 1);
-    for route in ROUTES.iter().filter(|route| route.scope.is_some()) {
+    for route in ROUTES.iter().filter(|route| route.operation.scope().is_some()) {
         let is_portkey = route.path.starts_with("/v1/");
         let body = match (route.method.as_str(), is_portkey) {
             ("POST" | "PUT", true) => r#"{"trace_id":"t","value":1}"#,

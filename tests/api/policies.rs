@@ -10,6 +10,7 @@ use lambda_http::http::Method;
 use serde_json::{Value, json};
 use shared::http::{Function, ROUTES, Route};
 use shared::stats::rebuild::Rebuild;
+use shared::tables::{FEEDBACK, STATS};
 
 use crate::harness::{Api, Fault};
 use crate::template::{allowed, deployed_tables, resources, template, text};
@@ -195,7 +196,7 @@ async fn called() -> Actions {
         for request in requests(&api).await {
             let (path, _) = request.path.split_once('?').unwrap_or((&request.path, ""));
             let (route, _) = Route::find(&request.method, path).unwrap();
-            if fault.is_some() && route.function == Function::Analytics {
+            if fault.is_some() && route.function() == Function::Analytics {
                 // It reads on or gives up, whatever fails.
                 continue;
             }
@@ -216,7 +217,7 @@ async fn called() -> Actions {
                 api.call(request.method.clone(), &request.path, &headers, &request.body)
                     .await;
                 api.database.recover();
-                note(route.function.name());
+                note(route.function().name());
             }
         }
         api.database.requests();
@@ -224,7 +225,7 @@ async fn called() -> Actions {
         note("aggregate");
     }
     // Into two generations at a time.
-    let rebuild = Rebuild::new(api.client.clone(), &api.config.feedback, &api.config.stats);
+    let rebuild = Rebuild::new(api.client.clone(), api.table(&FEEDBACK), api.table(&STATS));
     let generation = rebuild.begin(Duration::ZERO).await.unwrap();
     rebuild.touch(generation, |_| {}).await.unwrap();
     record(&api).await;

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::dialect::portkey::{self, Create};
 use shared::id::Workspace;
-use shared::store::Store;
 use shared::timestamp::{Granularity, Timestamp};
 
 use crate::analytics::{ask, vote};
@@ -71,7 +70,7 @@ fn ranges() -> impl Strategy<Value = Vec<(Timestamp, Timestamp)>> {
 }
 
 async fn write(api: &Api, votes: &[Vote]) {
-    let store = Store::new(api.client.clone(), api.config.clone());
+    let store = api.store();
     for vote in votes {
         let metadata = json!({"_user": vote.user, "_prompt": vote.prompt});
         let body = json!({"trace_id": "t", "value": vote.value, "metadata": metadata}).to_string();
@@ -214,7 +213,7 @@ async fn as_of_is_the_workspace_s_own_and_never_ahead_of_the_counts() {
     let change = changes.last_mut().unwrap();
     let happened = last["dynamodb"]["ApproximateCreationDateTime"].as_f64().unwrap() as u64 + 3 * 86_400;
     change["dynamodb"]["ApproximateCreationDateTime"] = json!(happened);
-    let counter = shared::stats::count::Counter::new(api.client.clone(), api.config.clone());
+    let counter = api.counter();
     let records = serde_json::from_value(json!([change])).unwrap();
     counter.count("another", records).await.unwrap();
     assert_eq!(

@@ -288,10 +288,9 @@ async fn the_other_dialect_lists_a_span_or_a_trace() {
 
 #[tokio::test(start_paused = true)]
 async fn what_has_expired_is_invisible_before_it_is_swept() {
-    let config = Config {
-        retention: Some(Duration::from_secs(3600)),
-        ..Config::embedded().unwrap()
-    };
+    let config = Config::embedded()
+        .unwrap()
+        .with_retention(Some(Duration::from_secs(3600)));
     let api = Api::with(config).await;
     let body = json!({"trace_id": "t", "value": 1, "metadata": {"_user": "u"}});
     let id = api.post(PORTKEY, body.clone()).await.ok().id();

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_http::http::Method;
@@ -14,6 +13,7 @@ use shared::access::registry::KeyRecord;
 use shared::feedback::{Change, Draft, Feedback, Named, ScoreChange};
 use shared::fields::Patch;
 use shared::id::{FeedbackId, Workspace};
+use shared::indexed::Field;
 use shared::metadata::{Comment, Metadata};
 use shared::schema;
 use shared::score::{Rating, Score, Value as Vote, Weight};
@@ -94,18 +94,18 @@ fn only(api: &Api, table: &str) -> Value {
 }
 
 fn store(api: &Api) -> Store {
-    Store::new(api.client.clone(), Arc::clone(&api.config))
+    api.store()
 }
 
 fn counter(api: &Api) -> Counter {
-    Counter::new(api.client.clone(), Arc::clone(&api.config))
+    api.counter()
 }
 
 /// What a fixture of feedback says, and the generation it is counted in.
 fn feedback(what: &str) -> (Feedback, u32) {
     let (trace, span) = (TraceId::parse("trace#%").unwrap(), SpanId::parse("span").unwrap());
     let value = |value, weight| Score::Value(Vote::new(value).unwrap(), Weight::new(weight).unwrap());
-    let metadata = |json: &str| Metadata::from_stored(json.to_owned()).unwrap();
+    let metadata = |json: &str| Metadata::from_stored(json.to_owned());
     let mut record = Feedback {
         workspace: workspace(),
         id: id(),
@@ -171,7 +171,7 @@ async fn feedback_of_every_form_is_read() {
         assert_eq!(summary.count, 1, "{name}");
         let counted = Counted::from_image(&serde_json::from_value(item).unwrap()).unwrap();
         let same = Counted {
-            mark: generation,
+            touched_for: generation,
             ..Counted::from_feedback(&expected)
         };
         assert_eq!(counted, same, "{name}");
@@ -194,7 +194,7 @@ async fn feedback_is_written_in_the_newest_form() {
     let change = Change {
         score: ScoreChange::Rating(Rating::new(2).unwrap()),
         comment: Patch::Keep,
-        metadata: Patch::Set(Metadata::from_stored(r#"{"_user":"u"}"#.to_owned()).unwrap()),
+        metadata: Patch::Set(Metadata::from_stored(r#"{"_user":"u"}"#.to_owned())),
     };
     let named = Named {
         id: id(),
@@ -351,7 +351,7 @@ fn rollup(series: Series) -> (Rollup, Slots) {
     let rollup = Rollup {
         generation: 3,
         workspace: workspace(),
-        dimension: Dimension::Prompt,
+        dimension: Dimension::Field(Field::Prompt),
         series,
         start,
         value: "p#1".to_owned(),

@@ -48,11 +48,10 @@ impl Server {
 
     async fn with(timeouts: Timeouts) -> Self {
         let (api, log) = (Api::new().await, Printed::default());
-        let (client, config, keyring) = (api.client.clone(), Arc::clone(&api.config), api.keyring.clone());
-        let function =
-            move |name| local::function(name, client.clone(), Arc::clone(&config), keyring.clone());
         let console = Console::new(log.clone()).unwrap();
-        let gateway = Gateway::new(function, Some(console)).with_timeouts(timeouts);
+        let gateway = Gateway::new(&api.wiring(), Some(console))
+            .unwrap()
+            .with_timeouts(timeouts);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(gateway.serve(listener, std::future::pending()));

@@ -15,6 +15,7 @@ use local::stream::source::{Place, Reader as _, Rest, Shard, Source as _};
 use serde_json::{Value, json};
 use shared::stats::change::SequenceNumber;
 use shared::stats::count::Counter;
+use shared::tables::{FEEDBACK, STATS};
 use tokio::net::TcpListener;
 
 use crate::counting::verified;
@@ -292,8 +293,8 @@ async fn votes_are_counted_from_a_stream_that_is_read_by_http() {
     api.delete(&format!("/v1/feedback/{id}")).await.ok();
     let (url, access_key) = api.database.endpoint().await;
     let endpoint = Endpoint::new(&url).unwrap().with_access_key(&access_key);
-    let stream = Stream::of_table(endpoint, &api.config.feedback).await.unwrap();
-    let counter = Counter::new(api.client.clone(), Arc::clone(&api.config));
+    let stream = Stream::of_table(endpoint, api.table(&FEEDBACK)).await.unwrap();
+    let counter = api.counter();
     let function = async |event: Value| {
         let event = serde_json::from_value(event).map_err(|error| error.to_string())?;
         let outcome = aggregate::handle(&counter, event).await;
@@ -317,7 +318,7 @@ async fn the_server_counts_what_comes_and_goes_on_after_a_restart() {
         api.post("/v1/feedback", json!({"trace_id": "t", "value": 1}))
             .await
             .ok();
-        let counter = Counter::new(database.client(), Arc::clone(&api.config));
+        let counter = Counter::new(database.client(), api.table(&STATS));
         let server = tokio::spawn(local::stream::feed(database.clone(), counter));
         while verified(&api).await.is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;

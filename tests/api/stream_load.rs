@@ -22,11 +22,13 @@ use local::stream::mapping::{Mapping, Settings};
 use serde_json::{Value, json};
 use shared::dialect::portkey::{self, Create};
 use shared::dialect::truefoundry;
+use shared::dynamo::attributes::AttributeValue;
 use shared::feedback::{Draft, Feedback};
 use shared::id::{FeedbackId, Workspace};
 use shared::stats::count::Counter;
-use shared::store::item::{self, AttributeValue};
+use shared::store::item;
 use shared::store::keys;
+use shared::tables::STATS;
 use shared::timestamp::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -63,7 +65,7 @@ async fn a_hundred_thousand_changes_are_counted_exactly_whatever_goes_wrong() {
     let clock = Clock::starting_at(Timestamp::parse("2026-11-20T20:30:00Z").unwrap());
     let stream = Shards::new(clock, 3);
     let away = Away::new(api.database.engine(), seed);
-    let counter = Counter::new(away.client(), Arc::clone(&api.config));
+    let counter = Counter::new(away.client(), api.table(&STATS));
     let aggregate = Aggregate::new(counter);
     let oldest = Mutex::new(Duration::ZERO);
     let function = async |event: Value| {
@@ -120,7 +122,7 @@ async fn a_hundred_thousand_changes_are_counted_exactly_whatever_goes_wrong() {
     assert_eq!(comparison.parked.len(), UNREADABLE, "STREAM_SEED={seed}");
     assert_eq!(comparison.unreadable.len(), UNREADABLE, "STREAM_SEED={seed}");
     become_newer(&api);
-    let counter = Counter::new(api.client.clone(), Arc::clone(&api.config));
+    let counter = api.counter();
     let recounted = counter.count_parked().await.unwrap();
     assert_eq!(
         (recounted.counted, recounted.left),

@@ -49,7 +49,7 @@ fn the_template_and_cargo_lambda_have_the_routes_of_the_code() {
         let entry = (
             route.method.to_string(),
             route.path.to_owned(),
-            route.function.name().to_owned(),
+            route.function().name().to_owned(),
         );
         assert!(code.insert(entry), "{} is there twice", route.key());
     }

@@ -8,7 +8,7 @@ use shared::fields::{FromJson as _, document};
 use shared::id::{FeedbackId, Workspace};
 use shared::metadata::{MAX_METADATA, MaybeText, Metadata};
 use shared::problem::Problem;
-use shared::query::{self, ListQuery, Order, decode_cursor, encode_cursor};
+use shared::query::{ListQuery, Order, decode_cursor, encode_cursor};
 use shared::store::{item, keys};
 use shared::target::{SpanId, Target, TraceId, decode_target_id, encode_target_id};
 use shared::timestamp::Timestamp;
@@ -109,15 +109,12 @@ pub fn metadata(text: &str) {
     if let Ok(metadata) = Metadata::from_json(json) {
         assert_eq!(metadata.json(), json.get());
         assert!(metadata.json().len() <= MAX_METADATA);
-        assert_eq!(
-            Metadata::from_stored(metadata.json().to_owned()).as_ref(),
-            Some(&metadata)
-        );
+        assert_eq!(Metadata::from_stored(metadata.json().to_owned()), metadata);
         let MaybeText(same) = MaybeText::from_json(json).unwrap_or_else(|refusal| panic!("{refusal:?}"));
         assert_eq!(same, metadata);
     }
     if let Ok(MaybeText(metadata)) = MaybeText::from_json(json) {
-        assert_eq!(Metadata::from_stored(metadata.json().to_owned()), Some(metadata));
+        assert_eq!(Metadata::from_stored(metadata.json().to_owned()), metadata);
     }
 }
 
@@ -229,7 +226,7 @@ pub fn query(text: &str) {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    for list in [query::parse_portkey(&pairs), query::parse_truefoundry(&pairs)] {
+    for list in [portkey::parse_list(&pairs), truefoundry::parse_list(&pairs)] {
         match list {
             Ok(ListQuery { filter, limit, .. }) => {
                 assert!((1..=100).contains(&limit));

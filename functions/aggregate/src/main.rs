@@ -1,7 +1,5 @@
 //! The Lambda function `aggregate`: wiring only, see the library beside it.
 
-use std::sync::Arc;
-
 use aggregate::Aggregate;
 use lambda_http::lambda_runtime::{self, service_fn};
 use shared::config::Config;
@@ -12,7 +10,8 @@ use shared::{dynamo, log};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     log::init();
-    let config = Arc::new(Config::from_env(&[&STATS])?);
-    let aggregate = &Aggregate::new(Counter::new(dynamo::client().await?, config));
+    let config = Config::from_env(&[&STATS])?;
+    let counter = Counter::new(dynamo::client().await?, config.table(&STATS)?);
+    let aggregate = &Aggregate::new(counter);
     lambda_runtime::run(service_fn(move |event| aggregate.answer(event))).await
 }

@@ -2,49 +2,73 @@
 
 use std::sync::Arc;
 
-use shared::dialect::analytics::{self, Question, member};
-use shared::http::{Call, Reply};
+use shared::config::ConfigError;
+use shared::dialect::analytics::{self, AnalyticsQuery, member};
+use shared::http::{self, ApiService, Call, Function, Operation, Reply, Report, Wiring, no_document};
 use shared::problem::Problem;
 use shared::stats::read::{Counts, Reader, Slice};
 use shared::stats::rollup::Dimension;
 use shared::store::votes::{Columns, Vote};
+use shared::tables::{API_KEYS, FEEDBACK, STATS, Table};
 use shared::timestamp::Granularity;
+
+/// The tables it needs.
+pub const TABLES: &[&Table] = &[&FEEDBACK, &API_KEYS, &STATS];
+
+/// The function as a service.
+///
+/// # Errors
+///
+/// If the configuration lacks the name of a table.
+pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
+    let reader = Reader::new(wiring.client.clone(), &wiring.config)?;
+    Ok(http::service(
+        Function::Analytics,
+        wiring,
+        reader,
+        no_document,
+        handle,
+    ))
+}
 
 /// Answers a GET of any of the routes.
 pub async fn handle(reader: Arc<Reader>, call: Call) -> Result<Reply, Problem> {
-    let question = Question::parse(call.query(), call.workspace())?;
-    let body = match call.route.path.rsplit('/').next() {
-        Some("feedbacks") => {
-            let counts = graph(&reader, &call, &question, question.buckets()).await?;
+    let Operation::Analytics(report) = call.route.operation else {
+        return Err(Problem::internal("a route of another function"));
+    };
+    let query = AnalyticsQuery::parse(call.query(), call.workspace())?;
+    let body = match report {
+        Report::Feedbacks => {
+            let counts = graph(&reader, &call, &query, query.buckets()).await?;
             analytics::render_feedbacks(&counts.cells, counts.as_of)
         }
-        Some("scores" | "score") => {
-            let counts = graph(&reader, &call, &question, Granularity::Day).await?;
+        Report::Scores => {
+            let counts = graph(&reader, &call, &query, Granularity::Day).await?;
             analytics::render_scores(&counts.cells, counts.as_of)
         }
-        Some("weighted") => {
-            let counts = graph(&reader, &call, &question, question.buckets()).await?;
+        Report::Weighted => {
+            let counts = graph(&reader, &call, &query, query.buckets()).await?;
             analytics::render_weighted(&counts.cells, counts.as_of)
         }
-        Some("ai-models") => {
-            let counts = groups(&reader, &call, &question, "_model").await?;
-            analytics::render_models(&counts.cells, &question, counts.as_of)
+        Report::Models => {
+            let counts = groups(&reader, &call, &query, "_model").await?;
+            analytics::render_models(&counts.cells, &query, counts.as_of)
         }
-        _ => {
-            let counts = groups(&reader, &call, &question, call.id()).await?;
-            analytics::render_groups(&counts.cells, &question, counts.as_of)
+        Report::Groups => {
+            let counts = groups(&reader, &call, &query, call.id()).await?;
+            analytics::render_groups(&counts.cells, &query, counts.as_of)
         }
     };
     Ok(Reply::new(body))
 }
 
 /// A slice in buckets of this size: days, where the answer is not by time.
-fn slice<'a>(call: &'a Call, question: &'a Question, buckets: Granularity) -> Slice<'a> {
+fn slice<'a>(call: &'a Call, query: &'a AnalyticsQuery, buckets: Granularity) -> Slice<'a> {
     Slice {
         workspace: call.workspace(),
-        range: question.range,
+        range: query.range,
         buckets,
-        filters: &question.filters,
+        filters: &query.filters,
         now: call.now,
     }
 }
@@ -53,36 +77,50 @@ fn slice<'a>(call: &'a Call, question: &'a Question, buckets: Granularity) -> Sl
 async fn graph(
     reader: &Reader,
     call: &Call,
-    question: &Question,
+    query: &AnalyticsQuery,
     buckets: Granularity,
 ) -> Result<Counts, Problem> {
-    let slice = slice(call, question, buckets);
-    if question.matches_nothing() {
+    let slice = slice(call, query, buckets);
+    if query.matches_nothing() {
         return reader.nothing(&slice).await;
     }
-    match question.dimension() {
-        Some((dimension, values)) => reader.by_dimension(&slice, dimension, values.as_deref()).await,
+    match query.dimension() {
+        Some((dimension, values)) => reader
+            .by_dimension(&slice, dimension, values.as_deref())
+            .await
+            .map_err(analytics::problem),
         None => {
-            let value = |vote: &Vote| question.admits(vote).then(String::new);
-            reader.by_record(&slice, question.columns(), value).await
+            let value = |vote: &Vote| query.admits(vote).then(String::new);
+            reader
+                .by_record(&slice, query.columns(), value)
+                .await
+                .map_err(analytics::problem)
         }
     }
 }
 
 /// The counts by a metadata field: from roll-ups, where the field has them and the filter is about
 /// nothing else.
-async fn groups(reader: &Reader, call: &Call, question: &Question, field: &str) -> Result<Counts, Problem> {
-    let slice = slice(call, question, Granularity::Day);
-    if question.matches_nothing() {
+async fn groups(
+    reader: &Reader,
+    call: &Call,
+    query: &AnalyticsQuery,
+    field: &str,
+) -> Result<Counts, Problem> {
+    let slice = slice(call, query, Granularity::Day);
+    if query.matches_nothing() {
         return reader.nothing(&slice).await;
     }
-    let by = Dimension::of_field(field);
-    if let (Some(by), Some((dimension, values))) = (by, question.dimension())
+    let by = Dimension::of_metadata(field);
+    if let (Some(by), Some((dimension, values))) = (by, query.dimension())
         && (dimension == Dimension::All || dimension == by)
     {
-        return reader.by_dimension(&slice, by, values.as_deref()).await;
+        return reader
+            .by_dimension(&slice, by, values.as_deref())
+            .await
+            .map_err(analytics::problem);
     }
-    let asked = question.columns();
+    let asked = query.columns();
     let columns = Columns {
         indexed: asked.indexed || by.is_some(),
         metadata: asked.metadata || by.is_none_or(|by| by == Dimension::Model),
@@ -96,7 +134,10 @@ async fn groups(reader: &Reader, call: &Call, question: &Question, field: &str) 
                 .and_then(|metadata| member(metadata.json(), field))
                 .filter(|text| !text.is_empty()),
         };
-        value.filter(|_| question.admits(vote))
+        value.filter(|_| query.admits(vote))
     };
-    reader.by_record(&slice, columns, value).await
+    reader
+        .by_record(&slice, columns, value)
+        .await
+        .map_err(analytics::problem)
 }

@@ -2,11 +2,32 @@
 
 use std::sync::Arc;
 
+use shared::config::ConfigError;
 use shared::dialect::{Action, Dialect, portkey, truefoundry};
 use shared::feedback::Named;
-use shared::http::{Call, Reply};
+use shared::http::{self, ApiService, Call, Function, Reply, Wiring, no_document};
 use shared::problem::Problem;
 use shared::store::{Store, Written};
+use shared::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY, Table};
+
+/// The tables it needs.
+pub const TABLES: &[&Table] = &[&FEEDBACK, &IDEMPOTENCY, &API_KEYS];
+
+/// The function as a service.
+///
+/// # Errors
+///
+/// If the configuration lacks the name of a table.
+pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
+    let store = Store::new(wiring.client.clone(), &wiring.config)?;
+    Ok(http::service(
+        Function::Delete,
+        wiring,
+        store,
+        no_document,
+        handle,
+    ))
+}
 
 /// Answers a DELETE of either dialect.
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {

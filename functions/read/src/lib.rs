@@ -3,39 +3,74 @@
 
 use std::sync::Arc;
 
+use shared::config::ConfigError;
 use shared::dialect::{Dialect, portkey, truefoundry};
-use shared::http::{Call, Reply};
+use shared::http::{self, ApiService, Call, Function, Operation, Read, Reply, Wiring};
 use shared::problem::Problem;
 use shared::query;
 use shared::store::Store;
+use shared::tables::{API_KEYS, FEEDBACK, Table};
 
 /// openapi.yaml as JSON: what `GET /openapi.json` answers with. It is in this function alone, so that
 /// the others do not grow by it. It goes out with `no-store` as every answer does: it changes with a
 /// deployment, and is asked for seldom.
 pub const SPECIFICATION: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
-/// Answers a GET of either dialect: of one record where the path has an id, else of a list.
+/// What `GET /health` is answered with: that the function runs. No table is read for it.
+pub const HEALTH: &str = r#"{"status":"ok"}"#;
+
+/// The tables it needs.
+pub const TABLES: &[&Table] = &[&FEEDBACK, &API_KEYS];
+
+/// The function as a service.
+///
+/// # Errors
+///
+/// If the configuration lacks the name of a table.
+pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
+    let store = Store::new(wiring.client.clone(), &wiring.config)?;
+    Ok(http::service(Function::Read, wiring, store, document, handle))
+}
+
+/// What operations without a key are answered with.
+fn document(operation: Operation) -> Option<&'static str> {
+    match operation {
+        Operation::Read(Read::Specification) => Some(SPECIFICATION),
+        Operation::Read(Read::Health) => Some(HEALTH),
+        _ => None,
+    }
+}
+
+/// Answers a GET of either dialect, of one record or of a list.
+///
+/// # Errors
+///
+/// What is wrong with the request, [`Problem::NotFound`], or a failure of DynamoDB.
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
-    match (call.route.dialect, call.route.parameter().is_some()) {
-        (Dialect::Portkey, false) => portkey_list(&store, &call).await,
-        (Dialect::TrueFoundry, false) => truefoundry_list(&store, &call).await,
-        (Dialect::Portkey, true) => {
-            let feedback = store
-                .get(call.workspace(), portkey::parse_id(call.id())?, call.now)
-                .await?;
+    let Operation::Read(read) = call.route.operation else {
+        return Err(Problem::internal("a route of another function"));
+    };
+    match (read, call.route.dialect) {
+        (Read::List, Dialect::Portkey) => portkey_list(&store, &call).await,
+        (Read::List, Dialect::TrueFoundry) => truefoundry_list(&store, &call).await,
+        (Read::One, Dialect::Portkey) => {
+            let id = portkey::parse_id(call.id())?;
+            let feedback = store.get(call.workspace(), id, call.now).await?;
             Ok(Reply::about(portkey::render_one(&feedback), feedback.version))
         }
-        (Dialect::TrueFoundry, true) => {
-            let feedback = store
-                .get(call.workspace(), truefoundry::parse_id(call.id())?, call.now)
-                .await?;
+        (Read::One, Dialect::TrueFoundry) => {
+            let id = truefoundry::parse_id(call.id())?;
+            let feedback = store.get(call.workspace(), id, call.now).await?;
             Ok(Reply::about(truefoundry::render_one(&feedback), feedback.version))
+        }
+        (Read::Specification | Read::Health, _) => {
+            Err(Problem::internal("a route without a key has no handler"))
         }
     }
 }
 
 async fn portkey_list(store: &Store, call: &Call) -> Result<Reply, Problem> {
-    let query = query::parse_portkey(call.query())?;
+    let query = portkey::parse_list(call.query())?;
     let page = store.list(call.workspace(), &query, call.now).await?;
     let summary = match &query.filter.trace {
         Some(trace) => {
@@ -53,7 +88,7 @@ async fn portkey_list(store: &Store, call: &Call) -> Result<Reply, Problem> {
 }
 
 async fn truefoundry_list(store: &Store, call: &Call) -> Result<Reply, Problem> {
-    let query = query::parse_truefoundry(call.query())?;
+    let query = truefoundry::parse_list(call.query())?;
     let page = store.list(call.workspace(), &query, call.now).await?;
     let next = page.next.map(|last| query::encode_cursor(last, query.order));
     Ok(Reply::new(truefoundry::render_list(

@@ -1,17 +1,6 @@
 //! The Lambda function `update`: wiring only, see the library beside it.
 
-use shared::http::Function;
-use shared::store::Store;
-use shared::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY};
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    shared::http::run(
-        Function::Update,
-        &[&FEEDBACK, &IDEMPOTENCY, &API_KEYS],
-        Store::new,
-        None,
-        update::handle,
-    )
-    .await
+    shared::http::run(update::TABLES, update::service).await
 }

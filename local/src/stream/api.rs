@@ -15,7 +15,7 @@ use super::source::{Change, Page, Place, Reader, Rest, Shard, Source};
 use crate::dynamodb::Engine;
 
 /// The most records that GetRecords brings at a time (API_streams_GetRecords).
-const MOST: usize = 1_000;
+const MAX_RECORDS: usize = 1_000;
 
 /// After how many empty pages in a row an open shard counts as read up to now. GetRecords may answer
 /// with an empty page although changes follow, and does not say so.
@@ -250,7 +250,7 @@ impl<S: Streams + Send + Sync> ShardReader<S> {
             Some(iterator) => iterator,
             None => self.iterator().await?,
         };
-        let request = json!({"ShardIterator": iterator, "Limit": limit.min(MOST)});
+        let request = json!({"ShardIterator": iterator, "Limit": limit.min(MAX_RECORDS)});
         // If it fails, it is the same call next time.
         self.iterator = Some(iterator);
         let mut answer = self.stream.ask("GetRecords", request).await?;

@@ -14,7 +14,7 @@ use crate::timestamp::Timestamp;
 pub const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The most keys that are remembered, and the most that are remembered not to exist.
-const MOST: usize = 1_024;
+const MAX_KEYS: usize = 1_024;
 
 /// The keys of a registry, as far as they were asked for in the last minute, by the wall clock: a
 /// container's monotonic one may stand still while Lambda has it frozen.
@@ -104,9 +104,9 @@ fn is_fresh(since: Timestamp, now: Timestamp) -> bool {
 
 /// Remembers, forgetting what is stale, and then all, if there is no room.
 fn remember<T>(memory: &mut HashMap<KeyId, (Timestamp, T)>, id: &KeyId, value: T, now: Timestamp) {
-    if memory.len() >= MOST && !memory.contains_key(id) {
+    if memory.len() >= MAX_KEYS && !memory.contains_key(id) {
         memory.retain(|_, (since, _)| is_fresh(*since, now));
-        if memory.len() >= MOST {
+        if memory.len() >= MAX_KEYS {
             memory.clear();
         }
     }
@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let mut memory = HashMap::new();
-        for number in 0..3 * MOST {
+        for number in 0..3 * MAX_KEYS {
             let id = KeyId::parse(&format!("{number:016x}")).unwrap();
             remember(&mut memory, &id, (), Timestamp::from_millis(1));
-            assert!(memory.len() <= MOST);
+            assert!(memory.len() <= MAX_KEYS);
             assert!(memory.contains_key(&id));
         }
     }

@@ -9,11 +9,11 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 
 use super::Scope;
 use super::key::{ApiKey, KeyId};
+use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::dynamo::{self, Attempts};
 use crate::id::Workspace;
 use crate::problem::Problem;
 use crate::schema;
-use crate::store::item::{Item, int, number, string, text};
 use crate::timestamp::Timestamp;
 
 /// What is stored of a key: everything but its secret.

@@ -1,7 +1,30 @@
-//! Portkey's feedback analytics: `/v1/analytics/…` (contract, section 8).
+//! Portkey's feedback analytics: `/v1/analytics/…`
+//! (portkey.ai/docs/api-reference/inference-api/analytics).
 
-mod answer;
-mod question;
+mod query;
+mod render;
 
-pub use answer::{render_feedbacks, render_groups, render_models, render_scores, render_weighted};
-pub use question::{Question, member};
+pub use query::{AnalyticsQuery, member};
+pub use render::{render_feedbacks, render_groups, render_models, render_scores, render_weighted};
+
+use crate::problem::Problem;
+use crate::stats::read::{MAX_ROLLUPS, Unanswered};
+
+/// What a query without an answer is told, by the names of its parameters.
+pub fn problem(unanswered: Unanswered) -> Problem {
+    match unanswered {
+        Unanswered::TooManyRecords(limit, range) => Problem::invalid(
+            "time_of_generation_max",
+            format!(
+                "and time_of_generation_min leave more than {limit} to be read one by one, from {} to {}: let \
+                 them fall on whole hours of UTC, or narrow the range or the filter",
+                range.from, range.to
+            ),
+        ),
+        Unanswered::TooManyGroups => Problem::invalid(
+            "time_of_generation_max",
+            format!("and time_of_generation_min hold more than {MAX_ROLLUPS} groups: narrow the range"),
+        ),
+        Unanswered::Problem(problem) => problem,
+    }
+}

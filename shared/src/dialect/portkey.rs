@@ -1,19 +1,26 @@
 //! Portkey's feedback API: `/v1/feedback` (contract, section 3; reads as ruled in section 7).
 
+mod list;
+
 use serde::Serialize;
 
 use super::record::{Record, Spelling};
-use super::{Action, path_id, to_json};
+use super::{Action, path_id, to_json, warn_of_comment};
 use crate::feedback::{Change, Draft, Feedback, ScoreChange};
 use crate::fields::{
     self, Accepted, Fields, JsonRef, Kind, Object, Patch, Refusal, describe, document, elements, within,
 };
 use crate::id::FeedbackId;
-use crate::metadata::MaybeText;
+use crate::metadata::{Comment, MaybeText};
 use crate::problem::{Fault, Problem};
 use crate::query::Summary;
 use crate::score::{Score, Value, Weight};
 use crate::target::{Target, TraceId};
+
+pub use list::parse_list;
+
+/// What is wrong with a span id on its own.
+pub(super) const SPAN_WITHOUT_TRACE: &str = "is required beside span_id: a span is named within its trace";
 
 /// The most feedback of one bulk: the actions of one DynamoDB transaction.
 pub const MAX_BULK: usize = 100;
@@ -122,11 +129,13 @@ fn draft(object: Object<'_>) -> Result<Accepted<Draft>, Vec<Fault>> {
     let value = fields.required::<Value>("value");
     let weight = fields.optional::<Weight>("weight");
     let metadata = fields.optional::<MaybeText>("metadata");
+    let comment = fields.optional::<Comment>("comment");
+    warn_of_comment(&mut fields);
     let draft = trace.zip(value).map(|(trace, value)| Draft {
         target: Target::Trace(trace),
         project: None,
         score: Score::Value(value, weight.unwrap_or(Weight::DEFAULT)),
-        comment: None,
+        comment,
         metadata: metadata.map(|MaybeText(metadata)| metadata),
     });
     fields.accept(draft)
@@ -161,8 +170,12 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(FeedbackId, Chan
     } else {
         path_id(path).map_err(|fault| fields.fault(fault)).ok()
     };
+    // The Node SDK repeats it in the body, and the path's is the one that counts.
+    fields.has("feedback_id");
     let value = fields.required::<Value>("value");
     let weight = fields.patch::<Weight>("weight");
+    let comment = fields.patch::<Comment>("comment");
+    warn_of_comment(&mut fields);
     let metadata = match fields.patch::<MaybeText>("metadata") {
         Patch::Keep => Patch::Keep,
         Patch::Clear => Patch::Clear,
@@ -171,7 +184,7 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(FeedbackId, Chan
     let change = id.zip(value).map(|(id, value)| {
         let change = Change {
             score: ScoreChange::Value(value, weight),
-            comment: Patch::Keep,
+            comment,
             metadata,
         };
         (id, change)

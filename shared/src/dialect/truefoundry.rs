@@ -1,10 +1,12 @@
 //! TrueFoundry's feedback API: `/api/svc/v1/gateway-feedback` (contract, section 4; reads as
 //! ruled in section 7).
 
+mod list;
+
 use serde::Serialize;
 
 use super::record::{Record, Spelling};
-use super::{path_id, to_json};
+use super::{path_id, to_json, warn_of_comment};
 use crate::feedback::{Change, Draft, Feedback, Named, ScoreChange};
 use crate::fields::{self, Accepted, Fields, FromJson, JsonRef, Kind, Object, Refusal, string};
 use crate::id::FeedbackId;
@@ -13,6 +15,8 @@ use crate::problem::{Fault, Problem};
 use crate::score::{Rating, Score};
 use crate::target::{Project, SpanId, Target, TraceId, decode_target_id};
 
+pub use list::parse_list;
+
 /// The span a body's `target` names, by either of its two forms or by both alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetField {
@@ -20,6 +24,15 @@ pub struct TargetField {
     pub target: Target,
     /// Context, not identity.
     pub project: Option<Project>,
+    /// The names of members that were ignored.
+    unknown: Vec<String>,
+}
+
+/// Notes what was ignored of a target.
+fn warn_of_target(fields: &mut Fields<'_>, field: &TargetField) {
+    for name in &field.unknown {
+        fields.warn(fields::unknown_field(&format!("target.{name}")));
+    }
 }
 
 impl FromJson for TargetField {
@@ -58,9 +71,13 @@ impl FromJson for TargetField {
                 ));
             }
         }
+        // The vendor's word for which of the two forms it is, which shows anyway.
+        fields.has("type");
+        let unknown = fields.unknown();
         let target = encoded.or(trace.zip(span)).map(|(trace, span)| Self {
             target: Target::Span(trace, span),
             project,
+            unknown,
         });
         fields.finish(target).map_err(Refusal::Inside)
     }
@@ -78,17 +95,13 @@ impl FromJson for TargetId {
     }
 }
 
-/// Notes what is stored of a comment in another form than it came in.
-fn warn_of_comment(fields: &mut Fields<'_>) {
-    if let Some(warning) = fields.raw("comment").and_then(Comment::warning) {
-        fields.warn(warning);
-    }
-}
-
 /// Reads the body of a POST.
 pub fn parse_create(body: &str) -> Result<Accepted<Draft>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let target = fields.required::<TargetField>("target");
+    if let Some(target) = &target {
+        warn_of_target(&mut fields, target);
+    }
     let rating = fields.required::<Rating>("rating");
     let comment = fields.optional::<Comment>("comment");
     warn_of_comment(&mut fields);
@@ -108,10 +121,14 @@ pub fn parse_create(body: &str) -> Result<Accepted<Draft>, Problem> {
 pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(Named, Change)>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let id = path_id(path).map_err(|fault| fields.fault(fault)).ok();
-    let target = fields.optional::<TargetField>("target").map(|field| field.target);
-    if !["rating", "comment", "metadata"]
-        .iter()
-        .any(|name| fields.has(name))
+    let target = fields.optional::<TargetField>("target");
+    if let Some(target) = &target {
+        warn_of_target(&mut fields, target);
+    }
+    let target = target.map(|field| field.target);
+    if ["rating", "comment", "metadata"]
+        .into_iter()
+        .all(|name| !fields.has(name))
     {
         fields.fault(Fault::new(
             "body",

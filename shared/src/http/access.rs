@@ -1,18 +1,14 @@
-//! The layer that lets a request in: its key, its scope, its size, in this order. The body is not
-//! looked at before the key was verified. A route that asks for no key is answered here with its
-//! document: no handler is ever called for nobody.
+//! Who may come in: a request's key, its scope and its size, in this order. The body is not looked at
+//! before the key was verified. A route that asks for no key is answered here with its document: no
+//! handler is ever called for nobody.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 
 use lambda_http::http::{HeaderMap, header};
-use lambda_http::tower::{Layer, Service};
 use lambda_http::{Body, Request};
 
 use super::call::{Call, MAX_BODY, Reply};
-use super::route::Route;
+use super::route::{Operation, Route};
 use crate::access::keyring::Keyring;
 use crate::id::Workspace;
 use crate::problem::{Fault, Problem};
@@ -21,101 +17,71 @@ use crate::timestamp::Clock;
 /// Portkey's header for a key.
 const PORTKEY_KEY: &str = "x-portkey-api-key";
 
-/// Puts [`Access`] around a handler.
+/// What decides whether a request is let in.
 #[derive(Clone, Debug)]
-pub struct AccessLayer {
-    keyring: Keyring,
-    clock: Clock,
-    open: Option<&'static str>,
+pub struct Access {
+    /// What verifies keys.
+    pub keyring: Keyring,
+    /// What tells when a request came.
+    pub clock: Clock,
+    /// The JSON object that an operation without a key is answered with.
+    pub document: fn(Operation) -> Option<&'static str>,
 }
 
-impl AccessLayer {
-    /// A layer that verifies with this keyring. `open` is what a route that asks for no key is
-    /// answered with. `clock` tells when a request came.
-    pub fn new(keyring: Keyring, clock: Clock, open: Option<&'static str>) -> Self {
-        Self { keyring, clock, open }
-    }
-}
-
-impl<S> Layer<S> for AccessLayer {
-    type Service = Access<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Access {
-            keyring: self.keyring.clone(),
-            clock: self.clock.clone(),
-            open: self.open,
-            inner,
-        }
-    }
-}
-
-/// Turns a request into a [`Call`] for the handler within, or refuses it.
-#[derive(Clone, Debug)]
-pub struct Access<S> {
-    keyring: Keyring,
-    clock: Clock,
-    open: Option<&'static str>,
-    inner: S,
-}
-
-/// A request on its way in: what [`super::answer`] found out about it, and the request.
+/// A request on its way in, and what is known of it so far.
 #[derive(Debug)]
 pub struct Arrival {
     pub(super) route: &'static Route,
     pub(super) id: String,
     pub(super) request: Request,
-    /// Whose it is, as soon as that is known: the log tells also of a request that came no further.
+    /// Set as soon as it is known: a request that comes no further is logged with it too.
     pub(super) workspace: Arc<OnceLock<Workspace>>,
 }
 
-impl<S> Service<Arrival> for Access<S>
-where
-    S: Service<Call, Response = Reply, Error = Problem> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = Reply;
-    type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
+/// A request that was let in.
+pub(super) enum Admitted {
+    /// For the handler.
+    Call(Call),
+    /// Answered already, without a key.
+    Open(Reply),
+}
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Problem>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, arrival: Arrival) -> Self::Future {
-        // The clone that was polled ready is the one to be called.
-        let fresh = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, fresh);
-        let (keyring, now, open) = (self.keyring.clone(), self.clock.now(), self.open);
-        Box::pin(async move {
-            let Arrival {
-                route,
-                id,
-                request,
-                workspace,
-            } = arrival;
-            let Some(scope) = route.scope else {
-                return open
-                    .map(|document| Reply::new(document.to_owned()))
-                    .ok_or_else(|| Problem::internal("a route without a key has no document"));
-            };
-            let text = credential(request.headers()).ok_or(Problem::Unauthorized)?;
-            let caller = keyring.verify(text, now).await?;
-            // Nobody else sets it.
-            let _ = workspace.set(caller.workspace.clone());
-            if !caller.may(scope) {
-                return Err(Problem::Forbidden { needs: scope.name() });
-            }
-            let query = query(&request);
-            let (parts, body) = request.into_parts();
-            let call = Call::new(route, caller, now, id, query, parts.headers, bytes(body)?);
-            inner.call(call).await
-        })
+impl Access {
+    /// Lets a request in.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Unauthorized`], [`Problem::Forbidden`], [`Problem::Invalid`] for a body over
+    /// [`MAX_BODY`], and what looking up the key fails with.
+    pub(super) async fn admit(&self, arrival: Arrival) -> Result<Admitted, Problem> {
+        let Arrival {
+            route,
+            id,
+            request,
+            workspace,
+        } = arrival;
+        let now = self.clock.now();
+        let Some(scope) = route.operation.scope() else {
+            return (self.document)(route.operation)
+                .map(|document| Admitted::Open(Reply::new(document.to_owned())))
+                .ok_or_else(|| Problem::internal("a route without a key has no document"));
+        };
+        let text = credential(request.headers()).ok_or(Problem::Unauthorized)?;
+        let caller = self.keyring.verify(text, now).await?;
+        // Nobody else sets it.
+        let _ = workspace.set(caller.workspace.clone());
+        if !caller.may(scope) {
+            return Err(Problem::Forbidden { needs: scope.name() });
+        }
+        let query = query(&request);
+        let (parts, body) = request.into_parts();
+        let call = Call::new(route, caller, now, id, query, parts.headers, bytes(body)?);
+        Ok(Admitted::Call(call))
     }
 }
 
-/// The key's text (contract, section 2): a non-empty `x-portkey-api-key` wins, and what
-/// `Authorization` holds then is somebody else's.
+/// The key's text. A non-empty `x-portkey-api-key` wins: `Authorization` then holds somebody else's key.
+/// Portkey's Python SDK sends the header empty where only `Authorization` is set.
 fn credential(headers: &HeaderMap) -> Option<&str> {
     let portkey = headers
         .get(PORTKEY_KEY)
@@ -153,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_credential_is_found_as_the_contract_says() {
+    fn either_header_holds_the_key_and_portkey_s_wins() {
         for (portkey, authorization, found) in [
             (None, None, None),
             (Some("k"), None, Some("k")),

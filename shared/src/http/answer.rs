@@ -1,20 +1,14 @@
-//! The outermost layer: whatever happens to a request, it is answered, in its dialect, in time,
-//! with an id to quote, and logged in one line.
+//! Responses: every request is answered, in its dialect, before the deadline, with an id to quote,
+//! and logged in one line.
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
 use lambda_http::http::{HeaderName, HeaderValue, StatusCode, header};
 use lambda_http::request::RequestContext;
-use lambda_http::tower::{Layer, Service};
 use lambda_http::{Body, Context as LambdaContext, Request, RequestExt as _, Response, tracing};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -35,95 +29,46 @@ const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// With this header on it, the Portkey SDKs do not repeat a request that failed with 5xx (contract,
-/// section 3): a write whose answer was an error, and which may have happened, stays one write.
+/// Portkey's SDKs do not retry a 5xx response that has this header. So a write that may have happened
+/// although its response was an error stays one write.
 const PORTKEY_TRACE_ID: HeaderName = HeaderName::from_static("x-portkey-trace-id");
 
-/// Puts [`Answer`] around the layers within.
-#[derive(Clone, Debug)]
-pub struct AnswerLayer {
+/// Answers a request to a function by `work`: whatever happens to it, in its dialect, and before the
+/// deadline. `cold` is whether it is the process's first.
+pub(super) async fn answer<F>(
     function: Function,
-    warm: Arc<AtomicBool>,
-}
-
-impl AnswerLayer {
-    /// A layer that answers for the routes of this function.
-    pub fn new(function: Function) -> Self {
-        Self {
-            function,
-            warm: Arc::default(),
-        }
-    }
-}
-
-impl<S> Layer<S> for AnswerLayer {
-    type Service = Answer<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Answer {
-            function: self.function,
-            warm: Arc::clone(&self.warm),
-            inner,
-        }
-    }
-}
-
-/// Answers every request.
-#[derive(Clone, Debug)]
-pub struct Answer<S> {
-    function: Function,
-    /// Whether there was a request before.
-    warm: Arc<AtomicBool>,
-    inner: S,
-}
-
-impl<S> Service<Request> for Answer<S>
+    cold: bool,
+    request: Request,
+    work: impl FnOnce(Arrival) -> F,
+) -> Response<Body>
 where
-    S: Service<Arrival, Response = Reply, Error = Problem> + Clone + Send + 'static,
-    S::Future: Send,
+    F: Future<Output = Result<Reply, Problem>>,
 {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // The layers within are always ready: they wait while they are called.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let function = self.function;
-        let cold = !self.warm.swap(true, Ordering::Relaxed);
-        let mut inner = self.inner.clone();
-        Box::pin(async move {
-            let line = Line::new(&request, cold);
-            let request_id = request_id(&request);
-            let own = |(route, _): &(&Route, _)| route.function == function;
-            let Some((route, id)) = routed(&request).filter(own) else {
-                line.log(None, StatusCode::NOT_FOUND, &Err(Problem::NotFound));
-                return Ok(sealed(not_found(), &request_id));
-            };
-            let arrival = Arrival {
-                route,
-                id,
-                request,
-                workspace: Arc::clone(&line.workspace),
-            };
-            let work = AssertUnwindSafe(async { inner.call(arrival).await }).catch_unwind();
-            let result = match tokio::time::timeout(DEADLINE, line.invocation.run(work)).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(Problem::internal("a handler panicked")),
-                Err(_) => Err(Problem::unavailable("the deadline has passed")),
-            };
-            let status = result.as_ref().err().map_or(StatusCode::OK, status);
-            line.log(Some(route), status, &result);
-            let response = match result {
-                Ok(reply) => ok(reply),
-                Err(problem) => error(route.dialect, &problem, &request_id),
-            };
-            Ok(sealed(response, &request_id))
-        })
-    }
+    let log = RequestLog::new(&request, cold);
+    let request_id = request_id(&request);
+    let Some((route, id)) = routed(&request).filter(|(route, _)| route.function() == function) else {
+        log.write(None, StatusCode::NOT_FOUND, &Err(Problem::NotFound));
+        return with_common_headers(not_found(), &request_id);
+    };
+    let arrival = Arrival {
+        route,
+        id,
+        request,
+        workspace: Arc::clone(&log.workspace),
+    };
+    let work = AssertUnwindSafe(async { work(arrival).await }).catch_unwind();
+    let result = match tokio::time::timeout(DEADLINE, log.invocation.run(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Problem::internal("a handler panicked")),
+        Err(_) => Err(Problem::unavailable("the deadline has passed")),
+    };
+    let status = result.as_ref().err().map_or(StatusCode::OK, status);
+    log.write(Some(route), status, &result);
+    let response = match result {
+        Ok(reply) => ok(reply),
+        Err(problem) => error(route.dialect, &problem, &request_id),
+    };
+    with_common_headers(response, &request_id)
 }
 
 /// The route API Gateway has found, with what it found `{id}` to be; or, where nobody set it
@@ -246,7 +191,7 @@ pub(super) fn other(invocation: &event::Invocation, context: &LambdaContext) -> 
             (StatusCode::OK, "no request in the event".to_owned())
         }
     };
-    let response = sealed(
+    let response = with_common_headers(
         Response::new(Body::Empty),
         &HeaderValue::try_from(context.request_id.as_str()).unwrap_or(UNKNOWN),
     );
@@ -263,7 +208,7 @@ pub(super) fn other(invocation: &event::Invocation, context: &LambdaContext) -> 
 }
 
 /// The headers that every answer has.
-fn sealed(mut response: Response<Body>, request_id: &HeaderValue) -> Response<Body> {
+fn with_common_headers(mut response: Response<Body>, request_id: &HeaderValue) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -275,9 +220,9 @@ fn sealed(mut response: Response<Body>, request_id: &HeaderValue) -> Response<Bo
     response
 }
 
-/// The one line of a request, as far as it is known when the request comes. It has the route's
-/// pattern and not the path, the names of faulty fields and not what was in them.
-struct Line {
+/// The log line of a request, as far as it is known when the request comes. It holds the route's
+/// pattern, not the path, and the names of invalid fields, not what was in them.
+struct RequestLog {
     started: Instant,
     cold: bool,
     invocation: Invocation,
@@ -287,7 +232,7 @@ struct Line {
     workspace: Arc<OnceLock<Workspace>>,
 }
 
-impl Line {
+impl RequestLog {
     fn new(request: &Request, cold: bool) -> Self {
         let lambda = request.lambda_context_ref();
         Self {
@@ -304,14 +249,14 @@ impl Line {
     }
 
     /// Logs it. The fields that are metrics are those of [`crate::metrics`].
-    fn log(&self, route: Option<&Route>, status: StatusCode, result: &Result<Reply, Problem>) {
+    fn write(&self, route: Option<&Route>, status: StatusCode, result: &Result<Reply, Problem>) {
         let problem = result.as_ref().err();
         let cause = problem.map(Problem::log_message);
         let votes = result.as_ref().ok().and_then(|reply| reply.votes);
         let units = self.invocation.units();
         let trace = self.trace.as_ref();
         let dialect = route.map(|route| route.dialect.name());
-        macro_rules! line {
+        macro_rules! event {
             ($level:ident, $message:literal) => {
                 tracing::$level!(
                     request_id = self.invocation.id(),
@@ -337,9 +282,9 @@ impl Line {
             };
         }
         match problem {
-            None => line!(info, "answered"),
-            Some(Problem::Internal { .. } | Problem::Unavailable { .. }) => line!(error, "failed"),
-            Some(_) => line!(info, "refused"),
+            None => event!(info, "answered"),
+            Some(Problem::Internal { .. } | Problem::Unavailable { .. }) => event!(error, "failed"),
+            Some(_) => event!(info, "refused"),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::trace::TraceContext;
 
 /// The most bytes of path and query together. Percent-encoded they take up to three times that, and the
 /// `http` crate has 64 KiB for both. API Gateway takes a request line and headers of 10,240 bytes.
-const MAX_LINE: usize = 16 * 1024;
+const MAX_REQUEST_LINE: usize = 16 * 1024;
 
 /// The most headers. The `http` crate panics beyond some 24,000.
 const MAX_HEADERS: usize = 1_000;
@@ -37,7 +37,7 @@ const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
 /// Takes out of an event what lambda_http would panic on: it unwraps the parsing of a URL made of
 /// the Host header and the path, of a URI made of the query, and of a base64 body. Nothing here
 /// asks for the host.
-pub fn sound(mut event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest {
+pub fn sanitized(mut event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest {
     event.headers.remove(header::HOST);
     event.request_context.domain_name = None;
     if !event
@@ -52,11 +52,11 @@ pub fn sound(mut event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest {
         .map(|query| utf8_percent_encode(&query, NOT_IN_A_QUERY).to_string());
     if event.is_base64_encoded {
         use base64::Engine as _;
-        let sound = event
+        let is_base64 = event
             .body
             .as_ref()
             .is_none_or(|body| base64::engine::general_purpose::STANDARD.decode(body).is_ok());
-        event.is_base64_encoded = sound;
+        event.is_base64_encoded = is_base64;
     }
     event
 }
@@ -65,7 +65,7 @@ pub fn sound(mut event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest {
 /// cannot read as an error of the function, in words that quote it.
 #[derive(Debug)]
 pub enum Invocation {
-    /// A request, as an HTTP API or a function URL sends it: payload format 2.0, and [`sound`].
+    /// A request, as an HTTP API or a function URL sends it: payload format 2.0, and [`sanitized`].
     Request(Box<ApiGatewayV2httpRequest>),
     /// Something without a request in it, by which a function is kept warm or tried: `{}`, a scheduled
     /// event, `{"warmup": true}`.
@@ -80,7 +80,7 @@ pub enum Invocation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooLarge {
     /// Its path and query.
-    Line,
+    RequestLine,
     /// The number of its headers.
     Headers,
 }
@@ -89,7 +89,7 @@ impl TooLarge {
     /// The status for it.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Line => StatusCode::URI_TOO_LONG,
+            Self::RequestLine => StatusCode::URI_TOO_LONG,
             Self::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }
@@ -98,9 +98,9 @@ impl TooLarge {
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Line => write!(
+            Self::RequestLine => write!(
                 f,
-                "path and query: expected at most {MAX_LINE} bytes together, got more"
+                "path and query: expected at most {MAX_REQUEST_LINE} bytes together, got more"
             ),
             Self::Headers => write!(f, "headers: expected at most {MAX_HEADERS}, got more"),
         }
@@ -170,10 +170,10 @@ impl Invocation {
             return Self::Foreign(Foreign::Unreadable);
         };
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        if length(&event.raw_path) + length(&event.raw_query_string) > MAX_LINE {
-            return Self::TooLarge(TooLarge::Line);
+        if length(&event.raw_path) + length(&event.raw_query_string) > MAX_REQUEST_LINE {
+            return Self::TooLarge(TooLarge::RequestLine);
         }
-        Self::Request(Box::new(sound(event)))
+        Self::Request(Box::new(sanitized(event)))
     }
 }
 
@@ -290,7 +290,7 @@ mod tests {
             event.raw_query_string = Some(query.to_owned());
             event.body = body.map(str::to_owned);
             event.is_base64_encoded = base64;
-            let _: lambda_http::Request = LambdaRequest::ApiGatewayV2(sound(event)).into();
+            let _: lambda_http::Request = LambdaRequest::ApiGatewayV2(sanitized(event)).into();
         }
     }
 
@@ -365,10 +365,16 @@ mod tests {
             _ => false,
         };
         // A byte that is no ASCII takes three where it is percent-encoded.
-        assert!(is_request(request("é".repeat(MAX_LINE / 2), many(MAX_HEADERS))));
+        assert!(is_request(request(
+            "é".repeat(MAX_REQUEST_LINE / 2),
+            many(MAX_HEADERS)
+        )));
         for (event, large) in [
-            (request("a".repeat(MAX_LINE + 1), json!({})), TooLarge::Line),
-            (request("a".repeat(70_000), json!({})), TooLarge::Line),
+            (
+                request("a".repeat(MAX_REQUEST_LINE + 1), json!({})),
+                TooLarge::RequestLine,
+            ),
+            (request("a".repeat(70_000), json!({})), TooLarge::RequestLine),
             (request("/".into(), many(MAX_HEADERS + 1)), TooLarge::Headers),
             (request("/".into(), many(30_000)), TooLarge::Headers),
             (

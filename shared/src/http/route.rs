@@ -1,5 +1,4 @@
-//! The routes (contract, section 1): one list, held by tests against template.yaml, cargo-lambda's
-//! router and the contract.
+//! The routes: one list. Tests hold it against template.yaml, openapi.yaml and cargo-lambda's router.
 
 use lambda_http::http::Method;
 
@@ -17,7 +16,7 @@ pub enum Function {
     Delete,
     /// Reads and lists it.
     Read,
-    /// Answers with numbers.
+    /// Answers with analytics.
     Analytics,
 }
 
@@ -43,6 +42,71 @@ impl Function {
     }
 }
 
+/// What a route does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Stores feedback.
+    Create,
+    /// Changes a record.
+    Update,
+    /// Deletes a record.
+    Delete,
+    /// Reads feedback, or what describes the service.
+    Read(Read),
+    /// Answers with analytics.
+    Analytics(Report),
+}
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Read {
+    /// One record.
+    One,
+    /// A page of a list.
+    List,
+    /// The OpenAPI document.
+    Specification,
+    /// Whether the function runs.
+    Health,
+}
+
+/// A report of Portkey's feedback analytics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Report {
+    /// Feedback over time.
+    Feedbacks,
+    /// Feedback by score.
+    Scores,
+    /// The weighted average over time.
+    Weighted,
+    /// Feedback by model.
+    Models,
+    /// Feedback by the values of a metadata field.
+    Groups,
+}
+
+impl Operation {
+    /// The function that does it.
+    pub const fn function(self) -> Function {
+        match self {
+            Self::Create => Function::Create,
+            Self::Update => Function::Update,
+            Self::Delete => Function::Delete,
+            Self::Read(_) => Function::Read,
+            Self::Analytics(_) => Function::Analytics,
+        }
+    }
+
+    /// What a key must allow; `None` where no key is asked for.
+    pub const fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Create | Self::Update | Self::Delete => Some(Scope::Write),
+            Self::Read(Read::One | Read::List) | Self::Analytics(_) => Some(Scope::Read),
+            Self::Read(Read::Specification | Read::Health) => None,
+        }
+    }
+}
+
 /// A method and path that is answered.
 #[derive(Debug)]
 pub struct Route {
@@ -50,72 +114,79 @@ pub struct Route {
     pub method: Method,
     /// The path, as API Gateway writes it: a last `{name}` stands for one segment.
     pub path: &'static str,
-    /// Whose spelling it speaks.
+    /// The vendor whose spelling it speaks. Problems of routes that are nobody's are told in Portkey's.
     pub dialect: Dialect,
-    /// The function that answers it.
-    pub function: Function,
-    /// What a key must allow; `None` where no key is asked for.
-    pub scope: Option<Scope>,
+    /// What it does.
+    pub operation: Operation,
 }
 
 /// Every route.
 pub const ROUTES: &[Route] = &[
-    portkey(Method::POST, "/v1/feedback", Function::Create),
-    portkey(Method::PUT, "/v1/feedback/{id}", Function::Update),
-    portkey(Method::DELETE, "/v1/feedback/{id}", Function::Delete),
-    portkey(Method::GET, "/v1/feedback/{id}", Function::Read),
-    portkey(Method::GET, "/v1/feedback", Function::Read),
-    truefoundry(Method::POST, "/api/svc/v1/gateway-feedback", Function::Create),
-    truefoundry(Method::PUT, "/api/svc/v1/gateway-feedback/{id}", Function::Update),
+    portkey(Method::POST, "/v1/feedback", Operation::Create),
+    portkey(Method::PUT, "/v1/feedback/{id}", Operation::Update),
+    portkey(Method::DELETE, "/v1/feedback/{id}", Operation::Delete),
+    portkey(Method::GET, "/v1/feedback/{id}", Operation::Read(Read::One)),
+    portkey(Method::GET, "/v1/feedback", Operation::Read(Read::List)),
+    truefoundry(Method::POST, "/api/svc/v1/gateway-feedback", Operation::Create),
+    truefoundry(
+        Method::PUT,
+        "/api/svc/v1/gateway-feedback/{id}",
+        Operation::Update,
+    ),
     truefoundry(
         Method::DELETE,
         "/api/svc/v1/gateway-feedback/{id}",
-        Function::Delete,
+        Operation::Delete,
     ),
-    truefoundry(Method::GET, "/api/svc/v1/gateway-feedback/{id}", Function::Read),
-    truefoundry(Method::GET, "/api/svc/v1/gateway-feedback", Function::Read),
-    analytics("/v1/analytics/graphs/feedbacks"),
-    analytics("/v1/analytics/graphs/feedbacks/scores"),
-    analytics("/v1/analytics/graphs/feedbacks/score"),
-    analytics("/v1/analytics/graphs/feedbacks/weighted"),
-    analytics("/v1/analytics/graphs/feedbacks/ai-models"),
-    analytics("/v1/analytics/groups/metadata/{key}"),
-    Route {
-        method: Method::GET,
-        path: "/openapi.json",
-        // It is nobody's; a defect has to be told in one of them.
-        dialect: Dialect::Portkey,
-        function: Function::Read,
-        scope: None,
-    },
+    truefoundry(
+        Method::GET,
+        "/api/svc/v1/gateway-feedback/{id}",
+        Operation::Read(Read::One),
+    ),
+    truefoundry(
+        Method::GET,
+        "/api/svc/v1/gateway-feedback",
+        Operation::Read(Read::List),
+    ),
+    analytics("/v1/analytics/graphs/feedbacks", Report::Feedbacks),
+    analytics("/v1/analytics/graphs/feedbacks/scores", Report::Scores),
+    // The Node SDK's spelling.
+    analytics("/v1/analytics/graphs/feedbacks/score", Report::Scores),
+    analytics("/v1/analytics/graphs/feedbacks/weighted", Report::Weighted),
+    analytics("/v1/analytics/graphs/feedbacks/ai-models", Report::Models),
+    analytics("/v1/analytics/groups/metadata/{key}", Report::Groups),
+    portkey(Method::GET, "/openapi.json", Operation::Read(Read::Specification)),
+    portkey(Method::GET, "/health", Operation::Read(Read::Health)),
 ];
 
-const fn analytics(path: &'static str) -> Route {
-    portkey(Method::GET, path, Function::Analytics)
+const fn analytics(path: &'static str, report: Report) -> Route {
+    portkey(Method::GET, path, Operation::Analytics(report))
 }
 
-const fn portkey(method: Method, path: &'static str, function: Function) -> Route {
-    route(method, path, Dialect::Portkey, function)
-}
-
-const fn truefoundry(method: Method, path: &'static str, function: Function) -> Route {
-    route(method, path, Dialect::TrueFoundry, function)
-}
-
-const fn route(method: Method, path: &'static str, dialect: Dialect, function: Function) -> Route {
+const fn portkey(method: Method, path: &'static str, operation: Operation) -> Route {
     Route {
         method,
         path,
-        dialect,
-        function,
-        scope: match function {
-            Function::Create | Function::Update | Function::Delete => Some(Scope::Write),
-            Function::Read | Function::Analytics => Some(Scope::Read),
-        },
+        dialect: Dialect::Portkey,
+        operation,
+    }
+}
+
+const fn truefoundry(method: Method, path: &'static str, operation: Operation) -> Route {
+    Route {
+        method,
+        path,
+        dialect: Dialect::TrueFoundry,
+        operation,
     }
 }
 
 impl Route {
+    /// The function that answers it.
+    pub fn function(&self) -> Function {
+        self.operation.function()
+    }
+
     /// The route that API Gateway names so: `PUT /v1/feedback/{id}`.
     pub fn of_key(key: &str) -> Option<&'static Self> {
         let (method, path) = key.split_once(' ')?;
@@ -167,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_path_is_matched_whole() {
-        let found = |method, path| Route::find(&method, path).map(|(route, id)| (route.function, id));
+        let found = |method, path| Route::find(&method, path).map(|(route, id)| (route.function(), id));
         assert_eq!(
             found(Method::POST, "/v1/feedback"),
             Some((Function::Create, None))

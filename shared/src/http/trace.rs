@@ -38,13 +38,13 @@ impl TraceContext {
         let mut parts = text.splitn(5, '-');
         let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
         let (flags, more) = (parts.next()?, parts.next());
-        let sound = is_hex(version, 2)
+        let is_valid = is_hex(version, 2)
             && version != "ff"
             && is_id(trace, 32)
             && is_id(parent, 16)
             && is_hex(flags, 2)
             && (version != "00" || more.is_none());
-        sound.then(|| Self {
+        is_valid.then(|| Self {
             trace: trace.to_owned(),
             parent: Some(parent.to_owned()),
         })
@@ -66,8 +66,9 @@ impl TraceContext {
         }
         let (seconds, random) = root?.strip_prefix("1-")?.split_once('-')?;
         let trace = format!("{seconds}{random}");
-        let sound = is_hex(seconds, 8) && is_id(&trace, 32) && parent.is_none_or(|parent| is_id(parent, 16));
-        sound.then(|| Self {
+        let is_valid =
+            is_hex(seconds, 8) && is_id(&trace, 32) && parent.is_none_or(|parent| is_id(parent, 16));
+        is_valid.then(|| Self {
             trace,
             parent: parent.map(str::to_owned),
         })
@@ -167,8 +168,8 @@ mod tests {
         }
         let bytes = [b"00-".as_slice(), &[0xff; 32], b"-00f067aa0ba902b7-01"].concat();
         assert_eq!(of(&[(&TRACEPARENT, &bytes)]), None);
-        let sound = format!("00-{TRACE}-{PARENT}-01");
-        let twice = (&TRACEPARENT, sound.as_bytes());
+        let valid = format!("00-{TRACE}-{PARENT}-01");
+        let twice = (&TRACEPARENT, valid.as_bytes());
         assert_eq!(of(&[twice, twice]), None);
         for text in [
             "",

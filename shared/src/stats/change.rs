@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::generation::{Generation, Generations};
-use super::image::{Counted, Image, Unreadable, mark};
+use super::image::{Counted, Image, Unreadable, touched_for};
 use super::rollup::{Rollup, Slots};
 use super::tally::Tally;
 use crate::timestamp::Timestamp;
@@ -110,7 +110,7 @@ fn add(
     generations: impl Iterator<Item = Generation>,
 ) {
     let created_at = counted.id.created_at();
-    for generation in generations.filter(|generation| generation.counts(counted.mark, created_at)) {
+    for generation in generations.filter(|generation| generation.counts(counted.touched_for, created_at)) {
         for (rollup, slot, tally) in counted.contributions(generation) {
             *difference.entry(rollup).or_default().entry(slot).or_default() += &sign(tally);
         }
@@ -139,7 +139,7 @@ impl Change {
 
     /// Whether it is the change that put a generation's number on a record.
     pub fn touches(&self, generation: u32) -> bool {
-        let bears = |image: &Option<Image>| image.as_ref().map(|image| mark(image) >= generation);
+        let bears = |image: &Option<Image>| image.as_ref().map(|image| touched_for(image) >= generation);
         bears(&self.old_image) == Some(false) && bears(&self.new_image) == Some(true)
     }
 }

@@ -9,7 +9,6 @@
 //! it never holds up the changes behind it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -20,13 +19,13 @@ use super::generation::Generations;
 use super::image::Unreadable;
 use super::parked::{self, Parked};
 use super::rollup::{COUNTED_TO, Rollup, Slots, counters, key_item, last_seen};
-use crate::config::Config;
 use crate::dynamo;
+use crate::dynamo::attributes::{AttributeValue, number, string, text};
+use crate::dynamo::incomplete;
+use crate::dynamo::retry::back_off;
+use crate::dynamo::transaction::{Cancelled, transact};
 use crate::problem::Problem;
 use crate::schema;
-use crate::store::back_off;
-use crate::store::item::{AttributeValue, number, string, text};
-use crate::store::write::{Cancelled, incomplete, transact};
 use crate::timestamp::Timestamp;
 
 /// The most items that one transaction writes beside the checkpoint: DynamoDB's 100 actions, less
@@ -96,22 +95,22 @@ impl Part {
 #[derive(Clone, Debug)]
 pub struct Counter {
     client: Client,
-    config: Arc<Config>,
+    stats: String,
     max_items: usize,
 }
 
 impl Counter {
-    /// A counter over this client.
-    pub fn new(client: Client, config: Arc<Config>) -> Self {
-        Self::with_max_items(client, config, MAX_ITEMS)
+    /// A counter into this table of roll-ups.
+    pub fn new(client: Client, stats: impl Into<String>) -> Self {
+        Self::with_max_items(client, stats, MAX_ITEMS)
     }
 
     /// A counter whose transactions write at most so many items beside the checkpoint, at least 1 and
     /// at most [`MAX_ITEMS`].
-    pub fn with_max_items(client: Client, config: Arc<Config>, max_items: usize) -> Self {
+    pub fn with_max_items(client: Client, stats: impl Into<String>, max_items: usize) -> Self {
         Self {
             client,
-            config,
+            stats: stats.into(),
             max_items: max_items.clamp(1, MAX_ITEMS),
         }
     }
@@ -128,7 +127,7 @@ impl Counter {
         let mut conflicts = 0;
         let mut outcome = Outcome::default();
         let mut checkpoint = self.checkpoint(shard).await?;
-        let generations = Generations::read_or_begin(&self.client, &self.config.stats).await?;
+        let generations = Generations::read_or_begin(&self.client, &self.stats).await?;
         loop {
             let fresh = records.iter().filter(|record| {
                 let counted = checkpoint.sequence.as_ref();
@@ -170,7 +169,7 @@ impl Counter {
         let found = self
             .client
             .get_item()
-            .table_name(&self.config.stats)
+            .table_name(&self.stats)
             .set_key(Some(key_item(CHECKPOINTS, shard)))
             .consistent_read(true)
             .send()
@@ -199,7 +198,7 @@ impl Counter {
     /// A failure of DynamoDB. What was counted by then is counted, and the rest still parked.
     pub async fn count_parked(&self) -> Result<Recounted, Problem> {
         let mut recounted = Recounted::default();
-        for parked in parked::list(&self.client, &self.config.stats).await? {
+        for parked in parked::list(&self.client, &self.stats).await? {
             match self.count_one_parked(&parked).await? {
                 None => recounted.counted += 1,
                 Some(reason) => recounted.left.push(parked.because(&reason)),
@@ -212,12 +211,12 @@ impl Counter {
     async fn count_one_parked(&self, parked: &Parked) -> Result<Option<Unreadable>, Problem> {
         let mut conflicts = 0;
         loop {
-            let Some(stored) = parked::load(&self.client, &self.config.stats, parked).await? else {
+            let Some(stored) = parked::load(&self.client, &self.stats, parked).await? else {
                 // Another call has counted it meanwhile.
                 return Ok(None);
             };
             // Read after the change was, so that none has begun that the change was counted without.
-            let generations = Generations::read_or_begin(&self.client, &self.config.stats).await?;
+            let generations = Generations::read_or_begin(&self.client, &self.stats).await?;
             let difference = match stored.record.difference(generations) {
                 Ok(difference) => difference,
                 Err(reason) => return Ok(Some(reason)),
@@ -231,8 +230,8 @@ impl Counter {
             batch.add(&stored.record, difference, part.as_ref());
             let mut actions = self.updates(&batch)?;
             actions.extend(match &batch.part {
-                Some(part) => vec![parked::advance(&self.config.stats, &stored, part.attribute())?],
-                None => parked::remove(&self.config.stats, &stored)?,
+                Some(part) => vec![parked::advance(&self.stats, &stored, part.attribute())?],
+                None => parked::remove(&self.stats, &stored)?,
             });
             match transact(&self.client, actions).await {
                 Ok(()) if batch.part.is_none() => return Ok(None),
@@ -253,7 +252,7 @@ impl Counter {
             let mut actions = vec![self.advance(shard, before, batch)?];
             actions.extend(self.updates(batch)?);
             for (record, reason) in &batch.parked {
-                actions.extend(parked::put(&self.config.stats, shard, record, reason)?);
+                actions.extend(parked::put(&self.stats, shard, record, reason)?);
             }
             Ok(actions)
         };
@@ -267,7 +266,7 @@ impl Counter {
         batch: &Batch<'_>,
     ) -> Result<TransactWriteItem, Problem> {
         let mut update = Update::builder()
-            .table_name(&self.config.stats)
+            .table_name(&self.stats)
             .set_key(Some(key_item(CHECKPOINTS, shard)))
             .expression_attribute_names("#schema", schema::ATTRIBUTE)
             .expression_attribute_names("#sequence", "sequence")
@@ -344,10 +343,10 @@ impl Counter {
         }
         let (pk, sk) = rollup.key();
         let mut update = Update::builder()
-            .table_name(&self.config.stats)
+            .table_name(&self.stats)
             .set_key(Some(key_item(&pk, &sk)))
             .expression_attribute_names("#schema", schema::ATTRIBUTE)
-            .expression_attribute_values(":schema", number(rollup.series.schema()));
+            .expression_attribute_values(":schema", number(rollup.schema()));
         let mut expression = "SET #schema = :schema".to_owned();
         for (index, (name, value)) in sets.into_iter().enumerate() {
             expression.push_str(&format!(", #s{index} = :s{index}"));

@@ -12,10 +12,11 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 
 use crate::dynamo;
+use crate::dynamo::attributes::{Item, int, number, text};
+use crate::dynamo::incomplete;
+use crate::dynamo::transaction::{Cancelled, transact};
 use crate::problem::Problem;
 use crate::schema;
-use crate::store::item::{Item, int, number, text};
-use crate::store::write::{Cancelled, incomplete, transact};
 use crate::timestamp::Timestamp;
 
 /// The partition of the one item that says which generations there are.
@@ -24,7 +25,7 @@ pub const GENERATIONS: &str = "generation";
 /// One generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation {
-    /// Its number: 0 is the one that counts everything and needs no mark.
+    /// Its number: 0 is the one that counts everything and needs no touch.
     pub number: u32,
     /// The schema version of its roll-ups, which decides by which dimensions and in which series it
     /// counts, for as long as it lasts: a newer version comes with a new generation.
@@ -34,9 +35,9 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Whether a state that bears `mark`, of a record created at `created_at`, counts in it.
-    pub fn counts(self, mark: u32, created_at: Timestamp) -> bool {
-        mark >= self.number || created_at >= self.since
+    /// Whether a state that was touched for the generation `touched`, of a record created at `created_at`, counts in it.
+    pub fn counts(self, touched: u32, created_at: Timestamp) -> bool {
+        touched >= self.number || created_at >= self.since
     }
 }
 

@@ -11,7 +11,8 @@ use super::tally::Tally;
 use crate::feedback::Feedback;
 use crate::fields::{Kind, Object, string};
 use crate::id::{FeedbackId, Workspace};
-use crate::metadata::{MAX_INDEXED, Metadata};
+use crate::indexed::MAX_INDEXED;
+use crate::metadata::Metadata;
 use crate::schema;
 use crate::score::{Rating, Score, Value, Weight};
 use crate::store::keys;
@@ -37,7 +38,7 @@ pub enum StreamAttribute {
 pub type Image = HashMap<String, StreamAttribute>;
 
 /// The generation that an item in the stream bears the number of; 0 if it bears none.
-pub fn mark(image: &Image) -> u32 {
+pub fn touched_for(image: &Image) -> u32 {
     match image.get("generation") {
         Some(StreamAttribute::N(number)) => number.parse().unwrap_or_default(),
         _ => 0,
@@ -78,7 +79,7 @@ pub struct Counted {
     /// Its values by dimension.
     pub values: Vec<(Dimension, String)>,
     /// The generation that it bears the number of.
-    pub mark: u32,
+    pub touched_for: u32,
 }
 
 impl Counted {
@@ -120,9 +121,7 @@ impl Counted {
             value().ok_or(Unreadable::Part("value or weight"))?
         };
         let metadata = match image.get("metadata") {
-            Some(StreamAttribute::S(json)) => {
-                Some(Metadata::from_stored(json.clone()).ok_or(Unreadable::Part("metadata"))?)
-            }
+            Some(StreamAttribute::S(json)) => Some(Metadata::from_stored(json.clone())),
             Some(_) => return Err(Unreadable::Part("metadata")),
             None => None,
         };
@@ -131,7 +130,7 @@ impl Counted {
             id,
             score,
             values: values(metadata.as_ref()),
-            mark: mark(image),
+            touched_for: touched_for(image),
         })
     }
 
@@ -142,7 +141,7 @@ impl Counted {
             id: feedback.id,
             score: feedback.draft.score,
             values: values(feedback.draft.metadata.as_ref()),
-            mark: 0,
+            touched_for: 0,
         }
     }
 
@@ -165,8 +164,8 @@ fn values(metadata: Option<&Metadata>) -> Vec<(Dimension, String)> {
         (Dimension::Model, model(metadata)),
     ];
     if let Some(indexed) = metadata.map(Metadata::indexed) {
-        let fields = Dimension::ALL.into_iter();
-        values.extend(fields.filter_map(|field| Some((field, field.indexed(indexed)?.to_owned()))));
+        let fields = indexed.iter();
+        values.extend(fields.map(|(field, text)| (Dimension::Field(field), text.to_owned())));
     }
     values
 }

@@ -13,10 +13,10 @@ use super::change::{SequenceNumber, StreamRecord};
 use super::image::Unreadable;
 use super::rollup::key_item;
 use crate::dynamo;
+use crate::dynamo::attributes::{Item, number, string, text};
+use crate::dynamo::incomplete;
 use crate::problem::Problem;
 use crate::schema;
-use crate::store::item::{Item, number, string, text};
-use crate::store::write::incomplete;
 use crate::timestamp::Timestamp;
 
 /// The partition that parked changes are in.

@@ -2,7 +2,6 @@
 //! and what roll-ups cannot answer, from the records.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -13,14 +12,16 @@ use super::generation::{Generation, Generations};
 use super::rollup::{COUNTED_TO, Dimension, Rollup, from_item, key_item, start_key};
 use super::series::Series;
 use super::tally::Tally;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::dynamo;
+use crate::dynamo::attributes::{Item, int, text};
+use crate::dynamo::retry::back_off;
 use crate::id::Workspace;
 use crate::problem::Problem;
 use crate::query::Filter;
-use crate::store::item::{Item, int, text};
-use crate::store::votes::{Columns, Vote};
-use crate::store::{Store, back_off};
+use crate::store::Store;
+use crate::store::votes::{Columns, Limit, Vote};
+use crate::tables::STATS;
 use crate::timestamp::{Granularity, Timestamp};
 
 /// The most records that a filter leaves to be read for one answer.
@@ -54,6 +55,23 @@ pub struct Counts {
     pub cells: Cells,
     /// Every change of the workspace up to this moment is in them; `None` if none was counted yet.
     pub as_of: Option<Timestamp>,
+}
+
+/// Why a query has no answer.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// More than this would have to be read of the records of this range.
+    TooManyRecords(Limit, Range),
+    /// More than [`MAX_ROLLUPS`] roll-ups would have to be read.
+    TooManyGroups,
+    /// A failure of DynamoDB, or an item that cannot be read.
+    Problem(Problem),
+}
+
+impl From<Problem> for Unanswered {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
 }
 
 /// A range of time, the first moment in it and the last one not.
@@ -149,18 +167,22 @@ impl Plan {
 #[derive(Clone, Debug)]
 pub struct Reader {
     client: Client,
-    config: Arc<Config>,
+    stats: String,
     store: Store,
 }
 
 impl Reader {
-    /// A reader over this client.
-    pub fn new(client: Client, config: Arc<Config>) -> Self {
-        Self {
-            store: Store::new(client.clone(), Arc::clone(&config)),
+    /// A reader of this configuration's tables.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration lacks the name of [`FEEDBACK`](crate::tables::FEEDBACK) or [`STATS`].
+    pub fn new(client: Client, config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            store: Store::new(client.clone(), config)?,
+            stats: config.table(&STATS)?.to_owned(),
             client,
-            config,
-        }
+        })
     }
 
     /// The counts of a slice by bucket and by a dimension's value, exactly; of these values alone,
@@ -168,13 +190,13 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`Problem::Invalid`] if more roll-ups or records would have to be read than one answer may.
+    /// [`Unanswered`] if more roll-ups or records would have to be read than one answer may.
     pub async fn by_dimension(
         &self,
         slice: &Slice<'_>,
         dimension: Dimension,
         values: Option<&[String]>,
-    ) -> Result<Counts, Problem> {
+    ) -> Result<Counts, Unanswered> {
         let (generation, as_of) = self.counted(slice.workspace).await?;
         let plan = Plan::of(
             slice.range,
@@ -236,13 +258,13 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`Problem::Invalid`] if more records would have to be read than one answer may.
+    /// [`Unanswered`] if more records would have to be read than one answer may.
     pub async fn by_record(
         &self,
         slice: &Slice<'_>,
         columns: Columns,
         value: impl Fn(&Vote) -> Option<String>,
-    ) -> Result<Counts, Problem> {
+    ) -> Result<Counts, Unanswered> {
         let (_, as_of) = self.counted(slice.workspace).await?;
         let mut cells = Cells::new();
         let all = Unsummed {
@@ -264,7 +286,7 @@ impl Reader {
         unsummed: Unsummed,
         value: &impl Fn(&Vote) -> Option<String>,
         cells: &mut Cells,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Unanswered> {
         let Unsummed { range, most, columns } = unsummed;
         let within = |filter: &Filter| Filter {
             from: Some(range.from),
@@ -282,16 +304,8 @@ impl Reader {
         let read = self
             .store
             .each_vote(slice.workspace, &filters, columns, most, slice.now, add);
-        read.await?.map_err(|limit| {
-            Problem::invalid(
-                "time_of_generation_max",
-                format!(
-                    "and time_of_generation_min leave more than {limit} to be read one by one, from {} to {}: let \
-                     them fall on whole hours of UTC, or narrow the range or the filter",
-                    range.from, range.to
-                ),
-            )
-        })
+        read.await?
+            .map_err(|limit| Unanswered::TooManyRecords(limit, range))
     }
 
     /// The counts of a part of a slice, from roll-ups: of named values by their keys, of all values by
@@ -301,7 +315,7 @@ impl Reader {
         slice: &Slice<'_>,
         part: Part,
         values: Option<&[String]>,
-    ) -> Result<Cells, Problem> {
+    ) -> Result<Cells, Unanswered> {
         let Part { series, range, .. } = part;
         let mut cells = Cells::new();
         let mut found = 0;
@@ -319,12 +333,7 @@ impl Reader {
                 }
             }
             if found > MAX_ROLLUPS {
-                return Err(Problem::invalid(
-                    "time_of_generation_max",
-                    format!(
-                        "and time_of_generation_min hold more than {MAX_ROLLUPS} groups: narrow the range"
-                    ),
-                ));
+                return Err(Unanswered::TooManyGroups);
             }
             Ok(())
         };
@@ -349,15 +358,15 @@ impl Reader {
         partition: &str,
         series: Series,
         range: Range,
-        visit: &mut impl FnMut(&Item) -> Result<(), Problem>,
-    ) -> Result<(), Problem> {
+        visit: &mut impl FnMut(&Item) -> Result<(), Unanswered>,
+    ) -> Result<(), Unanswered> {
         let (first, _) = series.place(range.from);
         let mut start = None;
         loop {
             let page = self
                 .client
                 .query()
-                .table_name(&self.config.stats)
+                .table_name(&self.stats)
                 .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
                 .expression_attribute_values(":pk", text(partition))
                 .expression_attribute_values(":first", text(start_key(first)))
@@ -382,8 +391,8 @@ impl Reader {
     async fn each_of_keys(
         &self,
         keys: Vec<Item>,
-        visit: &mut impl FnMut(&Item) -> Result<(), Problem>,
-    ) -> Result<(), Problem> {
+        visit: &mut impl FnMut(&Item) -> Result<(), Unanswered>,
+    ) -> Result<(), Unanswered> {
         for batch in keys.chunks(BATCH_KEYS) {
             let (mut asked, mut attempt) = (batch.to_vec(), 0);
             while !asked.is_empty() {
@@ -397,7 +406,7 @@ impl Reader {
                 let answer = self
                     .client
                     .batch_get_item()
-                    .request_items(&self.config.stats, keys)
+                    .request_items(&self.stats, keys)
                     .send()
                     .await
                     .map_err(|error| dynamo::problem(&error, false))?;
@@ -418,11 +427,11 @@ impl Reader {
     /// The generation that is read, and up to when a workspace's changes are counted in it. Read before
     /// the counts are: what is counted in between is in them and not yet promised.
     async fn counted(&self, workspace: &Workspace) -> Result<(Generation, Option<Timestamp>), Problem> {
-        let generation = Generations::read(&self.client, &self.config.stats).await?.current;
+        let generation = Generations::read(&self.client, &self.stats).await?.current;
         let newest = self
             .client
             .query()
-            .table_name(&self.config.stats)
+            .table_name(&self.stats)
             .key_condition_expression("pk = :pk")
             .expression_attribute_values(
                 ":pk",

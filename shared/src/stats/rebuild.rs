@@ -1,4 +1,4 @@
-//! Making the numbers anew, while writes, counting and reads go on.
+//! Rebuilds: all roll-ups are counted anew, while writes, counting and reads go on.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::count::{CHECKPOINTS, touched_name};
 use super::generation::{GENERATIONS, Generation, Generations};
 use super::rollup::Rollup;
 use crate::dynamo;
+use crate::dynamo::attributes::{Item, int, number, string, text};
+use crate::indexed::Field;
 use crate::problem::Problem;
 use crate::schema;
-use crate::store::item::{self, Item, int, number, string};
+use crate::store::item;
 use crate::timestamp::Timestamp;
 
 /// How long after its time a record may be written: the deadline of a request.
@@ -29,6 +32,10 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// How many records are touched at once.
 const AT_ONCE: usize = 16;
+
+/// There, and without the number of the generation.
+const UNTOUCHED: &str =
+    "attribute_exists(pk) AND (attribute_not_exists(generation) OR generation < :generation)";
 
 /// How far the touches of a rebuild have been counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,41 +119,47 @@ impl Rebuild {
         }
     }
 
-    /// Touches every record that was created before the generation began and does not bear its
-    /// number. Calls `progress` with how many records were looked at since it was called last.
-    /// To be called after [`Rebuild::wait_for_writes`].
+    /// Touches every record that was created before the generation began and does not bear its number:
+    /// it gets the number, and the index keys that it lacks. Calls `progress` with how many records were
+    /// looked at since it was called last. To be called after [`Rebuild::wait_for_writes`].
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB. What was touched stays so, and another call goes on.
     pub async fn touch(
         &self,
         generation: Generation,
         mut progress: impl FnMut(usize),
     ) -> Result<(), Problem> {
+        let keys = Field::ALL.map(|field| field.index().hash).join(", ");
+        let columns = format!("pk, sk, generation, #schema, version, metadata, {keys}");
         let mut start = None;
         loop {
             let page = self
                 .client
                 .scan()
                 .table_name(&self.feedback)
-                .projection_expression("pk, sk, generation")
+                .projection_expression(&columns)
+                .expression_attribute_names("#schema", schema::ATTRIBUTE)
                 .consistent_read(true)
                 .set_exclusive_start_key(start)
                 .send()
                 .await
                 .map_err(|error| dynamo::problem(&error, false))?;
             let untouched = page.items().iter().filter(|record| {
-                let mark: u32 = int(record, "generation").unwrap_or_default();
-                item::id(record).is_some_and(|id| !generation.counts(mark, id.created_at()))
+                item::id(record).is_some_and(|id| !generation.counts(touched_for(record), id.created_at()))
             });
-            let marked = AtomicU64::new(0);
+            let touched = AtomicU64::new(0);
             let result = stream::iter(untouched.map(Ok))
                 .try_for_each_concurrent(AT_ONCE, async |record| {
-                    let by_us = self.mark(generation, record).await?;
-                    marked.fetch_add(u64::from(by_us), Ordering::Relaxed);
+                    let by_us = self.touch_record(generation, record).await?;
+                    touched.fetch_add(u64::from(by_us), Ordering::Relaxed);
                     Ok(())
                 })
                 .await;
-            let marked = marked.into_inner();
-            if marked > 0 {
-                self.note_touched(generation, marked).await?;
+            let touched = touched.into_inner();
+            if touched > 0 {
+                self.note_touched(generation, touched).await?;
             }
             result?;
             progress(page.items().len());
@@ -157,32 +170,63 @@ impl Rebuild {
         }
     }
 
-    /// Puts the number on a record. Whether it is this call that did.
-    async fn mark(&self, generation: Generation, record: &Item) -> Result<bool, Problem> {
-        let key = |name: &str| record.get(name).cloned().map(|value| (name.to_owned(), value));
-        let result = self
-            .client
-            .update_item()
-            .table_name(&self.feedback)
-            .set_key(Some(key("pk").into_iter().chain(key("sk")).collect()))
-            .update_expression("SET generation = :generation")
-            .condition_expression(
-                "attribute_exists(pk) AND (attribute_not_exists(generation) OR generation < :generation)",
-            )
-            .expression_attribute_values(":generation", number(generation.number))
-            .send()
-            .await;
-        match result {
-            Ok(_) => Ok(true),
-            // It was deleted, or touched by another attempt; either is as it should be.
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
+    /// Puts the generation's number on a record, and index keys where they are missing or wrong. Whether
+    /// it is this call that did.
+    async fn touch_record(&self, generation: Generation, record: &Item) -> Result<bool, Problem> {
+        let mut met: Item;
+        let mut record = record;
+        loop {
+            let key = |name: &str| record.get(name).cloned().map(|value| (name.to_owned(), value));
+            let wrong = item::wrong_index_keys(record);
+            let mut request = self
+                .client
+                .update_item()
+                .table_name(&self.feedback)
+                .set_key(Some(key("pk").into_iter().chain(key("sk")).collect()))
+                .expression_attribute_values(":generation", number(generation.number))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            let (mut sets, mut removes) = (vec!["generation = :generation".to_owned()], Vec::new());
+            for (name, key) in &wrong {
+                match key {
+                    Some(key) => {
+                        sets.push(format!("{name} = :{name}"));
+                        request = request.expression_attribute_values(format!(":{name}"), text(key));
+                    }
+                    None => removes.push(*name),
+                }
             }
-            Err(error) => Err(dynamo::problem(&error, true)),
+            let mut update = format!("SET {}", sets.join(", "));
+            if !removes.is_empty() {
+                update = format!("{update} REMOVE {}", removes.join(", "));
+            }
+            let mut condition = UNTOUCHED.to_owned();
+            if !wrong.is_empty() {
+                // The keys are those of the metadata at this version.
+                let version: u64 = int(record, "version").unwrap_or_default();
+                condition = format!("{condition} AND version = :version");
+                request = request.expression_attribute_values(":version", number(version));
+            }
+            let result = request
+                .update_expression(update)
+                .condition_expression(condition)
+                .send()
+                .await;
+            let failure = match result {
+                Ok(_) => return Ok(true),
+                Err(error) => match error.as_service_error() {
+                    Some(UpdateItemError::ConditionalCheckFailedException(failure)) => {
+                        failure.item().cloned()
+                    }
+                    _ => return Err(dynamo::problem(&error, true)),
+                },
+            };
+            match failure {
+                // It was changed since it was read.
+                Some(now) if !wrong.is_empty() && touched_for(&now) < generation.number => met = now,
+                // It was deleted, or touched by another attempt; either is as it should be.
+                _ => return Ok(false),
+            }
+            record = &met;
         }
     }
 
@@ -224,7 +268,7 @@ impl Rebuild {
             .query()
             .table_name(&self.stats)
             .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", item::text(CHECKPOINTS))
+            .expression_attribute_values(":pk", text(CHECKPOINTS))
             .consistent_read(true)
             .into_paginator()
             .items()
@@ -296,10 +340,15 @@ impl Rebuild {
     }
 }
 
+/// The number of the generation that a record was touched for last; 0 if it never was.
+fn touched_for(record: &Item) -> u32 {
+    int(record, "generation").unwrap_or_default()
+}
+
 /// The item that says how many records were touched.
 fn touched_key(generation: Generation) -> Item {
     HashMap::from([
-        ("pk".to_owned(), item::text(GENERATIONS)),
-        ("sk".to_owned(), item::text(touched_name(generation.number))),
+        ("pk".to_owned(), text(GENERATIONS)),
+        ("sk".to_owned(), text(touched_name(generation.number))),
     ])
 }

@@ -10,11 +10,11 @@ use super::decimal::Decimal;
 use super::generation::Generation;
 use super::series::Series;
 use super::tally::Tally;
+use crate::dynamo::attributes::{Item, string};
 use crate::id::Workspace;
-use crate::metadata::Indexed;
+use crate::indexed::Field;
 use crate::problem::Problem;
 use crate::schema;
-use crate::store::item::{Item, string};
 use crate::timestamp::Timestamp;
 
 /// By what feedback is counted.
@@ -24,70 +24,56 @@ pub enum Dimension {
     All,
     /// `_model`
     Model,
-    /// `_user`: many values, so in hours and no finer.
-    User,
-    /// `_organisation`
-    Organisation,
-    /// `_prompt`
-    Prompt,
-    /// `_environment`
-    Environment,
+    /// An indexed field.
+    Field(Field),
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 6] = [
-        Self::All,
-        Self::Model,
-        Self::User,
-        Self::Organisation,
-        Self::Prompt,
-        Self::Environment,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::All, Self::Model]
+            .into_iter()
+            .chain(Field::ALL.map(Self::Field))
+    }
 
     /// The name it has in keys.
     pub fn name(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Model => "model",
-            Self::User => "user",
-            Self::Organisation => "organisation",
-            Self::Prompt => "prompt",
-            Self::Environment => "environment",
+            Self::Field(field) => field.name(),
         }
     }
 
     /// The dimension that counts by this metadata field.
-    pub fn of_field(field: &str) -> Option<Self> {
-        match field {
+    pub fn of_metadata(name: &str) -> Option<Self> {
+        match name {
             "_model" => Some(Self::Model),
-            "_user" => Some(Self::User),
-            "_organisation" => Some(Self::Organisation),
-            "_prompt" => Some(Self::Prompt),
-            "_environment" => Some(Self::Environment),
-            _ => None,
+            _ => Field::of_metadata(name).map(Self::Field),
         }
     }
 
-    /// Its value among the indexed fields, if it is one of them and the record has it.
-    pub fn indexed(self, fields: &Indexed) -> Option<&str> {
+    /// The first schema version that counts by it.
+    fn since(self) -> u32 {
         match self {
-            Self::All | Self::Model => None,
-            Self::User => fields.user.as_deref(),
-            Self::Organisation => fields.organisation.as_deref(),
-            Self::Prompt => fields.prompt.as_deref(),
-            Self::Environment => fields.environment.as_deref(),
+            Self::All | Self::Model => 1,
+            Self::Field(field) => field.counted_since(),
         }
+    }
+
+    fn has_many_values(self) -> bool {
+        matches!(self, Self::Field(field) if field.has_many_values())
     }
 
     /// The series that a generation of this schema version counts it in, the coarsest first. None is
     /// a dimension that the version does not count by: it must stay uncounted there, since records
     /// that were counted without it would be taken away with it, and leave less than nothing.
     pub fn series(self, schema: u32) -> &'static [Series] {
-        match (self, schema) {
-            (Self::User, 1) => &[Series::Day],
-            (_, 1) => &[Series::Day, Series::Hour],
-            (Self::User, _) => &[Series::Hours],
+        match schema {
+            _ if schema < self.since() => &[],
+            1 if self.has_many_values() => &[Series::Day],
+            1 => &[Series::Day, Series::Hour],
+            _ if self.has_many_values() => &[Series::Hours],
             _ => &[Series::Day, Series::Minutes],
         }
     }
@@ -149,6 +135,11 @@ impl Rollup {
         )
     }
 
+    /// The schema version it is written with: the first that has both its dimension and its series.
+    pub fn schema(&self) -> u32 {
+        self.dimension.since().max(self.series.schema())
+    }
+
     /// The roll-up of a primary key. `None` if it is none.
     pub fn from_key(pk: &str, sk: &str) -> Option<Self> {
         let mut parts = pk.split('#');
@@ -161,9 +152,7 @@ impl Rollup {
         Some(Self {
             generation,
             workspace: Workspace::parse(workspace)?,
-            dimension: Dimension::ALL
-                .into_iter()
-                .find(|known| known.name() == dimension)?,
+            dimension: Dimension::all().find(|known| known.name() == dimension)?,
             series: Series::parse(series)?,
             start: Timestamp::from_millis(start.parse().ok()?),
             value: value.to_owned(),
@@ -377,21 +366,21 @@ pub fn from_item(item: &Item) -> Result<(Rollup, Slots), Problem> {
 
 /// An item's key attributes.
 pub fn key_item(pk: &str, sk: &str) -> Item {
-    use crate::store::item::text;
+    use crate::dynamo::attributes::text;
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dynamo::attributes::{AttributeValue, text};
     use crate::score::{Rating, Score, Value, Weight};
-    use crate::store::item::{AttributeValue, text};
 
     fn rollup(series: Series) -> Rollup {
         Rollup {
             generation: 2,
             workspace: Workspace::parse("test").unwrap(),
-            dimension: Dimension::Prompt,
+            dimension: Dimension::Field(Field::Prompt),
             series,
             start: Timestamp::parse("2026-11-21T00:00:00Z").unwrap(),
             value: "a#b".to_owned(),

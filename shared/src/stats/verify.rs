@@ -10,8 +10,9 @@ use super::image::Counted;
 use super::parked::{self, PARKED, Parked};
 use super::rollup::{Rollup, Slots, counters, from_item};
 use crate::dynamo;
+use crate::dynamo::attributes::{Item, string};
 use crate::problem::Problem;
-use crate::store::item::{Item, string, to_feedback};
+use crate::store::item::to_feedback;
 
 /// The feedback of all workspaces, and the roll-ups of all of it.
 #[derive(Clone, Debug)]

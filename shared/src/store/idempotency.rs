@@ -13,13 +13,13 @@ use aws_sdk_dynamodb::types::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::item::{self, Item, number, text};
-use super::write::{
-    Cancelled, KNOWN, UpdateExpression, alive_at, created, incomplete, merged, transact, unmatched,
-    version_name,
-};
-use super::{Store, Written, back_off, keys};
-use crate::dynamo;
+use super::item;
+use super::write::{KNOWN, UpdateExpression, alive_at, created, merged, unmatched, version_name};
+use super::{Store, Written, keys};
+use crate::dynamo::attributes::{Item, int, number, text};
+use crate::dynamo::retry::back_off;
+use crate::dynamo::transaction::{Cancelled, transact};
+use crate::dynamo::{self, incomplete};
 use crate::feedback::{Change, Draft, Feedback, Named};
 use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
@@ -83,6 +83,12 @@ enum Write<'a> {
 }
 
 impl Store {
+    /// The table of markers.
+    fn markers(&self) -> Result<&str, Problem> {
+        let missing = || Problem::internal("this function has no table of Idempotency-Keys");
+        self.idempotency.as_deref().ok_or_else(missing)
+    }
+
     /// [`Store::create`] under a key. Of the 100 actions of a transaction the marker is one, so
     /// `drafts` may be 99 at most.
     pub async fn create_once(
@@ -227,7 +233,7 @@ impl Store {
     ) -> Result<TransactWriteItem, Problem> {
         let (condition, values) = alive_at(Some(seen), now);
         let update = Update::builder()
-            .table_name(&self.config.feedback)
+            .table_name(&self.feedback)
             .set_key(Some(record))
             .update_expression(&expression.text)
             .condition_expression(format!("{condition} AND {KNOWN}"))
@@ -246,7 +252,7 @@ impl Store {
     ) -> Result<TransactWriteItem, Problem> {
         let (condition, values) = alive_at(if_match, now);
         let delete = Delete::builder()
-            .table_name(&self.config.feedback)
+            .table_name(&self.feedback)
             .set_key(Some(record))
             .condition_expression(condition)
             .set_expression_attribute_names(version_name(if_match))
@@ -280,7 +286,7 @@ impl Store {
             marker.insert("version".to_owned(), number(version));
         }
         let put = Put::builder()
-            .table_name(&self.config.idempotency)
+            .table_name(self.markers()?)
             .set_item(Some(marker))
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now_seconds")
             .expression_attribute_values(":now_seconds", number(now.seconds()))
@@ -298,7 +304,7 @@ impl Store {
         let marker = self
             .client
             .get_item()
-            .table_name(&self.config.idempotency)
+            .table_name(self.markers()?)
             .key("pk", text(keys::spread(workspace, &key.key)))
             .consistent_read(true)
             .send()
@@ -313,7 +319,7 @@ impl Store {
         let found = self
             .client
             .get_item()
-            .table_name(&self.config.feedback)
+            .table_name(&self.feedback)
             .set_key(Some(key.clone()))
             .projection_expression("#schema, #version, expires_at")
             .expression_attribute_names("#schema", schema::ATTRIBUTE)
@@ -326,7 +332,7 @@ impl Store {
             .filter(|found| !item::is_expired(found, now))
             .ok_or(Problem::NotFound)?;
         schema::check(&found, schema::FEEDBACK)?;
-        item::int(&found, "version").ok_or_else(|| Problem::internal("a record without a version"))
+        int(&found, "version").ok_or_else(|| Problem::internal("a record without a version"))
     }
 }
 
@@ -346,7 +352,7 @@ fn replay(marker: &Item, key: &IdempotencyKey) -> Result<Written, Problem> {
             .chunks_exact(16)
             .filter_map(|bytes| bytes.try_into().ok().map(FeedbackId::from_bytes))
             .collect(),
-        version: item::int(marker, "version"),
+        version: int(marker, "version"),
         replayed: true,
     })
 }

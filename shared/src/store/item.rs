@@ -2,21 +2,17 @@
 
 use std::collections::HashMap;
 
-pub use aws_sdk_dynamodb::types::AttributeValue;
-
 use super::keys;
+use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::feedback::{Draft, Feedback};
 use crate::id::{FeedbackId, Workspace};
-use crate::metadata::{Comment, Indexed, Metadata};
+use crate::indexed::{Field, Indexed};
+use crate::metadata::{Comment, Metadata};
 use crate::problem::Problem;
 use crate::schema;
 use crate::score::{Rating, Score, Value, Weight};
-use crate::tables::{BY_ENVIRONMENT, BY_ORGANISATION, BY_PROMPT, BY_USER};
 use crate::target::Project;
 use crate::timestamp::Timestamp;
-
-/// An item's attributes by name.
-pub type Item = HashMap<String, AttributeValue>;
 
 /// A record's score, without the rest of it.
 #[derive(Clone, Debug)]
@@ -27,16 +23,6 @@ pub struct Scored {
     pub partition: String,
     /// Its score.
     pub score: Score,
-}
-
-/// A string attribute.
-pub fn text(text: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(text.into())
-}
-
-/// A number attribute.
-pub fn number(number: impl ToString) -> AttributeValue {
-    AttributeValue::N(number.to_string())
 }
 
 /// The item of a record. A weight is kept as text: DynamoDB's numbers end at 1e-130, a weight's do not.
@@ -92,16 +78,30 @@ pub fn index_keys(
     workspace: &Workspace,
     id: FeedbackId,
     indexed: &Indexed,
-) -> [(&'static str, Option<String>); 4] {
-    let shard = keys::shard(id);
-    let sharded = |value: &Option<String>| value.as_ref().map(|value| keys::sharded(workspace, shard, value));
-    let user = indexed.user.as_ref().map(|user| keys::spread(workspace, user));
-    [
-        (BY_USER.hash, user),
-        (BY_ORGANISATION.hash, sharded(&indexed.organisation)),
-        (BY_PROMPT.hash, sharded(&indexed.prompt)),
-        (BY_ENVIRONMENT.hash, sharded(&indexed.environment)),
-    ]
+) -> [(&'static str, Option<String>); Field::ALL.len()] {
+    Field::ALL.map(|field| {
+        let key = indexed.get(field).map(|text| field.key(workspace, id, text));
+        (field.index().hash, key)
+    })
+}
+
+/// The index keys of an item that are not what its metadata asks for, with what they are to be: `None` is
+/// to be removed. A record that was written before a field was indexed lacks its key, and one that older
+/// code changed since has an old one. Nothing is told of an item that cannot be read.
+pub fn wrong_index_keys(item: &Item) -> Vec<(&'static str, Option<String>)> {
+    let Some((workspace, id)) = string(item, "sk").and_then(keys::owner) else {
+        return Vec::new();
+    };
+    if schema::check(item, schema::FEEDBACK).is_err() {
+        return Vec::new();
+    }
+    let indexed = string(item, "metadata")
+        .map(|json| Metadata::from_stored(json.to_owned()).indexed().clone())
+        .unwrap_or_default();
+    index_keys(&workspace, id, &indexed)
+        .into_iter()
+        .filter(|(name, key)| string(item, name) != key.as_deref())
+        .collect()
 }
 
 /// The record of an item. An item that is none, in a table that is ours alone, is a defect; one of
@@ -156,7 +156,9 @@ fn read(item: &Item) -> Option<Feedback> {
             comment: optional(item, "comment", |text| {
                 Some(Comment::from_stored(text.to_owned()))
             })?,
-            metadata: optional(item, "metadata", |json| Metadata::from_stored(json.to_owned()))?,
+            metadata: optional(item, "metadata", |json| {
+                Some(Metadata::from_stored(json.to_owned()))
+            })?,
         },
         updated_at: Timestamp::from_millis(int(item, "updated_at")?),
         version: int(item, "version")?,
@@ -172,16 +174,6 @@ pub fn expires_at(item: &Item) -> Option<u64> {
 /// Whether an item is past its end at `now`, swept or not.
 pub fn is_expired(item: &Item, now: Timestamp) -> bool {
     expires_at(item).is_some_and(|end| end <= now.seconds())
-}
-
-/// A number of an item that is a whole one.
-pub fn int<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
-    item.get(name)?.as_n().ok()?.parse().ok()
-}
-
-/// A text of an item.
-pub fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
-    item.get(name)?.as_s().ok().map(String::as_str)
 }
 
 /// `Some(None)` for an attribute that is absent, `None` for one that cannot be read.

@@ -6,18 +6,17 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures_util::future::try_join_all;
 
-use super::item::{self, Scored, text};
+use super::item::{self, Scored};
 use super::write::primary_key;
 use super::{Store, keys};
 use crate::dynamo;
+use crate::dynamo::attributes::{string, text};
 use crate::feedback::Feedback;
 use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, MAX_LIMIT, MAX_SUMMARY, Order, Summary};
 use crate::schema;
-use crate::tables::{
-    BY_ENVIRONMENT, BY_ORGANISATION, BY_PROMPT, BY_TIME, BY_TRACE, BY_USER, FEEDBACK, Index,
-};
+use crate::tables::{BY_TIME, BY_TRACE, FEEDBACK, Index};
 use crate::target::{SpanId, Target, TraceId};
 use crate::timestamp::Timestamp;
 
@@ -66,7 +65,7 @@ impl Store {
             let found = self
                 .client
                 .query()
-                .table_name(&self.config.feedback)
+                .table_name(&self.feedback)
                 .index_name(BY_TIME.name)
                 .key_condition_expression("time_key = :key AND id = :id")
                 .expression_attribute_values(":key", text(keys::time(workspace, keys::shard(id))))
@@ -75,7 +74,7 @@ impl Store {
                 .send()
                 .await
                 .map_err(|error| dynamo::problem(&error, false))?;
-            if let Some(partition) = found.items().first().and_then(|item| item::string(item, "pk")) {
+            if let Some(partition) = found.items().first().and_then(|item| string(item, "pk")) {
                 return Ok(partition.to_owned());
             }
             let young = id.created_at().age(now) < YOUNG && id.created_at() <= now + YOUNG;
@@ -97,7 +96,7 @@ impl Store {
         let found = self
             .client
             .get_item()
-            .table_name(&self.config.feedback)
+            .table_name(&self.feedback)
             .set_key(Some(primary_key(partition, workspace, id)))
             .consistent_read(true)
             .send()
@@ -216,7 +215,7 @@ impl Store {
         let end = |id: u128| text(format!("{prefix}{}", FeedbackId::from_u128(id).hyphenated()));
         self.client
             .query()
-            .table_name(&self.config.feedback)
+            .table_name(&self.feedback)
             .set_index_name(index.map(|index| index.name.to_owned()))
             .key_condition_expression("#hash = :hash AND #range BETWEEN :first AND :last")
             .expression_attribute_names("#hash", index.map_or(FEEDBACK.hash, |index| index.hash))
@@ -267,7 +266,7 @@ pub(super) fn readable<T>(record: Result<T, Problem>) -> Option<T> {
 
 /// How a set of records is reached: the partition of the table or of an index that holds them.
 pub(super) struct Path {
-    index: Option<&'static Index>,
+    index: Option<Index>,
     hash: String,
     /// What stands before the id in the sort key.
     prefix: String,
@@ -286,10 +285,10 @@ impl Path {
     }
 
     fn trace(workspace: &Workspace, trace: &TraceId) -> Self {
-        Self::index(&BY_TRACE, keys::spread(workspace, trace.as_str()))
+        Self::index(BY_TRACE, keys::spread(workspace, trace.as_str()))
     }
 
-    fn index(index: &'static Index, hash: String) -> Self {
+    fn index(index: Index, hash: String) -> Self {
         Self {
             index: Some(index),
             hash,
@@ -302,39 +301,20 @@ impl Path {
 /// The paths to what a filter asks for: those of its narrowest fields, and how many fields these
 /// are. What the other fields refuse is left out afterwards.
 pub(super) fn paths(workspace: &Workspace, filter: &Filter) -> (Vec<Path>, usize) {
-    let sharded = |index, value: &str| {
-        let path = |shard| Path::index(index, keys::sharded(workspace, shard, value));
-        (0..keys::SHARDS).map(path).collect()
-    };
-    match filter {
-        Filter {
-            trace: Some(trace),
-            span: Some(span),
-            ..
-        } => {
+    match (&filter.trace, &filter.span) {
+        (Some(trace), Some(span)) => {
             let target = Target::Span(trace.clone(), span.clone());
-            (vec![Path::target(workspace, &target)], 2)
+            return (vec![Path::target(workspace, &target)], 2);
         }
-        Filter {
-            trace: Some(trace), ..
-        } => (vec![Path::trace(workspace, trace)], 1),
-        Filter { user: Some(user), .. } => (vec![Path::index(&BY_USER, keys::spread(workspace, user))], 1),
-        Filter {
-            prompt: Some(prompt), ..
-        } => (sharded(&BY_PROMPT, prompt), 1),
-        Filter {
-            organisation: Some(organisation),
-            ..
-        } => (sharded(&BY_ORGANISATION, organisation), 1),
-        Filter {
-            environment: Some(environment),
-            ..
-        } => (sharded(&BY_ENVIRONMENT, environment), 1),
-        _ => {
-            let path = |shard| Path::index(&BY_TIME, keys::time(workspace, shard));
-            ((0..keys::SHARDS).map(path).collect(), 0)
-        }
+        (Some(trace), None) => return (vec![Path::trace(workspace, trace)], 1),
+        (None, _) => {}
     }
+    if let Some((field, text)) = filter.indexed.iter().next() {
+        let keys = field.keys(workspace, text).into_iter();
+        return (keys.map(|key| Path::index(field.index(), key)).collect(), 1);
+    }
+    let path = |shard| Path::index(BY_TIME, keys::time(workspace, shard));
+    ((0..keys::SHARDS).map(path).collect(), 0)
 }
 
 /// A range of ids, both ends in it; empty where the first is above the last.

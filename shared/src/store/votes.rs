@@ -8,19 +8,20 @@ use std::fmt;
 
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
-use super::item::{self, Item, string};
+use super::item;
 use super::read::{Ids, Path, paths, readable};
 use super::{Store, keys};
 use crate::dynamo;
+use crate::dynamo::attributes::{Item, string};
 use crate::id::{FeedbackId, Workspace};
-use crate::metadata::{Indexed, Metadata};
+use crate::indexed::{Field, Indexed};
+use crate::metadata::Metadata;
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, MAX_LIMIT, Order};
 use crate::schema;
 use crate::score::Score;
 use crate::stats::image::model;
 use crate::stats::rollup::Dimension;
-use crate::tables::{BY_ENVIRONMENT, BY_ORGANISATION, BY_PROMPT, BY_USER};
 use crate::timestamp::Timestamp;
 
 /// The most metadata that one answer reads, in bytes. A function of 128 MB works through it within
@@ -60,7 +61,7 @@ impl Vote {
         match dimension {
             Dimension::All => Some(String::new()),
             Dimension::Model => Some(model(self.metadata.as_ref())),
-            _ => dimension.indexed(&self.indexed).map(str::to_owned),
+            Dimension::Field(field) => self.indexed.get(field).map(str::to_owned),
         }
     }
 }
@@ -162,8 +163,7 @@ impl Store {
             "expires_at",
         ];
         if columns.indexed {
-            let indexes = [&BY_USER, &BY_ORGANISATION, &BY_PROMPT, &BY_ENVIRONMENT];
-            names.extend(indexes.map(|index| index.hash));
+            names.extend(Field::ALL.map(|field| field.index().hash));
         }
         if columns.metadata {
             names.push("metadata");
@@ -198,14 +198,10 @@ type Pages = BoxStream<'static, Result<(usize, Columns, Vec<Item>), Problem>>;
 /// The vote of an item, if it is of the filter.
 fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote>, Problem> {
     let scored = item::to_scored(item)?;
-    let key =
-        |name: &str, text: fn(&str) -> Option<&str>| string(item, name).and_then(text).map(str::to_owned);
-    let indexed = Indexed {
-        user: key(BY_USER.hash, keys::spread_text),
-        organisation: key(BY_ORGANISATION.hash, keys::sharded_text),
-        prompt: key(BY_PROMPT.hash, keys::sharded_text),
-        environment: key(BY_ENVIRONMENT.hash, keys::sharded_text),
-    };
+    let indexed = Indexed::from_fn(|field| {
+        let key = string(item, field.index().hash)?;
+        field.text_of_key(key).map(str::to_owned)
+    });
     // Without these keys the path alone has decided.
     let admits = !columns.indexed || filter.admits(&indexed);
     let is_about = || keys::target(&scored.partition).is_some_and(|target| filter.is_about(&target));
@@ -216,6 +212,6 @@ fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote
         id: scored.id,
         score: scored.score,
         indexed,
-        metadata: string(item, "metadata").and_then(|json| Metadata::from_stored(json.to_owned())),
+        metadata: string(item, "metadata").map(|json| Metadata::from_stored(json.to_owned())),
     }))
 }

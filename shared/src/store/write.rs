@@ -2,23 +2,25 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 
-use super::item::{self, Item, number, text};
-use super::{Store, Written, back_off, fill_random, keys};
-use crate::dynamo::{self, Attempts};
+use super::item;
+use super::{Store, Written, keys};
+use crate::dynamo::attributes::{Item, int, number, string, text};
+use crate::dynamo::retry::retry_conflicts;
+use crate::dynamo::transaction::{Cancelled, transact};
+use crate::dynamo::{self, Attempts, incomplete, is_condition_failure};
 use crate::feedback::{Change, Draft, Feedback, Named, ScoreChange};
 use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
-use crate::metadata::Indexed;
+use crate::indexed::Indexed;
 use crate::problem::Problem;
+use crate::random;
 use crate::schema;
 use crate::score::Weight;
 use crate::timestamp::Timestamp;
@@ -73,7 +75,7 @@ impl Store {
         let result = self
             .client
             .put_item()
-            .table_name(&self.config.feedback)
+            .table_name(&self.feedback)
             .set_item(Some(item::from_feedback(record)))
             .condition_expression("attribute_not_exists(pk)")
             .customize()
@@ -92,7 +94,7 @@ impl Store {
     /// The put of a new record as an action of a transaction.
     pub(super) fn put_action(&self, record: &Feedback) -> Result<TransactWriteItem, Problem> {
         let put = Put::builder()
-            .table_name(&self.config.feedback)
+            .table_name(&self.feedback)
             .set_item(Some(item::from_feedback(record)))
             .condition_expression("attribute_not_exists(pk)")
             .build()
@@ -120,7 +122,7 @@ impl Store {
         let request = self
             .client
             .update_item()
-            .table_name(&self.config.feedback)
+            .table_name(&self.feedback)
             .set_key(Some(key))
             .update_expression(expression.text)
             .condition_expression(condition)
@@ -128,20 +130,13 @@ impl Store {
             .set_expression_attribute_values(Some(merged(expression.values, values)))
             .return_values(ReturnValue::UpdatedNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let (attempts, mut conflicts) = (Attempts::default(), 0);
-        let result = loop {
-            let call = request.clone().customize().interceptor(attempts.clone());
-            match call.send().await {
-                Err(error) if dynamo::is_conflict(error.code()) && back_off(conflicts).await.is_some() => {
-                    conflicts += 1;
-                }
-                result => break result,
-            }
-        };
+        let attempts = Attempts::default();
+        let send = || request.clone().customize().interceptor(attempts.clone()).send();
+        let result = retry_conflicts(send).await;
         let version = match result {
-            Ok(output) => output.attributes().and_then(|item| item::int(item, "version")),
+            Ok(output) => output.attributes().and_then(|item| int(item, "version")),
             Err(error) => match met_by_update(&error) {
-                Some(old) if old.get("write_id") == Some(&write_id) => item::int(&old, "version"),
+                Some(old) if old.get("write_id") == Some(&write_id) => int(&old, "version"),
                 Some(old) => {
                     if !item::is_expired(&old, now) {
                         schema::check(&old, schema::FEEDBACK)?;
@@ -172,22 +167,15 @@ impl Store {
         let request = self
             .client
             .delete_item()
-            .table_name(&self.config.feedback)
+            .table_name(&self.feedback)
             .set_key(Some(key.clone()))
             .condition_expression(condition)
             .set_expression_attribute_names(version_name(if_match))
             .set_expression_attribute_values(Some(values))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let (attempts, mut conflicts) = (Attempts::default(), 0);
-        let result = loop {
-            let call = request.clone().customize().interceptor(attempts.clone());
-            match call.send().await {
-                Err(error) if dynamo::is_conflict(error.code()) && back_off(conflicts).await.is_some() => {
-                    conflicts += 1;
-                }
-                result => break result,
-            }
-        };
+        let attempts = Attempts::default();
+        let send = || request.clone().customize().interceptor(attempts.clone()).send();
+        let result = retry_conflicts(send).await;
         let deleted = Written {
             ids: vec![named.id],
             version: None,
@@ -222,7 +210,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, Problem> {
         match self.locate(workspace, named.id, now).await {
-            Ok(partition) => Ok(item::string(key, "pk") != Some(&partition)),
+            Ok(partition) => Ok(string(key, "pk") != Some(&partition)),
             Err(Problem::NotFound) => Ok(false),
             Err(Problem::Throttled) => Err(Problem::unavailable(
                 "dynamodb: the look-up after a delete that may have happened was throttled",
@@ -312,7 +300,7 @@ impl UpdateExpression {
         now: Timestamp,
     ) -> Result<Self, Problem> {
         let mut mark = [0; 8];
-        fill_random(&mut mark)?;
+        random::fill(&mut mark)?;
         let write_id = AttributeValue::B(mark.to_vec().into());
         let mut clauses = Clauses::default();
         clauses
@@ -414,76 +402,6 @@ impl Clauses {
         }
         text
     }
-}
-
-/// Why a transaction was cancelled.
-pub(crate) enum Cancelled {
-    /// For each action whose condition failed, in their order: its place, and the item it met.
-    Conditions(Vec<(usize, Option<Item>)>),
-    /// Another transaction had hold of an item; nothing was written, and it may be tried again.
-    Conflict,
-    /// Anything else.
-    Problem(Problem),
-}
-
-impl Cancelled {
-    /// Of a transaction that should have met neither condition nor conflict.
-    pub(super) fn into_problem(self) -> Problem {
-        match self {
-            Self::Conditions(_) => Problem::internal("a newly minted id is taken"),
-            Self::Conflict => Problem::unavailable("a transaction conflict on new records"),
-            Self::Problem(problem) => problem,
-        }
-    }
-}
-
-/// Runs a transaction. The SDK gives each a `ClientRequestToken`, so its own retries take effect
-/// once.
-pub(crate) async fn transact(client: &Client, actions: Vec<TransactWriteItem>) -> Result<(), Cancelled> {
-    let attempts = Attempts::default();
-    let result = client
-        .transact_write_items()
-        .set_transact_items(Some(actions))
-        .customize()
-        .interceptor(attempts.clone())
-        .send()
-        .await;
-    let Err(error) = result else {
-        return Ok(());
-    };
-    let general = |error| Cancelled::Problem(dynamo::problem(error, attempts.uncertain()));
-    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
-    else {
-        return Err(general(&error));
-    };
-    let codes = || cancelled.cancellation_reasons().iter().enumerate();
-    let failed: Vec<_> = codes()
-        .filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))
-        .map(|(place, reason)| (place, reason.item().cloned()))
-        .collect();
-    let has = |test: &dyn Fn(&str) -> bool| codes().any(|(_, reason)| reason.code().is_some_and(test));
-    if !failed.is_empty() {
-        Err(Cancelled::Conditions(failed))
-    } else if has(&|code| code == "TransactionConflict") {
-        Err(Cancelled::Conflict)
-    } else if has(&dynamo::is_throttle) {
-        Err(Cancelled::Problem(if attempts.uncertain() {
-            Problem::unavailable(dynamo::cause(&error))
-        } else {
-            Problem::Throttled
-        }))
-    } else {
-        Err(general(&error))
-    }
-}
-
-/// A request of ours that the SDK finds incomplete: a defect.
-pub(crate) fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> Problem {
-    Problem::internal(format!("a DynamoDB request is incomplete: {error}"))
-}
-
-fn is_condition_failure<E: aws_sdk_dynamodb::error::ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    error.code() == Some("ConditionalCheckFailedException")
 }
 
 /// The item an update met where its condition failed.

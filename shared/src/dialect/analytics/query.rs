@@ -1,10 +1,12 @@
 //! What an analytics call asks for.
 
+use crate::dialect::parameters::Parameters;
+use crate::dialect::portkey::SPAN_WITHOUT_TRACE;
 use crate::fields::{Kind, Object, string};
 use crate::id::Workspace;
-use crate::metadata::MAX_INDEXED;
+use crate::indexed::{Field, Indexed, MAX_INDEXED};
 use crate::problem::Problem;
-use crate::query::{Filter, Parameters};
+use crate::query::Filter;
 use crate::score::Score;
 use crate::stats::image::model;
 use crate::stats::read::Range;
@@ -64,7 +66,7 @@ const UNKNOWABLE: [&str; 19] = [
 
 /// What an analytics call asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Question {
+pub struct AnalyticsQuery {
     /// Of which time.
     pub range: Range,
     /// Which records, as far as the store's indexes know them: any of these filters, of which a record
@@ -86,14 +88,14 @@ pub struct Question {
     pub page_size: Option<usize>,
 }
 
-impl Question {
+impl AnalyticsQuery {
     /// Reads a query string's parameters. [`Problem::ForeignWorkspace`] for the slug of another
     /// workspace than the key's.
     pub fn parse(pairs: &[(String, String)], workspace: &Workspace) -> Result<Self, Problem> {
         let known: Vec<&str> = KNOWN.into_iter().chain(UNKNOWABLE).collect();
         let mut parameters = Parameters::new(pairs, &known);
         for name in UNKNOWABLE {
-            if pairs.iter().any(|(pair, _)| pair == name) {
+            if parameters.has(name) {
                 parameters.fault(
                     name,
                     "cannot be honoured: it is about requests, and only feedback is known",
@@ -132,24 +134,18 @@ impl Question {
             "1 to 128 bytes, or several with commas between",
             |text| list(text, SpanId::parse),
         );
-        let given = |name: &str| pairs.iter().any(|(pair, _)| pair == name);
-        if given("span_id") && !given("trace_id") {
-            parameters.fault(
-                "trace_id",
-                "is required beside span_id: a span is named within its trace",
-            );
+        if parameters.has("span_id") && !parameters.has("trace_id") {
+            parameters.fault("trace_id", SPAN_WITHOUT_TRACE);
         }
-        let field = |name: &str| {
-            let found = metadata.iter().find(|(field, _)| field == name);
+        let indexed = Indexed::from_fn(|field| {
+            let found = metadata.iter().find(|(name, _)| name == field.metadata());
             found
                 .map(|(_, text)| text.clone())
                 .filter(|text| !text.is_empty())
-        };
+        });
+        let has_prompt = indexed.get(Field::Prompt).is_some();
         let filter = Filter {
-            user: field("_user"),
-            organisation: field("_organisation"),
-            prompt: field("_prompt"),
-            environment: field("_environment"),
+            indexed,
             from,
             to,
             ..Filter::default()
@@ -161,9 +157,9 @@ impl Question {
             filter.span = Some(span.clone());
         });
         // What metadata asks for is one prompt already; and a trace is narrower than any.
-        if field("_prompt").is_none() && traces.is_none() {
+        if !has_prompt && traces.is_none() {
             filters = each(filters, prompts.as_deref(), |filter, prompt| {
-                filter.prompt = Some(prompt.clone());
+                filter.indexed.set(Field::Prompt, prompt.clone());
             });
         }
         if filters.len() > MAX_FILTERS {
@@ -182,7 +178,7 @@ impl Question {
                 .ok()
                 .and_then(|whole| usize::try_from(whole).ok())
         };
-        let question = from.zip(to).map(|(from, to)| Self {
+        let query = from.zip(to).map(|(from, to)| Self {
             range: Range { from, to },
             filters,
             metadata,
@@ -197,7 +193,7 @@ impl Question {
                 whole(text).filter(|size| *size <= MAX_PAGE)
             }),
         });
-        parameters.finish(question)
+        parameters.finish(query)
     }
 
     /// How finely a graph of this range is drawn.
@@ -221,13 +217,11 @@ impl Question {
         match (self.metadata.as_slice(), &self.prompts, &self.models) {
             ([], None, None) => Some((Dimension::All, None)),
             ([], None, Some(models)) => Some((Dimension::Model, Some(models.clone()))),
-            ([], Some(prompts), None) => Some((Dimension::Prompt, Some(prompts.clone()))),
-            ([(field, text)], None, None) => match Dimension::of_field(field)? {
-                // Users are counted by the hour alone; one user has few records. And the roll-ups by
-                // model are also of what said `ai_model`, or nothing.
-                Dimension::User | Dimension::Model => None,
-                _ if text.is_empty() => None,
-                dimension => Some((dimension, Some(vec![text.clone()]))),
+            ([], Some(prompts), None) => Some((Dimension::Field(Field::Prompt), Some(prompts.clone()))),
+            ([(name, text)], None, None) => match Field::of_metadata(name)? {
+                // Counted by the hour alone, and a value has few records.
+                field if field.has_many_values() || text.is_empty() => None,
+                field => Some((Dimension::Field(field), Some(vec![text.clone()]))),
             },
             _ => None,
         }
@@ -244,8 +238,8 @@ impl Question {
     /// Whether it asks for an indexed field, a prompt or a model by nothing but longer values than one can
     /// have. Then there is nothing to read, and DynamoDB would refuse the key.
     pub fn matches_nothing(&self) -> bool {
-        let indexed = |field: &str| Dimension::of_field(field).is_some_and(|by| by != Dimension::Model);
-        let long = |(field, text): &(String, String)| indexed(field) && text.len() > MAX_INDEXED;
+        let long =
+            |(name, text): &(String, String)| Field::of_metadata(name).is_some() && text.len() > MAX_INDEXED;
         let none = |values: &Option<Vec<String>>| values.as_ref().is_some_and(Vec::is_empty);
         self.metadata.iter().any(long) || none(&self.prompts) || none(&self.models)
     }
@@ -267,9 +261,8 @@ impl Question {
         texts.into_iter().all(same)
             && self.prompts.as_ref().is_none_or(|prompts| {
                 vote.indexed
-                    .prompt
-                    .as_ref()
-                    .is_some_and(|prompt| prompts.contains(prompt))
+                    .get(Field::Prompt)
+                    .is_some_and(|prompt| prompts.iter().any(|asked| asked == prompt))
             })
             && self
                 .models

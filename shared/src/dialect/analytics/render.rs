@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Question;
-use super::question::MAX_PAGE;
+use super::AnalyticsQuery;
+use super::query::MAX_PAGE;
 use crate::dialect::to_json;
 use crate::stats::read::Cells;
 use crate::stats::tally::Tally;
@@ -12,12 +12,10 @@ use crate::timestamp::Timestamp;
 /// How many groups a page holds that does not say; Portkey's own default.
 const DEFAULT_GROUPS: usize = 50;
 
-/// The part of a list that a question asks for.
-fn page<T>(all: Vec<T>, question: &Question, default: usize) -> impl Iterator<Item = T> {
-    let size = question.page_size.unwrap_or(default);
-    all.into_iter()
-        .skip(question.page.saturating_mul(size))
-        .take(size)
+/// The part of a list that a query asks for.
+fn page<T>(all: Vec<T>, query: &AnalyticsQuery, default: usize) -> impl Iterator<Item = T> {
+    let size = query.page_size.unwrap_or(default);
+    all.into_iter().skip(query.page.saturating_mul(size)).take(size)
 }
 
 /// What every answer has beyond Portkey's shape.
@@ -237,7 +235,7 @@ pub fn render_weighted(cells: &Cells, as_of: Option<Timestamp>) -> String {
 }
 
 /// `…/feedbacks/ai-models`: by the model that the caller named, a page of them.
-pub fn render_models(cells: &Cells, question: &Question, as_of: Option<Timestamp>) -> String {
+pub fn render_models(cells: &Cells, query: &AnalyticsQuery, as_of: Option<Timestamp>) -> String {
     #[derive(Serialize)]
     struct Models {
         summary: Nothing,
@@ -263,7 +261,7 @@ pub fn render_models(cells: &Cells, question: &Question, as_of: Option<Timestamp
         summary: Nothing {},
         object: "analytics-graph",
         total: models.len(),
-        data_points: page(models, question, MAX_PAGE)
+        data_points: page(models, query, MAX_PAGE)
             .map(|(ai_model, tally)| Point {
                 ai_model,
                 total: tally.count(),
@@ -276,7 +274,7 @@ pub fn render_models(cells: &Cells, question: &Question, as_of: Option<Timestamp
 }
 
 /// `…/groups/metadata/{key}`: by the values of a metadata field, a page of them.
-pub fn render_groups(cells: &Cells, question: &Question, as_of: Option<Timestamp>) -> String {
+pub fn render_groups(cells: &Cells, query: &AnalyticsQuery, as_of: Option<Timestamp>) -> String {
     #[derive(Serialize)]
     struct Groups {
         object: &'static str,
@@ -297,7 +295,7 @@ pub fn render_groups(cells: &Cells, question: &Question, as_of: Option<Timestamp
     let total = sum(cells.values());
     let groups = by_value(cells);
     let count = groups.len();
-    let data = page(groups, question, DEFAULT_GROUPS)
+    let data = page(groups, query, DEFAULT_GROUPS)
         .map(|(metadata_value, tally)| Group {
             metadata_value,
             requests_with_feedback: tally.count() + tally.rated(),

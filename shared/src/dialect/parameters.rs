@@ -1,0 +1,126 @@
+//! The parameters of a query string, in any dialect.
+
+use crate::id::FeedbackId;
+use crate::indexed::MAX_INDEXED;
+use crate::problem::{Fault, Problem};
+use crate::query::{DEFAULT_LIMIT, MAX_LIMIT, Order, decode_cursor};
+use crate::timestamp::Timestamp;
+
+/// The parameters of a query string, decoded, each name once.
+pub(super) struct Parameters<'a> {
+    pairs: &'a [(String, String)],
+    faults: Vec<Fault>,
+}
+
+impl<'a> Parameters<'a> {
+    /// Refuses names outside of `known`: a filter that is misspelt would otherwise list more
+    /// than was asked for, without a word. The names are the caller's text, so they are told to the
+    /// caller, a few of them, and are no field's name.
+    pub(super) fn new(pairs: &'a [(String, String)], known: &[&str]) -> Self {
+        let mut faults = Vec::new();
+        let shown: Vec<String> = pairs
+            .iter()
+            .filter(|(name, _)| !known.contains(&name.as_str()))
+            .take(5)
+            .map(|(name, _)| name.chars().take(32).collect())
+            .collect();
+        if !shown.is_empty() {
+            let (known, shown) = (known.join(", "), shown.join(", "));
+            faults.push(Fault::new(
+                "query",
+                format!("takes {known}; it does not know {shown}"),
+            ));
+        }
+        for name in known {
+            if pairs.iter().filter(|(pair, _)| pair == name).count() > 1 {
+                faults.push(Fault::new(*name, "must be given once"));
+            }
+        }
+        Self { pairs, faults }
+    }
+
+    /// A parameter, read by `parse`. Of one that is wrong a number or a time is told as it is, and
+    /// of anything else, which may be the caller's own text, only the length.
+    pub(super) fn take<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let (_, text) = self.pairs.iter().find(|(pair, _)| pair == name)?;
+        let value = parse(text);
+        if value.is_none() {
+            let is_plain =
+                text.len() <= 32 && text.chars().all(|c| c.is_ascii_digit() || "+-.,:TWZ".contains(c));
+            let got = match text.len() {
+                0 => "nothing".to_owned(),
+                _ if is_plain => text.clone(),
+                bytes => format!("{bytes} bytes that are not"),
+            };
+            self.fault(name, &format!("must be {expected}, got {got}"));
+        }
+        value
+    }
+
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        self.take(name, &format!("1 to {MAX_INDEXED} bytes"), |text| {
+            (1..=MAX_INDEXED).contains(&text.len()).then(|| text.to_owned())
+        })
+    }
+
+    pub(super) fn moment(&mut self, name: &str) -> Option<Timestamp> {
+        self.take(
+            name,
+            "an ISO 8601 date, or date and time, as 2026-01-31 or 2026-01-31T12:00:00Z",
+            |text| {
+                // The plus of an offset that was not percent-encoded has become a space; one right behind the
+                // date stands for the T.
+                match text.split_at_checked("2026-01-31T".len()) {
+                    Some((date, rest)) => Timestamp::parse(&format!("{date}{}", rest.replace(' ', "+"))),
+                    None => Timestamp::parse(text),
+                }
+            },
+        )
+    }
+
+    pub(super) fn limit(&mut self) -> usize {
+        let limit = self.take("limit", "an integer from 1 to 100", |text| {
+            text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit))
+        });
+        limit.unwrap_or(DEFAULT_LIMIT)
+    }
+
+    pub(super) fn cursor(&mut self, name: &str, order: Order) -> Option<FeedbackId> {
+        let expected = "a cursor that a list of the same order has given out";
+        self.take(name, expected, |text| decode_cursor(text, order))
+    }
+
+    /// A parameter that must be there.
+    pub(super) fn required<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self, &str) -> Option<T>,
+    ) -> Option<T> {
+        if !self.has(name) {
+            self.fault(name, "is required");
+        }
+        read(self, name)
+    }
+
+    pub(super) fn fault(&mut self, name: &str, rest: &str) {
+        self.faults.push(Fault::new(name, rest));
+    }
+
+    /// `value`, which a reader has when it noted no fault, or all the faults.
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Problem> {
+        match value {
+            Some(value) if self.faults.is_empty() => Ok(value),
+            _ => Err(Problem::Invalid(self.faults)),
+        }
+    }
+
+    /// Whether a parameter is there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(pair, _)| pair == name)
+    }
+}

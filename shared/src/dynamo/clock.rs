@@ -1,0 +1,64 @@
+//! The present by DynamoDB's own clock.
+
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_smithy_types::date_time::{DateTime, Format};
+
+use super::attributes::text;
+use super::error::problem;
+use crate::problem::Problem;
+use crate::timestamp::Timestamp;
+
+/// Hears what time it is from the answers to one call.
+#[derive(Clone, Debug, Default)]
+struct Clock {
+    date: Arc<Mutex<Option<DateTime>>>,
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Clock {
+    fn name(&self) -> &'static str {
+        "Clock"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+        if let Ok(mut heard) = self.date.lock() {
+            *heard = date;
+        }
+        Ok(())
+    }
+}
+
+/// The present by DynamoDB's own clock, from the `Date` of an answer: to the second, rounded down.
+///
+/// # Errors
+///
+/// A failure of DynamoDB, or an answer without a date.
+pub async fn server_time(client: &Client, table: &str) -> Result<Timestamp, Problem> {
+    let clock = Clock::default();
+    client
+        .get_item()
+        .table_name(table)
+        .key("pk", text("clock"))
+        .key("sk", text("clock"))
+        .customize()
+        .interceptor(clock.clone())
+        .send()
+        .await
+        .map_err(|error| problem(&error, false))?;
+    let date = clock.date.lock().ok().and_then(|date| *date);
+    date.and_then(|date| u64::try_from(date.secs()).ok())
+        .map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000)))
+        .ok_or_else(|| Problem::internal("DynamoDB answered without a date"))
+}
