@@ -58,7 +58,7 @@ impl Feedback {
 
 /// A record that a caller names: by its id alone, or by its id and what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct RecordRef {
     /// The record.
     pub id: FeedbackId,
     /// What it must be about, if the caller says: a record about something else is not found.

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use shared::config::Config;
 use shared::dialect::portkey::{self, Create};
 use shared::id::Workspace;
+use shared::indexed::Field;
+use shared::schema;
 use shared::stats::change::StreamRecord;
 use shared::stats::count::{Counter, MAX_ITEMS, Recounted};
 use shared::stats::generation::{Generation, Generations};
@@ -61,24 +63,45 @@ async fn what_expires_is_counted_out_when_it_is_swept() {
     assert_eq!(verified(&api).await, Ok(()));
 }
 
-/// Leaves a roll-up of the first schema version, as older code has: of nothing.
-pub(crate) fn begin_in_the_first_schema(api: &Api) {
-    let rollup = json!({"pk": {"S": "test#all#day"}, "sk": {"S": "001795219200000#"}, "schema": {"N": "1"}});
+/// Leaves what code of a schema version before the newest has left: of the first, a roll-up of nothing and
+/// no word of generations.
+pub(crate) fn begin_in_schema(api: &Api, version: u32) {
+    let item = match version {
+        1 => json!({"pk": {"S": "test#all#day"}, "sk": {"S": "001795219200000#"}, "schema": {"N": "1"}}),
+        schema::STATS => return,
+        _ => {
+            let version = json!({"N": version.to_string()});
+            json!({
+                "pk": {"S": "generation"}, "sk": {"S": "generation"}, "schema": version,
+                "current": {"N": "0"}, "current_since": {"N": "0"}, "current_schema": version,
+            })
+        }
+    };
     api.database
-        .direct("PutItem", json!({"TableName": "stats", "Item": rollup}));
+        .direct("PutItem", json!({"TableName": "stats", "Item": item}));
+}
+
+/// Takes the keys of an index off all records, as if they had been written before the field was indexed.
+pub(crate) fn unindex(api: &Api, field: Field) {
+    for item in api.database.items("feedback") {
+        let request = json!({
+            "TableName": "feedback",
+            "Key": {"pk": item["pk"], "sk": item["sk"]},
+            "UpdateExpression": format!("REMOVE {}", field.index().hash),
+        });
+        api.database.direct("UpdateItem", request);
+    }
 }
 
 /// What was written to a deployment, as its stream told it.
 async fn recorded(seed: u64) -> (Api, Vec<Value>) {
-    recorded_in(seed, 2).await
+    recorded_in(seed, schema::STATS).await
 }
 
 /// The same, where roll-ups were first written with this schema version.
 async fn recorded_in(seed: u64, schema: u32) -> (Api, Vec<Value>) {
     let api = Api::new().await;
-    if schema == 1 {
-        begin_in_the_first_schema(&api);
-    }
+    begin_in_schema(&api, schema);
     let mut chance = seed;
     let mut next = |below: u64| {
         chance = chance
@@ -92,6 +115,7 @@ async fn recorded_in(seed: u64, schema: u32) -> (Api, Vec<Value>) {
             "_user": format!("u{}", next(20)),
             "_model": format!("m{}", next(3)),
             "_prompt": format!("p{}", next(4)),
+            "_session": format!("s{}", next(9)),
         });
         let value = i64::try_from(next(21)).unwrap() - 10;
         match next(6) {
@@ -577,7 +601,7 @@ async fn write(api: &Api, write: &Write, ids: &[String]) {
     let id = &ids[usize::try_from(write.begins.as_millis()).unwrap() % ids.len()];
     match write.kind {
         0 | 1 => {
-            let body = json!({"trace_id": "t", "value": 2, "weight": 0.3, "metadata": {"_user": "new", "_prompt": "p1"}});
+            let body = json!({"trace_id": "t", "value": 2, "weight": 0.3, "metadata": {"_user": "new", "_session": "new"}});
             let Create::One(draft) = portkey::parse_create(&body.to_string()).unwrap().value else {
                 panic!("one record");
             };
@@ -587,7 +611,7 @@ async fn write(api: &Api, write: &Write, ids: &[String]) {
         2 => {
             api.put(
                 &format!("{PORTKEY}/{id}"),
-                json!({"value": 3, "metadata": {"_model": "m9"}}),
+                json!({"value": 3, "metadata": {"_model": "m9", "_session": "moved"}}),
             )
             .await;
         }
@@ -611,6 +635,22 @@ async fn count(api: &Api) {
     loop {
         api.count().await;
         tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+}
+
+/// That every record is in the indexes its metadata asks for, and in no other.
+#[track_caller]
+pub(crate) fn assert_index_keys(api: &Api) {
+    for item in api.database.items("feedback") {
+        let metadata: Value = match item["metadata"]["S"].as_str() {
+            Some(json) => serde_json::from_str(json).unwrap(),
+            None => json!({}),
+        };
+        for field in Field::ALL {
+            let key = item[field.index().hash]["S"].as_str();
+            let text = key.and_then(|key| field.text_of_key(key));
+            assert_eq!(text, metadata[field.metadata()].as_str(), "{item}");
+        }
     }
 }
 
@@ -655,11 +695,14 @@ proptest! {
         seed in any::<u64>(),
         writes in writes(),
         lost in any::<bool>(),
-        schema in 1_u32..=2,
+        schema in 1..=schema::STATS,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (api, _) = recorded_in(seed, schema).await;
+            if schema < Field::Session.counted_since() {
+                unindex(&api, Field::Session);
+            }
             if lost {
                 api.forget_the_stream().await;
             }
@@ -672,6 +715,7 @@ proptest! {
             }
             api.count().await;
             assert_eq!(verified(&api).await, Ok(()));
+            assert_index_keys(&api);
             vote(&api, 2, 1.0, json!({})).await;
             api.put(&format!("{PORTKEY}/{}", ids[0]), json!({"value": -5})).await;
             api.count().await;

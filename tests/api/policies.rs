@@ -77,7 +77,8 @@ impl Request {
 
 /// A new record, in all indexes.
 async fn record(api: &Api) -> String {
-    let metadata = json!({"_user": "u", "_organisation": "o", "_prompt": "p", "_environment": "e"});
+    let metadata =
+        json!({"_user": "u", "_organisation": "o", "_prompt": "p", "_environment": "e", "_session": "s"});
     let target = json!({"traceId": "t", "spanId": "s"});
     let body = json!({"target": target, "rating": 3, "metadata": metadata});
     api.post(TRUEFOUNDRY, body).await.ok().id()
@@ -131,6 +132,7 @@ async fn requests(api: &Api) -> Vec<Request> {
         "?organisation=o",
         "?prompt=p",
         "?environment=e",
+        "?session=s",
     ] {
         read(format!("{PORTKEY}{query}"));
     }
@@ -152,6 +154,7 @@ async fn requests(api: &Api) -> Vec<Request> {
             "&metadata=%7B%22_organisation%22%3A%22o%22%7D&ai_org_model=m",
             "&metadata=%7B%22_prompt%22%3A%22p%22%7D&ai_org_model=m",
             "&metadata=%7B%22_environment%22%3A%22e%22%7D&ai_org_model=m",
+            "&metadata=%7B%22_session%22%3A%22s%22%7D",
         ] {
             read(format!("{path}?{of_all_time}{filter}"));
         }

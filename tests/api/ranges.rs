@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::dialect::portkey::{self, Create};
 use shared::id::Workspace;
+use shared::indexed::Field;
+use shared::schema;
 use shared::timestamp::{Granularity, Timestamp};
 
 use crate::analytics::{ask, vote};
-use crate::counting::{begin_in_the_first_schema, rebuilt, verified};
+use crate::counting::{assert_index_keys, begin_in_schema, rebuilt, unindex, verified};
 use crate::dynamodb::cases;
 use crate::harness::Api;
 
@@ -21,6 +23,7 @@ struct Vote {
     at: Timestamp,
     user: String,
     prompt: String,
+    session: String,
     value: i64,
 }
 
@@ -28,6 +31,7 @@ impl Vote {
     fn field(&self, name: &str) -> &str {
         match name {
             "_user" => &self.user,
+            "_session" => &self.session,
             _ => &self.prompt,
         }
     }
@@ -46,10 +50,11 @@ fn votes() -> impl Strategy<Value = Vec<Vote>> {
         // On the edge, or a millisecond before or behind it.
         near - near % EDGES[edge] + beside - 1
     });
-    let vote = (moment, 0..3, 0..2, -10_i64..=10).prop_map(|(at, user, prompt, value)| Vote {
+    let vote = (moment, 0..3, 0..2, 0..4, -10_i64..=10).prop_map(|(at, user, prompt, session, value)| Vote {
         at: Timestamp::from_millis(at),
         user: format!("u{user}"),
         prompt: format!("p{prompt}"),
+        session: format!("s{session}"),
         value,
     });
     proptest::collection::vec(vote, 20..60)
@@ -72,7 +77,7 @@ fn ranges() -> impl Strategy<Value = Vec<(Timestamp, Timestamp)>> {
 async fn write(api: &Api, votes: &[Vote]) {
     let store = api.store();
     for vote in votes {
-        let metadata = json!({"_user": vote.user, "_prompt": vote.prompt});
+        let metadata = json!({"_user": vote.user, "_prompt": vote.prompt, "_session": vote.session});
         let body = json!({"trace_id": "t", "value": vote.value, "metadata": metadata}).to_string();
         let Create::One(draft) = portkey::parse_create(&body).unwrap().value else {
             panic!("one vote");
@@ -115,7 +120,7 @@ async fn check(api: &Api, votes: &[Vote], ranges: &[(Timestamp, Timestamp)]) {
                 let same = within.iter().filter(|vote| vote.value == point["score"]);
                 assert_eq!(point["total"], same.count(), "{query}{filter}");
             }
-            for field in ["_prompt", "_user"] {
+            for field in ["_prompt", "_user", "_session"] {
                 let groups = ask(
                     api,
                     &format!("groups/metadata/{field}"),
@@ -145,30 +150,30 @@ async fn check(api: &Api, votes: &[Vote], ranges: &[(Timestamp, Timestamp)]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(8)))]
 
-    /// A stack whose roll-ups are of the first schema version answers by them until a rebuild has
-    /// moved it to the newest, and no answer is wrong in between.
+    /// A stack whose roll-ups are of an older schema version answers by them until a rebuild has moved it to
+    /// the newest, and no answer is wrong in between. Its records get the index keys they lack.
     #[test]
     fn any_range_is_exact_in_every_schema_version(
         mut votes in votes(),
         ranges in ranges(),
         more in votes(),
-        first in any::<bool>(),
+        version in 1..=schema::STATS,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let api = Api::new().await;
             api.time.set(start() + Duration::from_secs(30 * 3600));
-            if first {
-                begin_in_the_first_schema(&api);
-            }
+            begin_in_schema(&api, version);
             // In the order of their times, so that what was seen last was created last.
             votes.sort_by_key(|vote| vote.at);
             write(&api, &votes).await;
             api.count().await;
             check(&api, &votes, &ranges).await;
-            if first {
+            if version < schema::STATS {
+                unindex(&api, Field::Session);
                 rebuilt(&api).await;
                 check(&api, &votes, &ranges).await;
+                assert_index_keys(&api);
                 // What is written from then on is of its own time.
                 let later = |vote: Vote| Vote {
                     at: vote.at + Duration::from_secs(5 * 86_400),

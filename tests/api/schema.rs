@@ -1,5 +1,5 @@
-//! Every form that items were ever written in, as `tests/fixtures/{table}/{form}-{what}.json`, each
-//! an item as DynamoDB has it. A fixture is not changed: a new form brings its own beside it.
+//! Items of every schema version, as `tests/fixtures/{table}/{version}-{what}.json`, each as DynamoDB has
+//! it. A fixture is never changed: a new version adds its own beside it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::access::key::KeyId;
 use shared::access::registry::KeyRecord;
-use shared::feedback::{Change, Draft, Feedback, Named, ScoreChange};
+use shared::feedback::{Change, Draft, Feedback, RecordRef, ScoreChange};
 use shared::fields::Patch;
 use shared::id::{FeedbackId, Workspace};
 use shared::indexed::Field;
@@ -18,7 +18,6 @@ use shared::metadata::{Comment, Metadata};
 use shared::schema;
 use shared::score::{Rating, Score, Value as Vote, Weight};
 use shared::stats::change::{SequenceNumber, StreamRecord};
-use shared::stats::count::Counter;
 use shared::stats::decimal::Decimal;
 use shared::stats::generation::{Generation, Generations};
 use shared::stats::image::{Counted, Unreadable};
@@ -27,9 +26,9 @@ use shared::stats::rebuild::Rebuild;
 use shared::stats::rollup::{Dimension, Rollup, Slots, from_item};
 use shared::stats::series::Series;
 use shared::stats::tally::Tally;
+use shared::store::Written;
 use shared::store::idempotency::IdempotencyKey;
 use shared::store::item::from_feedback;
-use shared::store::{Store, Written};
 use shared::target::{Project, SpanId, Target, TraceId};
 use shared::timestamp::Timestamp;
 
@@ -66,17 +65,17 @@ fn fixtures(table: &str) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// A fixture of a table in its newest form.
-fn newest(table: &str, form: u32, what: &str) -> Value {
-    let name = format!("{form}-{what}");
+/// A fixture of a table, of this schema version.
+fn fixture(table: &str, version: u32, what: &str) -> Value {
+    let name = format!("{version}-{what}");
     fixtures(table)
         .remove(&name)
         .unwrap_or_else(|| panic!("{table} has no fixture {name}"))
 }
 
-/// An item of the form that comes next.
-fn newer(mut item: Value, form: u32) -> Value {
-    item["schema"] = json!({"N": (form + 1).to_string()});
+/// An item of the next schema version.
+fn newer(mut item: Value, version: u32) -> Value {
+    item["schema"] = json!({"N": (version + 1).to_string()});
     item
 }
 
@@ -91,14 +90,6 @@ fn only(api: &Api, table: &str) -> Value {
     let items = api.database.items(table);
     assert_eq!(items.len(), 1, "{items:?}");
     items.into_iter().next().unwrap()
-}
-
-fn store(api: &Api) -> Store {
-    api.store()
-}
-
-fn counter(api: &Api) -> Counter {
-    api.counter()
 }
 
 /// What a fixture of feedback says, and the generation it is counted in.
@@ -156,15 +147,16 @@ fn what(name: &str) -> &str {
 }
 
 #[tokio::test]
-async fn feedback_of_every_form_is_read() {
+async fn feedback_of_every_schema_version_is_read() {
     for (name, item) in fixtures("feedback") {
         let (expected, generation) = feedback(what(&name));
         let api = Api::new().await;
         put(&api, "feedback", &item);
-        let read = store(&api).get(&workspace(), id(), now()).await.unwrap();
+        let read = api.store().get(&workspace(), id(), now()).await.unwrap();
         assert_eq!(read, expected, "{name}");
         let trace = expected.draft.target.trace();
-        let summary = store(&api)
+        let summary = api
+            .store()
             .summary(&workspace(), trace, None, now())
             .await
             .unwrap();
@@ -179,8 +171,8 @@ async fn feedback_of_every_form_is_read() {
 }
 
 #[tokio::test]
-async fn feedback_is_written_in_the_newest_form() {
-    let newest = |what| newest("feedback", schema::FEEDBACK, what);
+async fn feedback_is_written_in_the_newest_schema_version() {
+    let newest = |what| fixture("feedback", schema::FEEDBACK, what);
     for what in ["plain", "value", "rating", "expiring"] {
         let api = Api::new().await;
         let item = from_feedback(&feedback(what).0);
@@ -196,12 +188,13 @@ async fn feedback_is_written_in_the_newest_form() {
         comment: Patch::Keep,
         metadata: Patch::Set(Metadata::from_stored(r#"{"_user":"u"}"#.to_owned())),
     };
-    let named = Named {
+    let named = RecordRef {
         id: id(),
         target: None,
     };
     let later = Timestamp::from_millis(now().millis() + 1_000);
-    let written = store(&api)
+    let written = api
+        .store()
         .update(&workspace(), &named, &change, None, later)
         .await;
     assert_eq!(written.unwrap().version, Some(2));
@@ -246,7 +239,7 @@ fn key(what: &str) -> KeyRecord {
 }
 
 #[tokio::test]
-async fn api_keys_of_every_form_are_read_and_written_in_the_newest() {
+async fn api_keys_of_every_schema_version_are_read_and_written_in_the_newest() {
     for (name, item) in fixtures("api-keys") {
         let api = Api::new().await;
         put(&api, "api-keys", &item);
@@ -258,7 +251,7 @@ async fn api_keys_of_every_form_are_read_and_written_in_the_newest() {
         api.registry.insert(&key(what)).await.unwrap();
         let items = api.database.items("api-keys");
         assert!(
-            items.contains(&newest("api-keys", schema::API_KEY, what)),
+            items.contains(&fixture("api-keys", schema::API_KEY, what)),
             "{items:?}"
         );
     }
@@ -285,7 +278,7 @@ fn replayed(what: &str) -> Written {
 async fn once(api: &Api, what: &str) -> Result<Written, shared::problem::Problem> {
     let key = IdempotencyKey::new("key#1", [what.as_bytes(), b"request"]);
     let draft = feedback("plain").0.draft;
-    let named = Named {
+    let named = RecordRef {
         id: id(),
         target: Some(draft.target.clone()),
     };
@@ -294,7 +287,7 @@ async fn once(api: &Api, what: &str) -> Result<Written, shared::problem::Problem
         comment: Patch::Keep,
         metadata: Patch::Keep,
     };
-    let (store, workspace) = (store(api), workspace());
+    let (store, workspace) = (api.store(), workspace());
     match what {
         "create" => store.create_once(&workspace, vec![draft], &key, now()).await,
         "bulk" => {
@@ -311,7 +304,7 @@ async fn once(api: &Api, what: &str) -> Result<Written, shared::problem::Problem
 }
 
 #[tokio::test]
-async fn markers_of_every_form_are_read_and_written_in_the_newest() {
+async fn markers_of_every_schema_version_are_read_and_written_in_the_newest() {
     for (name, item) in fixtures("idempotency") {
         let api = Api::new().await;
         put(&api, "idempotency", &item);
@@ -322,14 +315,14 @@ async fn markers_of_every_form_are_read_and_written_in_the_newest() {
     for what in ["create", "bulk", "update", "delete"] {
         let api = Api::new().await;
         if matches!(what, "update" | "delete") {
-            put(&api, "feedback", &newest("feedback", schema::FEEDBACK, "plain"));
+            put(&api, "feedback", &fixture("feedback", schema::FEEDBACK, "plain"));
         }
         let written = once(&api, what).await.unwrap();
         assert_eq!(written.version, replayed(what).version);
         // But for the ids, which are minted.
         let (mut marker, mut expected) = (
             only(&api, "idempotency"),
-            newest("idempotency", schema::MARKER, what),
+            fixture("idempotency", schema::MARKER, what),
         );
         let ids = [&mut marker, &mut expected].map(|item| item["ids"]["B"].take());
         assert_eq!(ids[0].as_str().unwrap().len(), ids[1].as_str().unwrap().len());
@@ -337,8 +330,14 @@ async fn markers_of_every_form_are_read_and_written_in_the_newest() {
     }
 }
 
-/// The roll-up of the fixture: a day's in schema version 1, and of two minutes in 2.
-fn rollup(series: Series) -> (Rollup, Slots) {
+/// The roll-up of the fixture of this schema version: by prompt a day's in 1 and of two minutes in 2, and
+/// by session in 3.
+fn rollup(version: u32) -> (Rollup, Slots) {
+    let (field, value, series) = match version {
+        1 => (Field::Prompt, "p#1", Series::Day),
+        2 => (Field::Prompt, "p#1", Series::Minutes),
+        _ => (Field::Session, "s#1", Series::Hours),
+    };
     let mut tally = Tally {
         weight: Decimal::parse("1.1").unwrap(),
         weighted: Decimal::parse("2.9").unwrap(),
@@ -351,10 +350,10 @@ fn rollup(series: Series) -> (Rollup, Slots) {
     let rollup = Rollup {
         generation: 3,
         workspace: workspace(),
-        dimension: Dimension::Field(Field::Prompt),
+        dimension: Dimension::Field(field),
         series,
         start,
-        value: "p#1".to_owned(),
+        value: value.to_owned(),
     };
     (rollup, Slots::from([(slot, tally)]))
 }
@@ -388,11 +387,11 @@ fn generations(what: &str, schema: u32) -> Generations {
 }
 
 #[tokio::test]
-async fn roll_ups_checkpoints_and_generations_of_every_form_are_read() {
+async fn roll_ups_checkpoints_and_generations_of_every_schema_version_are_read() {
     for (name, item) in fixtures("stats") {
         let api = Api::new().await;
         put(&api, "stats", &item);
-        let form = if name.starts_with('1') { 1 } else { 2 };
+        let version = name[..1].parse().unwrap();
         match what(&name) {
             "rollup" => {
                 let key = |name: &str| AttributeValue::S(item[name]["S"].as_str().unwrap().to_owned());
@@ -403,20 +402,19 @@ async fn roll_ups_checkpoints_and_generations_of_every_form_are_read() {
                     .send()
                     .await
                     .unwrap();
-                let series = if form == 1 { Series::Day } else { Series::Minutes };
-                assert_eq!(from_item(&found.item.unwrap()), Ok(rollup(series)), "{name}");
+                assert_eq!(from_item(&found.item.unwrap()), Ok(rollup(version)), "{name}");
             }
             "checkpoint" => {
-                let checkpoint = counter(&api).checkpoint("shardId-1").await.unwrap();
+                let checkpoint = api.counter().checkpoint("shardId-1").await.unwrap();
                 let expected = Some(SequenceNumber("123456".to_owned()));
                 assert_eq!(checkpoint.sequence, expected, "{name}");
             }
             what @ ("generation" | "generation-building") => {
                 let read = Generations::read(&api.client, "stats").await.unwrap();
-                assert_eq!(read, generations(what, form), "{name}");
+                assert_eq!(read, generations(what, version), "{name}");
             }
             "parked" => {
-                let parked = counter(&api).count_parked().await.unwrap().left;
+                let parked = api.counter().count_parked().await.unwrap().left;
                 assert_eq!(parked, [self::parked()], "{name}");
             }
             other => panic!("no test reads the fixture {other}"),
@@ -425,8 +423,8 @@ async fn roll_ups_checkpoints_and_generations_of_every_form_are_read() {
 }
 
 #[tokio::test]
-async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_form() {
-    let newest = |what| newest("stats", schema::STATS, what);
+async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_schema_version() {
+    let newest = |what| fixture("stats", schema::STATS, what);
     for what in ["generation", "generation-building"] {
         let api = Api::new().await;
         generations(what, schema::STATS)
@@ -461,7 +459,7 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_form() {
         .enumerate()
         .map(|(place, score)| {
             let mut image =
-                json!({"sk": {"S": format!("test#{ID}")}, "metadata": {"S": r#"{"_prompt":"p#1"}"#}});
+                json!({"sk": {"S": format!("test#{ID}")}, "metadata": {"S": r#"{"_prompt":"p#1","_session":"s#1"}"#}});
             image
                 .as_object_mut()
                 .unwrap()
@@ -476,7 +474,7 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_form() {
     // And one that cannot be read, which comes first.
     let odd = json!({"dynamodb": {"SequenceNumber": "123000", "NewImage": {"schema": {"N": "9"}}}});
     records.push(serde_json::from_value(odd).unwrap());
-    let outcome = counter(&api).count("shardId-1", records).await.unwrap();
+    let outcome = api.counter().count("shardId-1", records).await.unwrap();
     assert_eq!((outcome.counted, outcome.parked), (5, vec![parked()]));
     let items = api.database.items("stats");
     let find = |fixture: &Value| {
@@ -487,15 +485,16 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_form() {
             .unwrap_or_else(|| panic!("{items:?}"))
             .clone()
     };
-    // A day's roll-up is as it was, and so is a checkpoint that holds no part.
-    let first = |what: &str| fixtures("stats").remove(&format!("1-{what}")).unwrap();
-    for expected in [newest("rollup"), first("rollup")] {
+    // What a roll-up or another item was first written with, it still is, unless it is of something newer.
+    let of = |version: u32, what: &str| fixtures("stats").remove(&format!("{version}-{what}")).unwrap();
+    for version in 1..=schema::STATS {
+        let expected = of(version, "rollup");
         assert_eq!(find(&expected), expected);
     }
     // The end of a checkpoint depends on the clock, and so does when a change was parked.
     for (mut expected, attribute) in [
-        (first("checkpoint"), "expires_at"),
-        (newest("parked"), "parked_at"),
+        (of(1, "checkpoint"), "expires_at"),
+        (of(2, "parked"), "parked_at"),
     ] {
         let mut found = find(&expected);
         for item in [&mut found, &mut expected] {
@@ -506,9 +505,9 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_form() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn feedback_of_a_newer_form_is_left_alone() {
+async fn feedback_of_a_newer_schema_version_is_left_alone() {
     let api = Api::new().await;
-    let item = newer(newest("feedback", schema::FEEDBACK, "value"), schema::FEEDBACK);
+    let item = newer(fixture("feedback", schema::FEEDBACK, "value"), schema::FEEDBACK);
     put(&api, "feedback", &item);
     let path = format!("/v1/feedback/{ID}");
     api.get(&path).await.refused(503, "try again");
@@ -541,7 +540,7 @@ async fn feedback_of_a_newer_form_is_left_alone() {
 #[tokio::test]
 async fn an_attribute_that_is_not_known_stays() {
     let api = Api::new().await;
-    let mut item = newest("feedback", schema::FEEDBACK, "plain");
+    let mut item = fixture("feedback", schema::FEEDBACK, "plain");
     item["later"] = json!({"S": "of a later version"});
     put(&api, "feedback", &item);
     api.put(&format!("/v1/feedback/{ID}"), json!({"value": 2}))
@@ -551,7 +550,7 @@ async fn an_attribute_that_is_not_known_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_a_marker_and_numbers_of_a_newer_form_are_not_used() {
+async fn a_key_a_marker_and_roll_ups_of_a_newer_schema_version_are_not_used() {
     // A key that is not understood opens nothing.
     let api = Api::new().await;
     let key = only(&api, "api-keys");
@@ -563,20 +562,22 @@ async fn a_key_a_marker_and_numbers_of_a_newer_form_are_not_used() {
 
     // A marker that is not understood is not written over.
     let api = Api::new().await;
-    let marker = newer(newest("idempotency", schema::MARKER, "create"), schema::MARKER);
+    let marker = newer(fixture("idempotency", schema::MARKER, "create"), schema::MARKER);
     put(&api, "idempotency", &marker);
     let problem = once(&api, "create").await.unwrap_err();
     assert_eq!(problem.code(), "unavailable");
     assert_eq!(only(&api, "idempotency"), marker);
     assert!(api.database.items("feedback").is_empty());
 
-    // Numbers are neither read nor counted.
+    // Roll-ups are neither read nor written.
     for what in ["generation", "generation-building", "checkpoint", "rollup"] {
         let api = Api::new().await;
-        let item = newer(newest("stats", schema::STATS, what), schema::STATS);
+        // A checkpoint has had the second for its newest so far.
+        let version = if what == "checkpoint" { 2 } else { schema::STATS };
+        let item = newer(fixture("stats", version, what), schema::STATS);
         put(&api, "stats", &item);
         if what == "rollup" {
-            let generation = newest("stats", schema::STATS, "generation");
+            let generation = fixture("stats", schema::STATS, "generation");
             put(&api, "stats", &generation);
             let mut moved = item.clone();
             moved["pk"] = json!({"S": "test#all#minutes#2"});
@@ -590,7 +591,7 @@ async fn a_key_a_marker_and_numbers_of_a_newer_form_are_not_used() {
         }
         let record = json!([{"dynamodb": {"SequenceNumber": "200000", "NewImage": {}}}]);
         let records = serde_json::from_value(record).unwrap();
-        let problem = counter(&api).count("shardId-1", records).await.unwrap_err();
+        let problem = api.counter().count("shardId-1", records).await.unwrap_err();
         assert_eq!(problem.code(), "unavailable", "{what}");
         assert_eq!(only(&api, "stats"), item);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::config::ConfigError;
 use shared::dialect::{Action, Dialect, portkey, truefoundry};
-use shared::feedback::Named;
+use shared::feedback::RecordRef;
 use shared::http::{self, ApiService, Call, Function, Reply, Wiring, no_document};
 use shared::problem::Problem;
 use shared::store::{Store, Written};
@@ -34,7 +34,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     match call.route.dialect {
         Dialect::Portkey => {
             let id = portkey::parse_id(call.id())?;
-            let written = delete(&store, &call, &Named { id, target: None }).await?;
+            let written = delete(&store, &call, &RecordRef { id, target: None }).await?;
             Ok(Reply::new(portkey::render_written(
                 Action::Deleted,
                 &written.ids,
@@ -49,7 +49,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     }
 }
 
-async fn delete(store: &Store, call: &Call, named: &Named) -> Result<Written, Problem> {
+async fn delete(store: &Store, call: &Call, named: &RecordRef) -> Result<Written, Problem> {
     // A condition that cannot hold comes after what is wrong with the request.
     let key = call.idempotency_key()?;
     let if_match = call.if_match()?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::config::ConfigError;
 use shared::dialect::{Action, Dialect, portkey, truefoundry};
-use shared::feedback::{Change, Named};
+use shared::feedback::{Change, RecordRef};
 use shared::fields::Accepted;
 use shared::http::{self, ApiService, Call, Function, Reply, Wiring, no_document};
 use shared::problem::Problem;
@@ -36,7 +36,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
         Dialect::Portkey => {
             let Accepted { value, warnings } = portkey::parse_update(call.id(), call.body()?)?;
             let (id, change) = value;
-            let written = change_record(&store, &call, &Named { id, target: None }, &change).await?;
+            let written = change_record(&store, &call, &RecordRef { id, target: None }, &change).await?;
             Ok(Reply::written(
                 portkey::render_written(Action::Updated, &written.ids, &warnings),
                 &written,
@@ -57,7 +57,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
 async fn change_record(
     store: &Store,
     call: &Call,
-    named: &Named,
+    named: &RecordRef,
     change: &Change,
 ) -> Result<Written, Problem> {
     // A condition that cannot hold comes after what is wrong with the request.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::record::{Record, Spelling};
 use super::{path_id, to_json, warn_of_comment};
-use crate::feedback::{Change, Draft, Feedback, Named, ScoreChange};
+use crate::feedback::{Change, Draft, Feedback, RecordRef, ScoreChange};
 use crate::fields::{self, Accepted, Fields, FromJson, JsonRef, Kind, Object, Refusal, string};
 use crate::id::FeedbackId;
 use crate::metadata::{Comment, Metadata};
@@ -118,7 +118,7 @@ pub fn parse_create(body: &str) -> Result<Accepted<Draft>, Problem> {
 
 /// Reads the path and body of a PUT: which record, about which target if the body says, and what
 /// to change of it.
-pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(Named, Change)>, Problem> {
+pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(RecordRef, Change)>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let id = path_id(path).map_err(|fault| fields.fault(fault)).ok();
     let target = fields.optional::<TargetField>("target");
@@ -149,17 +149,17 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(Named, Change)>,
             comment,
             metadata,
         };
-        (Named { id, target }, change)
+        (RecordRef { id, target }, change)
     });
     fields.accept(update).map_err(Problem::Invalid)
 }
 
 /// Reads the path and body of a DELETE. The body may be missing: some clients and proxies drop it.
-pub fn parse_delete(path: &str, body: &str) -> Result<Named, Problem> {
+pub fn parse_delete(path: &str, body: &str) -> Result<RecordRef, Problem> {
     let id = path_id(path);
     if body.trim_ascii().is_empty() {
         return id
-            .map(|id| Named { id, target: None })
+            .map(|id| RecordRef { id, target: None })
             .map_err(|fault| Problem::Invalid(vec![fault]));
     }
     let mut fields = fields::body_fields(body)?;
@@ -168,7 +168,7 @@ pub fn parse_delete(path: &str, body: &str) -> Result<Named, Problem> {
     // Accepted and not kept; held to its form, so that a mistake shows.
     fields.optional::<Metadata>("metadata");
     fields
-        .finish(id.map(|id| Named { id, target }))
+        .finish(id.map(|id| RecordRef { id, target }))
         .map_err(Problem::Invalid)
 }
 

@@ -19,6 +19,9 @@ use crate::problem::Problem;
 use crate::schema;
 use crate::timestamp::Timestamp;
 
+/// The schema version that parked changes are written with.
+const SCHEMA: u32 = 2;
+
 /// The partition that parked changes are in.
 pub const PARKED: &str = "parked";
 
@@ -106,7 +109,7 @@ pub(super) fn put(
         let mut item = key_item(PARKED, &sort_key(&parked.prefix(), chunk));
         item.insert("change".to_owned(), text(piece));
         // A generation is not waited for on its account: only what is in it says so.
-        item.insert(schema::ATTRIBUTE.to_owned(), number(schema::STATS));
+        item.insert(schema::ATTRIBUTE.to_owned(), number(SCHEMA));
         if chunk == 0 {
             item.insert("shard".to_owned(), text(shard));
             item.insert("sequence".to_owned(), text(&record.sequence_number.0));

@@ -20,7 +20,7 @@ use crate::dynamo::attributes::{Item, int, number, text};
 use crate::dynamo::retry::back_off;
 use crate::dynamo::transaction::{Cancelled, transact};
 use crate::dynamo::{self, incomplete};
-use crate::feedback::{Change, Draft, Feedback, Named};
+use crate::feedback::{Change, Draft, Feedback, RecordRef};
 use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
 use crate::schema;
@@ -72,12 +72,12 @@ impl From<Problem> for Failed {
 enum Write<'a> {
     Create(&'a [Feedback]),
     Update {
-        named: &'a Named,
+        named: &'a RecordRef,
         expression: UpdateExpression,
         if_match: Option<u64>,
     },
     Delete {
-        named: &'a Named,
+        named: &'a RecordRef,
         if_match: Option<u64>,
     },
 }
@@ -107,7 +107,7 @@ impl Store {
     pub async fn update_once(
         &self,
         workspace: &Workspace,
-        named: &Named,
+        named: &RecordRef,
         change: &Change,
         if_match: Option<u64>,
         key: &IdempotencyKey,
@@ -126,7 +126,7 @@ impl Store {
     pub async fn delete_once(
         &self,
         workspace: &Workspace,
-        named: &Named,
+        named: &RecordRef,
         if_match: Option<u64>,
         key: &IdempotencyKey,
         now: Timestamp,

@@ -15,7 +15,7 @@ use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::dynamo::retry::retry_conflicts;
 use crate::dynamo::transaction::{Cancelled, transact};
 use crate::dynamo::{self, Attempts, incomplete, is_condition_failure};
-use crate::feedback::{Change, Draft, Feedback, Named, ScoreChange};
+use crate::feedback::{Change, Draft, Feedback, RecordRef, ScoreChange};
 use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::Indexed;
@@ -106,7 +106,7 @@ impl Store {
     pub async fn update(
         &self,
         workspace: &Workspace,
-        named: &Named,
+        named: &RecordRef,
         change: &Change,
         if_match: Option<u64>,
         now: Timestamp,
@@ -158,7 +158,7 @@ impl Store {
     pub async fn delete(
         &self,
         workspace: &Workspace,
-        named: &Named,
+        named: &RecordRef,
         if_match: Option<u64>,
         now: Timestamp,
     ) -> Result<Written, Problem> {
@@ -205,7 +205,7 @@ impl Store {
     async fn is_elsewhere(
         &self,
         workspace: &Workspace,
-        named: &Named,
+        named: &RecordRef,
         key: &Item,
         now: Timestamp,
     ) -> Result<bool, Problem> {
@@ -223,7 +223,7 @@ impl Store {
     pub(super) async fn key(
         &self,
         workspace: &Workspace,
-        named: &Named,
+        named: &RecordRef,
         now: Timestamp,
     ) -> Result<Item, Problem> {
         let partition = match &named.target {
