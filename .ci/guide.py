@@ -1,4 +1,4 @@
-"""What docs/operations.md says to type for `sam local start-api`, so that .ci/run does the same.
+"""What docs/local.md says to type for `sam local start-api`, so that .ci/run does the same.
 
     python .ci/guide.py files FOLDER    makes the files that it makes of template.yaml, in a folder
     python .ci/guide.py command         prints the command that serves
@@ -15,8 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 def script():
     """The section's script: what makes the files, and the commands of the SAM CLI by their names."""
-    guide = (ROOT / "docs" / "operations.md").read_text()
-    section = guide.split("\n### sam local start-api\n", 1)[1]
+    guide = (ROOT / "docs" / "local.md").read_text()
+    section = guide.split("\n## sam local start-api\n", 1)[1]
     blocks = re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)
     block = next(block for block in blocks if "sam local start-api" in block)
     files, build, serve = re.fullmatch(r"(.*?)^(sam build .*?)^(sam local start-api .*)", block, re.M | re.S).groups()

@@ -90,6 +90,34 @@ STREAM = {
     "dynamodb:ListStreams",
 }
 
+# What making and deleting a resource takes of whoever deploys, of the permissions that the handlers of
+# CloudFormation's resource schemas name ("AWS resource and property types reference").
+HANDLERS = {
+    "AWS::ApiGatewayV2::Api": {"apigateway:POST", "apigateway:PUT", "apigateway:DELETE"},
+    "AWS::ApiGatewayV2::ApiMapping": {"apigateway:POST", "apigateway:DELETE"},
+    "AWS::ApiGatewayV2::DomainName": {"apigateway:POST", "apigateway:DELETE"},
+    "AWS::ApiGatewayV2::Stage": {"apigateway:POST", "apigateway:DELETE", "logs:CreateLogDelivery"},
+    "AWS::CloudWatch::Alarm": {"cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"},
+    "AWS::CloudWatch::Dashboard": {"cloudwatch:PutDashboard", "cloudwatch:DeleteDashboards"},
+    "AWS::DynamoDB::Table": {
+        "dynamodb:CreateTable",
+        "dynamodb:DeleteTable",
+        "dynamodb:UpdateContinuousBackups",
+        "dynamodb:UpdateTable",
+        "dynamodb:UpdateTimeToLive",
+    },
+    "AWS::IAM::ManagedPolicy": {"iam:CreatePolicy", "iam:DeletePolicy"},
+    "AWS::IAM::Role": {"iam:CreateRole", "iam:DeleteRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"},
+    "AWS::Lambda::EventSourceMapping": {"lambda:CreateEventSourceMapping", "lambda:DeleteEventSourceMapping"},
+    "AWS::Lambda::Function": {"lambda:CreateFunction", "lambda:DeleteFunction", "iam:PassRole", "s3:GetObject"},
+    "AWS::Lambda::Permission": {"lambda:AddPermission", "lambda:RemovePermission"},
+    "AWS::Logs::LogGroup": {"logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy"},
+    "AWS::Logs::MetricFilter": {"logs:PutMetricFilter", "logs:DeleteMetricFilter"},
+    "AWS::Route53::RecordSet": {"route53:ChangeResourceRecordSets"},
+    "AWS::SNS::Topic": {"sns:CreateTopic", "sns:Subscribe", "sns:DeleteTopic"},
+    "AWS::SQS::Queue": {"sqs:CreateQueue", "sqs:DeleteQueue"},
+}
+
 
 def many(value):
     return value if isinstance(value, list) else [value]
@@ -526,7 +554,7 @@ class Template(unittest.TestCase):
             self.assertEqual(alarm.get("OKActions", []), list(topics))
 
     def test_the_guide_tells_what_alarms_cost_and_what_each_means(self):
-        guide = (ROOT / "docs" / "operations.md").read_text()
+        guide = "".join((ROOT / "docs" / name).read_text() for name in ("deploy.md", "operations.md"))
         for parameters in ({}, {"Alarms": "essential"}):
             stack = Stack(**parameters)
             alarms = stack.of("AWS::CloudWatch::Alarm")
@@ -540,6 +568,21 @@ class Template(unittest.TestCase):
             self.assertIn(f"| `{name}` |", guide)
         for name in source()["Outputs"]:
             self.assertIn(f"`{name}`", guide)
+
+    def test_the_guide_tells_what_a_deployer_must_be_allowed(self):
+        policy = json.loads((ROOT / "docs" / "deployer-policy.json").read_text())
+        # "IAM and AWS STS quotas": characters of a managed policy, white space aside.
+        self.assertLessEqual(len(re.sub(r"\s", "", json.dumps(policy))), 6144)
+        allowed = {action for statement in policy["Statement"] for action in many(statement["Action"])}
+        guide = (ROOT / "docs" / "deploy.md").read_text()
+        for statement in policy["Statement"]:
+            self.assertIn(f"`{statement['Sid']}`", guide)
+        # What some parameters need besides is in a table.
+        besides = set(re.findall(r"`([a-z0-9]+:[A-Z]\w+)`", guide))
+        for name, parameters in STACKS.items():
+            rights = allowed if name == "defaults" else allowed | besides
+            for resource in Stack(**parameters).resources.values():
+                self.assertLessEqual(HANDLERS[resource["Type"]], rights, resource["Type"])
 
     @of_each_stack
     def test_the_dashboard_shows_what_is_published(self, stack):
