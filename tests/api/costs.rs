@@ -1,4 +1,4 @@
-//! What each operation costs in DynamoDB's units, by table and index: what README's "Costs" is
+//! What each operation costs in DynamoDB's units, by table and index: what docs/costs.md is
 //! computed from. Every unit is money, so each is here on purpose.
 
 use std::collections::BTreeMap;

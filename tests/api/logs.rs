@@ -836,7 +836,7 @@ async fn an_event_that_is_none_is_not_quoted() {
     }
 }
 
-/// What ARCHITECTURE.md says a deployment can be billed for.
+/// What docs/internals/logs.md says a deployment can be billed for.
 #[test]
 fn there_are_no_more_than_fifteen_metrics() {
     let combinations = |metric: &shared::metrics::Metric| match metric.dimensions {
