@@ -119,7 +119,7 @@ def name_one_span(context, case, kwargs):
         case.query = query
 
 
-TOO_LONG = re.compile(r"must be .*?(?:1 to|at most) (\d+) bytes, got (?:a string of )?(\d+) bytes")
+TOO_LONG = re.compile(r"expected .*?(?:1 to|at most) (\d+) bytes, got (?:a string of )?(\d+) bytes")
 
 
 @schemathesis.hook

@@ -91,7 +91,7 @@ async fn main() -> io::Result<()> {
     for variant in &args.also {
         let (name, path) = variant
             .split_once('=')
-            .ok_or_else(|| io::Error::other(format!("--also must be NAME=PATH, got {variant:?}")))?;
+            .ok_or_else(|| io::Error::other(format!("--also: expected NAME=PATH, got {variant:?}")))?;
         programs.push(Program::binary(name, path.into()));
     }
     programs.retain(|program| args.only.is_empty() || args.only.contains(&program.name));

@@ -122,7 +122,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the environment variable {} must hold {}",
+            "environment variable {}: expected {}",
             self.variable, self.expected
         )
     }
@@ -142,7 +142,7 @@ mod tests {
         let error = retention(Some("soon")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the environment variable FEEDBACK_RETENTION_DAYS must hold a whole number of days, 0 to keep it forever"
+            "environment variable FEEDBACK_RETENTION_DAYS: expected a whole number of days, 0 to keep it forever"
         );
     }
 
@@ -155,7 +155,7 @@ mod tests {
         let error = expected_key(Some(&format!("{id}_secret"))).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the environment variable EXPECTED_KEY must hold the id of an API key, hsk_ and 16 hex digits, \
+            "environment variable EXPECTED_KEY: expected the id of an API key, hsk_ and 16 hex digits, \
              and not its secret"
         );
     }

@@ -52,7 +52,7 @@ fn path_id(text: &str) -> Result<FeedbackId, Fault> {
         let expected = FeedbackId::EXPECTED;
         Fault::new(
             "id",
-            format!("must be {expected}, got {} bytes that are not", text.len()),
+            format!("expected {expected}, got {} bytes of something else", text.len()),
         )
     })
 }

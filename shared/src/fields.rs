@@ -73,7 +73,7 @@ impl<'a> Object<'a> {
     pub fn parse(text: &'a str) -> Result<Self, String> {
         let json = document(text)?;
         if Kind::of(json) != Kind::Object {
-            return Err(format!("must be a JSON object, got {}", describe(json)));
+            return Err(format!("expected a JSON object, got {}", describe(json)));
         }
         Self::from_json(json)
     }
@@ -81,7 +81,7 @@ impl<'a> Object<'a> {
     /// Reads the members of a value that is an object. The error is a sentence's rest.
     pub fn from_json(json: JsonRef<'a>) -> Result<Self, String> {
         let members: Members<'a> = serde_json::from_str(json.get())
-            .map_err(|error| format!("must be a JSON object: {}", position(&error)))?;
+            .map_err(|error| format!("expected a JSON object: {}", position(&error)))?;
         let all = members.0.len();
         let members: Vec<_> = members
             .0
@@ -104,7 +104,7 @@ impl<'a> Object<'a> {
     pub fn once(&self, name: &str) -> Result<Option<JsonRef<'a>>, String> {
         match self.all(name).count() {
             0 | 1 => Ok(self.get(name)),
-            times => Err(format!("must be given once, got it {times} times")),
+            times => Err(format!("expected once, got {times} times")),
         }
     }
 
@@ -186,15 +186,17 @@ impl<'de> Deserialize<'de> for Wtf8 {
 /// rest of a sentence that begins with the name of what the text is.
 pub fn document(text: &str) -> Result<JsonRef<'_>, String> {
     if text.starts_with('\u{feff}') {
-        return Err("must be JSON without a byte order mark".to_owned());
+        return Err("expected JSON without a byte order mark".to_owned());
     }
     if text.trim_ascii().is_empty() {
-        return Err("must be JSON, got nothing".to_owned());
+        return Err("expected JSON, got nothing".to_owned());
     }
     if deeper_than(text, MAX_DEPTH) {
-        return Err(format!("must not be nested deeper than {MAX_DEPTH} levels"));
+        return Err(format!(
+            "expected at most {MAX_DEPTH} levels of nesting, got more"
+        ));
     }
-    serde_json::from_str(text).map_err(|error| format!("must be JSON: {}", position(&error)))
+    serde_json::from_str(text).map_err(|error| format!("invalid JSON: {}", position(&error)))
 }
 
 /// Whether brackets outside of strings nest deeper than `limit`. The text need not be JSON.
@@ -315,7 +317,7 @@ pub fn string_with(json: JsonRef<'_>, replace: impl Fn(u16) -> String) -> Result
 pub const LONE_SURROGATE: &str = "a lone surrogate (\\ud800 to \\udfff)";
 
 fn lone_surrogate() -> Refusal {
-    Refusal::Because(format!("must not hold {LONE_SURROGATE}"))
+    Refusal::Because(format!("expected text without {LONE_SURROGATE}"))
 }
 
 /// The elements of a value that is an array; [`Refusal::Mismatch`] for another kind.
@@ -373,10 +375,7 @@ impl<'a> Fields<'a> {
         match self.once(name)? {
             Some(json) => self.take(name, json),
             None => {
-                self.fault(Fault::new(
-                    name,
-                    format!("is required and must be {}", T::EXPECTED),
-                ));
+                self.fault(Fault::new(name, format!("missing, expected {}", T::EXPECTED)));
                 None
             }
         }
@@ -418,11 +417,11 @@ impl<'a> Fields<'a> {
             Err(Refusal::Mismatch) => {
                 self.fault(Fault::new(
                     name,
-                    format!("must be {}, got {}", T::EXPECTED, describe(json)),
+                    format!("expected {}, got {}", T::EXPECTED, describe(json)),
                 ));
             }
             Err(Refusal::Got(what)) => {
-                self.fault(Fault::new(name, format!("must be {}, got {what}", T::EXPECTED)));
+                self.fault(Fault::new(name, format!("expected {}, got {what}", T::EXPECTED)));
             }
             Err(Refusal::Because(rest)) => self.fault(Fault::new(name, rest)),
             Err(Refusal::TooLarge(rest)) => self.fault(Fault::too_large(name, rest)),
@@ -505,7 +504,7 @@ mod tests {
         let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
         assert!(document(&nested(MAX_DEPTH)).is_ok());
         let error = document(&nested(MAX_DEPTH + 1)).unwrap_err();
-        assert_eq!(error, "must not be nested deeper than 128 levels");
+        assert_eq!(error, "expected at most 128 levels of nesting, got more");
         let brackets = format!(r#""{}\"{}""#, "[".repeat(200), "{".repeat(200));
         assert!(document(&brackets).is_ok());
         assert!(document(&"[".repeat(1_000_000)).is_err());
@@ -514,15 +513,15 @@ mod tests {
     #[test]
     fn what_is_not_json_is_told_with_its_place() {
         for (text, says) in [
-            ("", "must be JSON, got nothing"),
-            (" \n", "must be JSON, got nothing"),
-            ("\u{feff}{}", "must be JSON without a byte order mark"),
-            ("{'a':1}", "must be JSON: key must be a string at line 1 column 2"),
-            ("{} {}", "must be JSON: trailing characters at line 1 column 4"),
-            ("NaN", "must be JSON: expected value at line 1 column 1"),
+            ("", "expected JSON, got nothing"),
+            (" \n", "expected JSON, got nothing"),
+            ("\u{feff}{}", "expected JSON without a byte order mark"),
+            ("{'a':1}", "invalid JSON: key must be a string at line 1 column 2"),
+            ("{} {}", "invalid JSON: trailing characters at line 1 column 4"),
+            ("NaN", "invalid JSON: expected value at line 1 column 1"),
             (
                 "{\"a\":\"\u{1}\"}",
-                "must be JSON: control character (\\u0000-\\u001F) found while parsing a string at line 1 column 6",
+                "invalid JSON: control character (\\u0000-\\u001F) found while parsing a string at line 1 column 6",
             ),
         ] {
             assert_eq!(document(text).unwrap_err(), says, "{text}");
@@ -533,10 +532,7 @@ mod tests {
     fn of_a_name_that_is_there_twice_the_last_counts_unless_it_must_be_there_once() {
         let object = Object::parse(r#"{"a":1,"b":0,"\u0061":2}"#).unwrap();
         assert_eq!(object.get("a").map(RawValue::get), Some("2"));
-        assert_eq!(
-            object.once("a").unwrap_err(),
-            "must be given once, got it 2 times"
-        );
+        assert_eq!(object.once("a").unwrap_err(), "expected once, got 2 times");
         assert_eq!(object.once("b").unwrap().map(RawValue::get), Some("0"));
         assert!(object.once("c").unwrap().is_none());
         assert!(object.has_repeated_names());

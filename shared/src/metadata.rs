@@ -53,13 +53,13 @@ impl Metadata {
     fn from_object(json: JsonRef<'_>) -> Result<Self, Refusal> {
         if json.get().len() > MAX_METADATA {
             return Err(Refusal::TooLarge(format!(
-                "must be at most {MAX_METADATA} bytes of JSON, got {}",
+                "expected at most {MAX_METADATA} bytes of JSON, got {}",
                 json.get().len()
             )));
         }
         if deeper_than(json.get(), MAX_METADATA_DEPTH) {
             return Err(Refusal::Because(format!(
-                "must not be nested deeper than {MAX_METADATA_DEPTH} levels"
+                "expected at most {MAX_METADATA_DEPTH} levels of nesting, got more"
             )));
         }
         let object = Object::from_json(json).map_err(Refusal::Because)?;
@@ -134,7 +134,7 @@ fn indexed(object: &Object<'_>) -> (Indexed, Vec<Fault>) {
 /// The text a field is indexed by: a string itself, a number or boolean by its JSON text. An
 /// empty string and `null` are kept in the metadata and not indexed: there is nothing to find.
 fn indexed_text(json: JsonRef<'_>) -> Result<Option<String>, String> {
-    let expected = format!("must be a string, number or boolean of at most {MAX_INDEXED} bytes");
+    let expected = format!("expected a string, number or boolean of at most {MAX_INDEXED} bytes");
     let text = match Kind::of(json) {
         Kind::Null => return Ok(None),
         Kind::String => string(json).map_err(|_| format!("{expected}, got {}", describe(json)))?,
@@ -178,7 +178,7 @@ impl FromJson for Comment {
         let text = string_with(json, |_| "\u{fffd}".to_owned())?;
         if text.len() > MAX_COMMENT {
             return Err(Refusal::TooLarge(format!(
-                "must be at most {MAX_COMMENT} bytes, got {}",
+                "expected at most {MAX_COMMENT} bytes, got {}",
                 text.len()
             )));
         }
@@ -237,7 +237,7 @@ mod tests {
         let refused = read::<Metadata>(&of(MAX_METADATA + 1)).unwrap_err();
         assert_eq!(
             refused,
-            Refusal::TooLarge("must be at most 65536 bytes of JSON, got 65537".into())
+            Refusal::TooLarge("expected at most 65536 bytes of JSON, got 65537".into())
         );
     }
 
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(fields, ["_user", "_prompt"]);
         assert_eq!(
             faults[1].message,
-            "_prompt must be a string, number or boolean of at most 512 bytes, got an array"
+            "_prompt: expected a string, number or boolean of at most 512 bytes, got an array"
         );
     }
 

@@ -10,18 +10,18 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Fault {
     /// Where: a path like `feedback[3].value`, a header's or a query parameter's name, `body`.
     pub field: String,
-    /// A whole sentence that names the field, what was expected and what came. It never holds
-    /// the text of a comment, of metadata, of an id or of a key.
+    /// The field, what was expected and what came, as `value: expected an integer from -10 to 10, got 11`.
+    /// It never holds the text of a comment, of metadata, of an id or of a key.
     pub message: String,
     /// Whether it is a size that is over its limit: 413 instead of 400.
     pub too_large: bool,
 }
 
 impl Fault {
-    /// A fault of `field` that the rest of a sentence tells: `{field} {rest}`.
+    /// A fault of `field`, which the message begins with: `{field}: {rest}`.
     pub fn new(field: impl Into<String>, rest: impl AsRef<str>) -> Self {
         let field = field.into();
-        let message = format!("{field} {}", rest.as_ref());
+        let message = format!("{field}: {}", rest.as_ref());
         Self {
             field,
             message,
@@ -131,16 +131,15 @@ impl Problem {
                 "a valid API key is required, in x-portkey-api-key or as Authorization: Bearer".into()
             }
             Self::Forbidden { needs } => {
-                format!("this API key does not have the scope this call needs: {needs}")
+                format!("this API key lacks the scope {needs}, which this call needs")
             }
             Self::ForeignWorkspace => "this API key belongs to another workspace".into(),
             Self::NotFound => "no such feedback".into(),
             Self::KeyReused => "this Idempotency-Key was used for a different request".into(),
-            Self::VersionMismatch => "the feedback is not at the version that If-Match names".into(),
-            Self::Throttled => "the database is busy and nothing was written; try again shortly".into(),
+            Self::VersionMismatch => "the feedback is not at the version in If-Match".into(),
+            Self::Throttled => "the storage is throttled and nothing was written: retry shortly".into(),
             Self::Unavailable { .. } => {
-                "the database did not answer in time; try again shortly, with the same Idempotency-Key \
-                 if the request had one"
+                "the storage is unavailable: retry shortly, with the same Idempotency-Key if the request had one"
                     .into()
             }
             Self::Internal { .. } => "an internal error occurred".into(),

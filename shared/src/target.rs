@@ -113,31 +113,38 @@ pub fn encode_target_id(trace: &TraceId, span: &SpanId) -> String {
 }
 
 /// Decodes a feedback target id: base64, standard or URL-safe, padded or not, of a JSON object
-/// with `traceId` and `spanId`, whose other members are let be. The error says what is wrong with
-/// it, as the end of the sentence `feedbackTargetId must …`.
+/// with `traceId` and `spanId`. Other members are ignored.
+///
+/// # Errors
+///
+/// What was expected and what came, to stand behind the field's name.
 pub fn decode_target_id(text: &str) -> Result<(TraceId, SpanId), String> {
+    const EXPECTED: &str = "expected base64 of a JSON object with traceId and spanId";
     if text.len() > MAX_TARGET_ID {
-        return Err(format!("be at most {MAX_TARGET_ID} bytes, got {}", text.len()));
+        return Err(format!(
+            "expected at most {MAX_TARGET_ID} bytes, got {}",
+            text.len()
+        ));
     }
     let bytes = STANDARD
         .decode(text)
         .or_else(|_| URL_SAFE.decode(text))
-        .map_err(|_| "be base64 of a JSON object with traceId and spanId; it is not base64".to_owned())?;
+        .map_err(|_| format!("{EXPECTED}, got something that is not base64"))?;
     let json = std::str::from_utf8(&bytes)
         .ok()
         .and_then(|json| crate::fields::Object::parse(json).ok())
-        .ok_or("be base64 of a JSON object with traceId and spanId; it does not hold a JSON object")?;
+        .ok_or_else(|| format!("{EXPECTED}, got base64 of something else"))?;
     let member = |name: &str| {
         json.once(name)
             .ok()
             .flatten()
             .and_then(|value| string(value).ok())
-            .ok_or_else(|| format!("hold the string {name}"))
+            .ok_or_else(|| format!("{EXPECTED}, got no string {name} in it"))
     };
     let trace = TraceId::parse(&member("traceId")?)
-        .ok_or_else(|| format!("hold as traceId {}", TraceId::EXPECTED))?;
-    let span =
-        SpanId::parse(&member("spanId")?).ok_or_else(|| format!("hold as spanId {}", SpanId::EXPECTED))?;
+        .ok_or_else(|| format!("expected as traceId in it {}", TraceId::EXPECTED))?;
+    let span = SpanId::parse(&member("spanId")?)
+        .ok_or_else(|| format!("expected as spanId in it {}", SpanId::EXPECTED))?;
     Ok((trace, span))
 }
 
@@ -146,9 +153,9 @@ mod tests {
     use super::*;
 
     /// The example of TrueFoundry's documentation.
-    const SEED: &str = "eyJzcGFuSWQiOiJhMmQ2Yjg4MmFhMTViZTU1IiwidHJhY2VJZCI6IjAxOWFiMmE5NmQ1MDcwN2ZhMzA5MGMxYjcyMDFkNWJkIn0=";
+    const DOCUMENTED: &str = "eyJzcGFuSWQiOiJhMmQ2Yjg4MmFhMTViZTU1IiwidHJhY2VJZCI6IjAxOWFiMmE5NmQ1MDcwN2ZhMzA5MGMxYjcyMDFkNWJkIn0=";
 
-    fn seed() -> (TraceId, SpanId) {
+    fn documented() -> (TraceId, SpanId) {
         (
             TraceId::parse("019ab2a96d50707fa3090c1b7201d5bd").unwrap(),
             SpanId::parse("a2d6b882aa15be55").unwrap(),
@@ -156,10 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_s_target_id_byte_for_byte() {
-        let (trace, span) = seed();
-        assert_eq!(encode_target_id(&trace, &span), SEED);
-        assert_eq!(decode_target_id(SEED), Ok(seed()));
+    fn the_target_id_of_truefoundry_s_documentation_byte_for_byte() {
+        let (trace, span) = documented();
+        assert_eq!(encode_target_id(&trace, &span), DOCUMENTED);
+        assert_eq!(decode_target_id(DOCUMENTED), Ok(documented()));
     }
 
     #[test]
@@ -187,8 +194,8 @@ mod tests {
     fn garbage_is_told_apart() {
         for (text, says) in [
             ("%%%".to_owned(), "not base64"),
-            (STANDARD.encode("nonsense"), "does not hold a JSON object"),
-            (STANDARD.encode([0xff, 0xfe]), "does not hold a JSON object"),
+            (STANDARD.encode("nonsense"), "got base64 of something else"),
+            (STANDARD.encode([0xff, 0xfe]), "got base64 of something else"),
             (STANDARD.encode(r#"{"traceId":"t"}"#), "spanId"),
             (STANDARD.encode(r#"{"traceId":7,"spanId":"s"}"#), "traceId"),
             (STANDARD.encode(r#"{"traceId":"","spanId":"s"}"#), "1 to 512"),

@@ -1,4 +1,4 @@
-//! Contract, section 2, and the keys: who gets in.
+//! API keys: who gets in.
 
 use std::time::Duration;
 
@@ -160,7 +160,7 @@ async fn a_scope_allows_its_routes_and_is_asked_before_the_body() {
                     assert!([200, 400, 404].contains(&answer.status), "{}", answer.text);
                 } else {
                     let answer =
-                        answer.refused(403, &format!("does not have the scope this call needs: {needs}"));
+                        answer.refused(403, &format!("lacks the scope {needs}, which this call needs"));
                     let json = answer.json();
                     assert!(
                         json["error"]["code"] == "AB03" || json["code"] == "FORBIDDEN",
@@ -243,7 +243,7 @@ async fn a_look_up_that_fails_lets_nobody_in() {
             api.database.fail_on("GetItem", vec![fault; 20]);
             let answer = api.restarted().call(method, &path, &[], body).await;
             api.database.recover();
-            let answer = answer.refused(503, "did not answer in time");
+            let answer = answer.refused(503, "the storage is unavailable");
             assert_eq!(answer.header("retry-after"), Some("1"));
         }
     }

@@ -173,7 +173,7 @@ async fn every_parameter_that_takes_a_date_takes_them_all() {
             ),
         ] {
             let says = format!(
-                "{field} must be an ISO 8601 date, or date and time, as 2026-01-31 or 2026-01-31T12:00:00Z"
+                "{field}: expected an ISO 8601 date, or date and time, as 2026-01-31 or 2026-01-31T12:00:00Z"
             );
             api.call(Method::GET, &path, &[], "").await.refused(400, &says);
         }

@@ -1,4 +1,4 @@
-//! Contract, section 5: `Idempotency-Key`, `If-Match`, `ETag`, `x-request-id`; and what every
+//! Headers: `Idempotency-Key`, `If-Match`, `ETag`, `x-request-id`; and what every
 //! answer carries.
 
 use lambda_http::http::Method;
@@ -132,7 +132,7 @@ async fn a_faulty_key_is_told_before_a_version_that_no_record_has() {
     for (method, body) in [(Method::PUT, r#"{"value":2}"#), (Method::DELETE, "")] {
         api.call(method, &path, &headers, body)
             .await
-            .refused(400, "Idempotency-Key must be 1 to 255 bytes, got 0");
+            .refused(400, "Idempotency-Key: expected 1 to 255 bytes, got 0");
     }
 }
 
@@ -142,7 +142,7 @@ async fn a_key_has_1_to_255_bytes_and_lets_99_beside_it() {
     let one = json!({"trace_id": "t", "value": 1});
     keyed(&api, Method::POST, PORTKEY, "", one.clone())
         .await
-        .refused(400, "Idempotency-Key must be 1 to 255 bytes, got 0");
+        .refused(400, "Idempotency-Key: expected 1 to 255 bytes, got 0");
     keyed(&api, Method::POST, PORTKEY, &"k".repeat(256), one.clone())
         .await
         .refused(400, "got 256");
@@ -210,9 +210,7 @@ async fn if_match_holds_a_write_to_the_version_it_saw() {
             api.call(Method::PUT, &path, &[("if-match", tag)], &body.to_string())
                 .await
         };
-        let answer = put("\"77\"")
-            .await
-            .refused(412, "not at the version that If-Match names");
+        let answer = put("\"77\"").await.refused(412, "not at the version in If-Match");
         let json = answer.json();
         assert_eq!(
             json["error"]["code"].as_str().or(json["code"].as_str()),
@@ -227,10 +225,10 @@ async fn if_match_holds_a_write_to_the_version_it_saw() {
         }
         put("5")
             .await
-            .refused(400, "If-Match must be one version in double quotes");
+            .refused(400, "If-Match: expected one version in double quotes");
         put("\"1\", \"2\"")
             .await
-            .refused(400, "If-Match must be one version");
+            .refused(400, "If-Match: expected one version");
         // The same with a key: a repeat after success is no mismatch.
         let current = api.get(&path).await.ok().header("etag").unwrap().to_owned();
         let headers = [("if-match", current.as_str()), ("idempotency-key", path.as_str())];

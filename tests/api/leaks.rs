@@ -198,7 +198,7 @@ async fn call_everything(api: &Api) -> Vec<Answer> {
     for path in [PORTKEY, TRUEFOUNDRY, "/v1/analytics/graphs/feedbacks"] {
         api.get(&format!("{path}?canary=canary"))
             .await
-            .refused(400, "it does not know canary");
+            .refused(400, "unknown parameter canary");
     }
     let forged = format!(
         "{}{}",

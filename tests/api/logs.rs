@@ -467,7 +467,7 @@ async fn what_is_refused_says_why_and_is_counted_by_it() {
             Some(Fault::Throttle),
             429,
             "throttled",
-            "busy",
+            "is throttled",
         ),
         (
             Method::POST,

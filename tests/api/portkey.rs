@@ -1,4 +1,4 @@
-//! Contract, section 3: the Portkey dialect.
+//! The Portkey dialect.
 
 use lambda_http::http::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Api, PORTKEY};
 
 #[tokio::test]
-async fn the_seed_s_example_is_stored_as_given() {
+async fn the_documented_example_is_stored_as_given() {
     let api = Api::new().await;
     let answer = api
         .post(
@@ -109,22 +109,22 @@ async fn every_faulty_field_is_named_with_what_was_expected_and_what_came() {
         (
             json!({}),
             vec![
-                "trace_id is required and must be a string of 1 to 512 bytes",
-                "value is required",
+                "trace_id: missing, expected a string of 1 to 512 bytes",
+                "value: missing",
             ],
         ),
         (
             json!({"trace_id": "", "value": 11, "weight": 2, "metadata": 5}),
             vec![
-                "trace_id must be a string of 1 to 512 bytes, got an empty string",
-                "value must be an integer from -10 to 10, got 11",
-                "weight must be a number from 0 to 1, got 2",
-                "metadata must be a JSON object, or a string that holds one, got 5",
+                "trace_id: expected a string of 1 to 512 bytes, got an empty string",
+                "value: expected an integer from -10 to 10, got 11",
+                "weight: expected a number from 0 to 1, got 2",
+                "metadata: expected a JSON object, or a string that holds one, got 5",
             ],
         ),
         (
             json!({"trace_id": 7, "value": null}),
-            vec!["got 7", "value must be an integer from -10 to 10, got null"],
+            vec!["got 7", "value: expected an integer from -10 to 10, got null"],
         ),
         (
             json!({"trace_id": "x".repeat(513), "value": "five"}),
@@ -135,7 +135,7 @@ async fn every_faulty_field_is_named_with_what_was_expected_and_what_came() {
         (json!({"trace_id": "t", "value": ""}), vec!["got an empty string"]),
         (
             json!({"trace_id": "t", "traceID": "u", "value": 1}),
-            vec!["traceID must be the same as trace_id"],
+            vec!["traceID: expected the same as trace_id"],
         ),
         (
             json!({"trace_id": "t", "value": 1, "metadata": "[]"}),
@@ -143,7 +143,7 @@ async fn every_faulty_field_is_named_with_what_was_expected_and_what_came() {
         ),
         (
             json!({"trace_id": "t", "value": 1, "metadata": {"_user": ["u"]}}),
-            vec!["metadata._user must be a string, number or boolean of at most 512 bytes, got an array"],
+            vec!["metadata._user: expected a string, number or boolean of at most 512 bytes, got an array"],
         ),
         (
             json!({"trace_id": "t", "value": 1, "metadata": {"_prompt": "x".repeat(513)}}),
@@ -162,7 +162,7 @@ async fn every_faulty_field_is_named_with_what_was_expected_and_what_came() {
 async fn an_error_has_the_shape_that_both_sdks_read() {
     let api = Api::new().await;
     let answer = api.post(PORTKEY, json!({"trace_id": "t", "value": 11})).await;
-    let message = "value must be an integer from -10 to 10, got 11";
+    let message = "value: expected an integer from -10 to 10, got 11";
     assert_eq!(
         answer.text,
         format!(
@@ -208,7 +208,7 @@ async fn a_bulk_holds_1_to_100() {
     let of = |count| Value::Array(vec![json!({"trace_id": "t", "value": 1}); count]);
     api.post(PORTKEY, json!([]))
         .await
-        .refused(400, "must hold 1 to 100 feedback objects, got 0");
+        .refused(400, "expected 1 to 100 feedback objects, got 0");
     api.post(PORTKEY, of(101)).await.refused(400, "got 101");
     assert_eq!(api.post(PORTKEY, of(100)).await.ok().ids().len(), 100);
     assert_eq!(api.database.items("feedback").len(), 100);
@@ -225,10 +225,10 @@ async fn one_invalid_element_stops_the_whole_bulk_and_is_named() {
     ]);
     let answer = api.post(PORTKEY, bulk).await;
     for part in [
-        "feedback[1] must be a JSON object, got 7",
-        "feedback[2].trace_id is required",
-        "feedback[3].value must be an integer from -10 to 10, got 99",
-        "feedback[3].metadata._user must be",
+        "feedback[1]: expected a JSON object, got 7",
+        "feedback[2].trace_id: missing",
+        "feedback[3].value: expected an integer from -10 to 10, got 99",
+        "feedback[3].metadata._user: expected",
     ] {
         answer.clone().refused(400, part);
     }
@@ -326,10 +326,10 @@ async fn the_vendor_s_own_node_sample_updates_undefined() {
     assert_eq!(api.record(&id).await["value"], 7);
     api.put("/v1/feedback/undefined", json!({"value": 7}))
         .await
-        .refused(400, "id must be a UUID, hyphenated or as 32 hex digits");
+        .refused(400, "id: expected a UUID, hyphenated or as 32 hex digits");
     api.put("/v1/feedback/undefined", json!({"value": 7, "feedback_id": "x"}))
         .await
-        .refused(400, "feedback_id must be a UUID");
+        .refused(400, "feedback_id: expected a UUID");
 }
 
 #[tokio::test]
@@ -337,9 +337,9 @@ async fn an_update_names_every_fault_too() {
     let api = Api::new().await;
     let answer = api.put("/v1/feedback/nonsense", json!({"weight": 7})).await;
     for part in [
-        "id must be a UUID",
-        "value is required",
-        "weight must be a number from 0 to 1, got 7",
+        "id: expected a UUID",
+        "value: missing",
+        "weight: expected a number from 0 to 1, got 7",
     ] {
         answer.clone().refused(400, part);
     }
@@ -383,7 +383,7 @@ async fn limits_are_told_with_413() {
     let answer = api
         .post(PORTKEY, metadata(65_537))
         .await
-        .refused(413, "metadata must be at most 65536 bytes");
+        .refused(413, "metadata: expected at most 65536 bytes");
     assert_eq!(answer.json()["error"]["code"], "AB01");
     let huge = format!(
         "{{\"trace_id\":\"t\",\"value\":1,\"x\":\"{}\"}}",
@@ -391,7 +391,7 @@ async fn limits_are_told_with_413() {
     );
     api.call(Method::POST, PORTKEY, &[], &huge)
         .await
-        .refused(413, "body must be at most 1048576 bytes");
+        .refused(413, "body: expected at most 1048576 bytes");
 }
 
 #[tokio::test]
@@ -417,11 +417,11 @@ async fn metadata_comes_back_to_the_letter() {
     );
     api.call(Method::POST, PORTKEY, &[], &deep)
         .await
-        .refused(400, "body must not be nested deeper than 128 levels");
+        .refused(400, "body: expected at most 128 levels of nesting, got more");
     let deep = deep
         .replacen(&"[".repeat(27), "", 1)
         .replacen(&"]".repeat(27), "", 1);
     api.call(Method::POST, PORTKEY, &[], &deep)
         .await
-        .refused(400, "metadata must not be nested deeper than 100 levels");
+        .refused(400, "metadata: expected at most 100 levels of nesting, got more");
 }

@@ -1,4 +1,4 @@
-//! Contract, section 7: reads.
+//! Reads: one record, lists and their pages.
 
 use std::time::Duration;
 
@@ -182,24 +182,24 @@ async fn a_cursor_stays_valid_while_records_come_and_go() {
 async fn what_is_no_cursor_or_parameter_is_told() {
     let api = Api::new().await;
     for (query, says) in [
-        ("cursor=garbage", "cursor must be a cursor"),
-        ("cursor=", "cursor must be a cursor"),
-        ("limit=0", "limit must be an integer from 1 to 100"),
-        ("limit=101", "limit must be an integer from 1 to 100, got 101"),
-        ("limit=ten", "limit must be"),
-        ("order=up", "order must be asc or desc"),
-        ("from=yesterday", "from must be an ISO 8601 date"),
-        ("span_id=s", "trace_id is required beside span_id"),
-        ("trace=t", "it does not know trace"),
-        ("user=", "user must be 1 to 512 bytes, got nothing"),
-        ("user=a&user=b", "user must be given once"),
+        ("cursor=garbage", "cursor: expected a cursor"),
+        ("cursor=", "cursor: expected a cursor"),
+        ("limit=0", "limit: expected an integer from 1 to 100"),
+        ("limit=101", "limit: expected an integer from 1 to 100, got 101"),
+        ("limit=ten", "limit: expected"),
+        ("order=up", "order: expected asc or desc"),
+        ("from=yesterday", "from: expected an ISO 8601 date"),
+        ("span_id=s", "trace_id: missing, expected beside span_id"),
+        ("trace=t", "unknown parameter trace"),
+        ("user=", "user: expected 1 to 512 bytes, got nothing"),
+        ("user=a&user=b", "user: expected once, got several"),
     ] {
         api.get(&format!("{PORTKEY}?{query}")).await.refused(400, says);
     }
-    api.get(TRUEFOUNDRY).await.refused(400, "traceId is required");
+    api.get(TRUEFOUNDRY).await.refused(400, "traceId: missing");
     api.get(&format!("{TRUEFOUNDRY}?feedbackTargetId=x"))
         .await
-        .refused(400, "feedbackTargetId must");
+        .refused(400, "feedbackTargetId:");
 }
 
 #[tokio::test]

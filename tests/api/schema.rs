@@ -510,7 +510,7 @@ async fn feedback_of_a_newer_schema_version_is_left_alone() {
     let item = newer(fixture("feedback", schema::FEEDBACK, "value"), schema::FEEDBACK);
     put(&api, "feedback", &item);
     let path = format!("/v1/feedback/{ID}");
-    api.get(&path).await.refused(503, "try again");
+    api.get(&path).await.refused(503, "retry");
     let older = api
         .post("/v1/feedback", json!({"trace_id": "trace#%", "value": 1}))
         .await
@@ -525,7 +525,7 @@ async fn feedback_of_a_newer_schema_version_is_left_alone() {
         (&[("idempotency-key", "k")], json!({"value": 2})),
     ] {
         let answer = api.call(Method::PUT, &path, headers, &body.to_string()).await;
-        answer.refused(503, "try again");
+        answer.refused(503, "retry");
     }
     assert!(api.database.items("feedback").contains(&item));
     assert!(api.database.items("idempotency").is_empty());
@@ -555,10 +555,7 @@ async fn a_key_a_marker_and_roll_ups_of_a_newer_schema_version_are_not_used() {
     let api = Api::new().await;
     let key = only(&api, "api-keys");
     put(&api, "api-keys", &newer(key, schema::API_KEY));
-    api.restarted()
-        .get("/v1/feedback")
-        .await
-        .refused(503, "try again");
+    api.restarted().get("/v1/feedback").await.refused(503, "retry");
 
     // A marker that is not understood is not written over.
     let api = Api::new().await;
@@ -583,11 +580,11 @@ async fn a_key_a_marker_and_roll_ups_of_a_newer_schema_version_are_not_used() {
             moved["pk"] = json!({"S": "test#all#minutes#2"});
             moved["sk"] = json!({"S": "001795233600000#"});
             put(&api, "stats", &moved);
-            api.get(GRAPH).await.refused(503, "try again");
+            api.get(GRAPH).await.refused(503, "retry");
             continue;
         }
         if what != "checkpoint" {
-            api.get(GRAPH).await.refused(503, "try again");
+            api.get(GRAPH).await.refused(503, "retry");
         }
         let record = json!([{"dynamodb": {"SequenceNumber": "200000", "NewImage": {}}}]);
         let records = serde_json::from_value(record).unwrap();

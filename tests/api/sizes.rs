@@ -175,7 +175,7 @@ async fn models_and_groups_come_in_pages_that_fit() {
         ] {
             api.get(&format!("/v1/analytics/{path}?{RANGE}{query}"))
                 .await
-                .refused(400, "must be an integer from 0 to");
+                .refused(400, "expected an integer from 0 to");
         }
         // What a page holds that does not say.
         let default = if list == "data" { 50 } else { 1_000 };
@@ -258,7 +258,7 @@ async fn errors_with_as_many_faults_as_there_can_be() {
     fits(
         &api.call(Method::POST, PORTKEY, &[], &bulk)
             .await
-            .refused(400, "feedback[99].value must be given once"),
+            .refused(400, "feedback[99].value: expected once, got 2 times"),
     );
     // Names that nobody knows, as many as a request line holds.
     let names: Vec<String> = (0..2_000).map(|number| format!("%01%01{number}=%01")).collect();
@@ -271,13 +271,13 @@ async fn errors_with_as_many_faults_as_there_can_be() {
         fits(
             &api.get(&format!("{path}?{}", names.join("&")))
                 .await
-                .refused(400, "it does not know"),
+                .refused(400, "unknown parameter"),
         );
         let long = percent(&"\u{1}".repeat(10_000));
         fits(
             &api.get(&format!("{path}?{long}={long}"))
                 .await
-                .refused(400, "it does not know"),
+                .refused(400, "unknown parameter"),
         );
     }
     let known =
@@ -285,7 +285,7 @@ async fn errors_with_as_many_faults_as_there_can_be() {
     fits(
         &api.get(&format!("{PORTKEY}?{known}&{known}&x=x"))
             .await
-            .refused(400, "limit must be"),
+            .refused(400, "limit: expected"),
     );
 }
 

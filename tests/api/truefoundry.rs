@@ -1,4 +1,4 @@
-//! Contract, section 4: the TrueFoundry dialect, and section 6: one record for both.
+//! The TrueFoundry dialect, and that both dialects share one record.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::harness::{Api, TRUEFOUNDRY};
 
 /// The target id of TrueFoundry's documentation.
-const SEED: &str =
+const DOCUMENTED: &str =
     "eyJzcGFuSWQiOiJhMmQ2Yjg4MmFhMTViZTU1IiwidHJhY2VJZCI6IjAxOWFiMmE5NmQ1MDcwN2ZhMzA5MGMxYjcyMDFkNWJkIn0=";
 
 fn by_id() -> Value {
-    json!({"type": "target-id", "feedbackTargetId": SEED})
+    json!({"type": "target-id", "feedbackTargetId": DOCUMENTED})
 }
 
 fn by_names() -> Value {
@@ -28,7 +28,7 @@ async fn record(api: &Api, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_seed_s_calls_create_change_and_delete() {
+async fn the_documented_calls_create_change_and_delete() {
     let api = Api::new().await;
     let body = json!({
         "target": by_id(),
@@ -47,7 +47,7 @@ async fn the_seed_s_calls_create_change_and_delete() {
     let stored = record(&api, &id).await;
     assert_eq!(stored["traceId"], "019ab2a96d50707fa3090c1b7201d5bd");
     assert_eq!(stored["spanId"], "a2d6b882aa15be55");
-    assert_eq!(stored["feedbackTargetId"], SEED);
+    assert_eq!(stored["feedbackTargetId"], DOCUMENTED);
     assert_eq!(
         (&stored["rating"], &stored["comment"]),
         (&json!(4), &json!("Optional comment"))
@@ -88,7 +88,7 @@ async fn both_forms_of_a_span_are_one_target() {
         .await
         .ok();
     let mut both = by_names();
-    both["feedbackTargetId"] = json!(SEED);
+    both["feedbackTargetId"] = json!(DOCUMENTED);
     api.put(&path, json!({"target": both, "comment": "c"})).await.ok();
     assert_eq!(record(&api, &id).await["rating"], 5);
     let body = json!({"target": by_names()}).to_string();
@@ -255,10 +255,10 @@ async fn an_update_changes_what_it_names() {
     }
     api.put(&path, json!({"target": by_id()}))
         .await
-        .refused(400, "must hold at least one of rating, comment and metadata");
+        .refused(400, "expected at least one of rating, comment and metadata");
     api.put(&path, json!({"rating": null}))
         .await
-        .refused(400, "rating must be an integer from 1 to 5, got null");
+        .refused(400, "rating: expected an integer from 1 to 5, got null");
 }
 
 #[tokio::test]
@@ -306,7 +306,7 @@ async fn a_comment_over_its_limit_is_413() {
     let answer = api
         .post(TRUEFOUNDRY, of(16_385))
         .await
-        .refused(413, "comment must be at most 16384 bytes, got 16385");
+        .refused(413, "comment: expected at most 16384 bytes, got 16385");
     assert_eq!(answer.json()["code"], "PAYLOAD_TOO_LARGE");
 }
 
@@ -353,7 +353,7 @@ async fn either_dialect_changes_deletes_and_reads_what_the_other_wrote() {
         ),
         (&json!("rating"), &Value::Null, &Value::Null, &json!(1))
     );
-    assert_eq!(stored["feedback_target_id"], SEED);
+    assert_eq!(stored["feedback_target_id"], DOCUMENTED);
     api.delete(&format!("/v1/feedback/{id}")).await.ok();
 
     let id = api.vote(1, Value::Null).await;

@@ -113,17 +113,17 @@ async fn an_indexed_field_is_text_that_can_be_read_and_there_once() {
             ),
             (
                 format!(r#""{field}":"u","{field}":"u""#),
-                "must be given once, got it 2 times",
+                "expected once, got 2 times",
             ),
             (
                 format!(r#""{field}":"u","x":1,"{escaped}":null,"{field}":1"#),
-                "must be given once, got it 3 times",
+                "expected once, got 3 times",
             ),
         ] {
             let says = format!(
-                "metadata.{field} {}",
+                "metadata.{field}: {}",
                 if says.starts_with("got") {
-                    format!("must be a string, number or boolean of at most 512 bytes, {says}")
+                    format!("expected a string, number or boolean of at most 512 bytes, {says}")
                 } else {
                     says.to_owned()
                 }
@@ -171,7 +171,7 @@ async fn a_name_that_nobody_knows_may_be_there_more_than_once() {
     // Half a character in a name makes no numbered object of a feedback, nor of a number a name.
     post(&api, PORTKEY, r#"{"0":{"trace_id":"t","value":1},"\ud83d":1}"#)
         .await
-        .refused(400, "trace_id is required");
+        .refused(400, "trace_id: missing");
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn a_known_name_that_is_there_twice_is_named() {
         .ok()
         .id();
     let (portkey, truefoundry) = (format!("{PORTKEY}/{id}"), format!("{TRUEFOUNDRY}/{id}"));
-    let once = |field: &str| format!("{field} must be given once, got it 2 times");
+    let once = |field: &str| format!("{field}: expected once, got 2 times");
     for (body, field) in [
         (r#"{"trace_id":"t","value":1,"value":1}"#, "value"),
         (r#"{"trace_id":"t","value":1,"\u0076alue":2}"#, "value"),
@@ -206,7 +206,7 @@ async fn a_known_name_that_is_there_twice_is_named() {
     let item = r#"{"trace_id":"t","value":1}"#;
     post(&api, PORTKEY, &format!(r#"{{"0":{item},"0":{item}}}"#))
         .await
-        .refused(400, "body must not hold a member name twice");
+        .refused(400, "body: expected each number once");
     let twice = format!(r#"{{"feedback_id":"{id}","feedback_id":"{id}","value":1}}"#);
     put(&api, &format!("{PORTKEY}/undefined"), &twice)
         .await
@@ -280,7 +280,7 @@ async fn half_a_character_in_a_comment_is_stored_as_a_replacement_and_told() {
     let long = format!(r#"{{"comment":"{}"}}"#, r"\ud83d".repeat(5_462));
     put(&api, &path, &long)
         .await
-        .refused(413, "comment must be at most 16384 bytes, got 16386");
+        .refused(413, "comment: expected at most 16384 bytes, got 16386");
 }
 
 /// As most readers of JSON have it: the last one counts.
@@ -324,6 +324,6 @@ async fn of_a_name_that_is_there_twice_the_last_counts() {
             "/v1/analytics/graphs/feedbacks?metadata={metadata}&{RANGE}"
         ))
         .await
-        .refused(400, "metadata must be a JSON object");
+        .refused(400, "metadata: expected a JSON object");
     }
 }

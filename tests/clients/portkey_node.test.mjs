@@ -279,7 +279,7 @@ describe("an Idempotency-Key", () => {
   });
 });
 
-// What the contract takes for granted about the SDK, and is built upon.
+// What the service relies on in the SDK.
 describe("the SDK", () => {
   /** How often a create is sent that is answered like this, or cut off where there is no status. */
   async function attempts(status, headers = {}) {

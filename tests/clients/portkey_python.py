@@ -405,7 +405,7 @@ def gateway(status, headers=(), body=b""):
 
 
 class Assumptions:
-    """What the contract takes for granted about the SDK, and is built upon."""
+    """What the service relies on in the SDK."""
 
     kind = None
 

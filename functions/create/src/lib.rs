@@ -73,7 +73,7 @@ async fn save(store: &Store, call: &Call, drafts: Vec<Draft>) -> Result<Written,
         Some(_) if drafts.len() == MAX_BULK => Err(Problem::invalid(
             "body",
             format!(
-                "must hold at most {} feedback objects beside an Idempotency-Key, got {MAX_BULK}",
+                "expected at most {} feedback objects beside an Idempotency-Key, got {MAX_BULK}",
                 MAX_BULK - 1
             ),
         )),

@@ -16,14 +16,14 @@ pub fn problem(unanswered: Unanswered) -> Problem {
         Unanswered::TooManyRecords(limit, range) => Problem::invalid(
             "time_of_generation_max",
             format!(
-                "and time_of_generation_min leave more than {limit} to be read one by one, from {} to {}: let \
-                 them fall on whole hours of UTC, or narrow the range or the filter",
+                "more than {limit} would have to be read one by one, from {} to {}: begin and end the range on \
+                 whole hours of UTC, or narrow the range or the filter",
                 range.from, range.to
             ),
         ),
         Unanswered::TooManyGroups => Problem::invalid(
             "time_of_generation_max",
-            format!("and time_of_generation_min hold more than {MAX_ROLLUPS} groups: narrow the range"),
+            format!("more than {MAX_ROLLUPS} groups in this range: narrow it"),
         ),
         Unanswered::Problem(problem) => problem,
     }

@@ -28,12 +28,12 @@ impl<'a> Parameters<'a> {
             let (known, shown) = (known.join(", "), shown.join(", "));
             faults.push(Fault::new(
                 "query",
-                format!("takes {known}; it does not know {shown}"),
+                format!("unknown parameter {shown}, expected {known}"),
             ));
         }
         for name in known {
             if pairs.iter().filter(|(pair, _)| pair == name).count() > 1 {
-                faults.push(Fault::new(*name, "must be given once"));
+                faults.push(Fault::new(*name, "expected once, got several"));
             }
         }
         Self { pairs, faults }
@@ -55,9 +55,9 @@ impl<'a> Parameters<'a> {
             let got = match text.len() {
                 0 => "nothing".to_owned(),
                 _ if is_plain => text.clone(),
-                bytes => format!("{bytes} bytes that are not"),
+                bytes => format!("{bytes} bytes of something else"),
             };
-            self.fault(name, &format!("must be {expected}, got {got}"));
+            self.fault(name, &format!("expected {expected}, got {got}"));
         }
         value
     }
@@ -102,7 +102,7 @@ impl<'a> Parameters<'a> {
         read: impl FnOnce(&mut Self, &str) -> Option<T>,
     ) -> Option<T> {
         if !self.has(name) {
-            self.fault(name, "is required");
+            self.fault(name, "missing");
         }
         read(self, name)
     }

@@ -1,4 +1,5 @@
-//! Portkey's feedback API: `/v1/feedback` (contract, section 3; reads as ruled in section 7).
+//! Portkey's feedback API: `/v1/feedback`
+//! (portkey.ai/docs/api-reference/inference-api/feedback). DELETE and GET are ours, in its style.
 
 mod list;
 
@@ -20,7 +21,8 @@ use crate::target::{Target, TraceId};
 pub use list::parse_list;
 
 /// What is wrong with a span id on its own.
-pub(super) const SPAN_WITHOUT_TRACE: &str = "is required beside span_id: a span is named within its trace";
+pub(super) const SPAN_WITHOUT_TRACE: &str =
+    "missing, expected beside span_id: a span is named within its trace";
 
 /// The most feedback of one bulk: the actions of one DynamoDB transaction.
 pub const MAX_BULK: usize = 100;
@@ -39,7 +41,7 @@ pub fn parse_create(body: &str) -> Result<Accepted<Create>, Problem> {
     let json = document(body).map_err(|rest| Problem::invalid("body", rest))?;
     match Kind::of(json) {
         Kind::Array => {
-            let items = elements(json).map_err(|_| Problem::invalid("body", "must be JSON"))?;
+            let items = elements(json).map_err(|_| Problem::invalid("body", "expected JSON"))?;
             parse_bulk(items)
         }
         Kind::Object => {
@@ -47,7 +49,7 @@ pub fn parse_create(body: &str) -> Result<Accepted<Create>, Problem> {
             match numbered(&object) {
                 Some(_) if object.has_repeated_names() => Err(Problem::invalid(
                     "body",
-                    "must not hold a member name twice in place of an array",
+                    "expected each number once in place of an array, got one twice",
                 )),
                 Some(items) => parse_bulk(items),
                 None => draft(object).map_err(Problem::Invalid).map(|draft| Accepted {
@@ -59,7 +61,7 @@ pub fn parse_create(body: &str) -> Result<Accepted<Create>, Problem> {
         _ => Err(Problem::invalid(
             "body",
             format!(
-                "must be a JSON object or an array of them, got {}",
+                "expected a JSON object or an array of them, got {}",
                 describe(json)
             ),
         )),
@@ -88,7 +90,7 @@ fn parse_bulk(items: Vec<JsonRef<'_>>) -> Result<Accepted<Create>, Problem> {
     if !(1..=MAX_BULK).contains(&items.len()) {
         return Err(Problem::invalid(
             "body",
-            format!("must hold 1 to {MAX_BULK} feedback objects, got {}", items.len()),
+            format!("expected 1 to {MAX_BULK} feedback objects, got {}", items.len()),
         ));
     }
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
@@ -98,7 +100,7 @@ fn parse_bulk(items: Vec<JsonRef<'_>>) -> Result<Accepted<Create>, Problem> {
         if Kind::of(item) != Kind::Object {
             faults.push(Fault::new(
                 name,
-                format!("must be a JSON object, got {}", describe(item)),
+                format!("expected a JSON object, got {}", describe(item)),
             ));
             continue;
         }
@@ -153,7 +155,7 @@ fn trace_id(fields: &mut Fields<'_>) -> Option<TraceId> {
             }
             fields.fault(Fault::new(
                 "traceID",
-                "must be the same as trace_id where both are given",
+                "expected the same as trace_id, got another",
             ));
             None
         }
@@ -310,7 +312,7 @@ pub fn render_problem(problem: &Problem) -> String {
     })
 }
 
-/// Portkey's code of a problem (contract, section 3).
+/// Portkey's code of a problem.
 fn code(problem: &Problem) -> &'static str {
     match problem {
         Problem::Invalid(_) | Problem::VersionMismatch => "AB01",

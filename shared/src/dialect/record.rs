@@ -20,7 +20,7 @@ pub struct Spelling {
     pub(super) updated_at: &'static str,
 }
 
-/// A record to be written as JSON (contract, section 7).
+/// A record as JSON: the schemas `PortkeyRecord` and `TrueFoundryRecord` of openapi.yaml.
 #[derive(Debug)]
 pub struct Record<'a> {
     feedback: &'a Feedback,

@@ -1,5 +1,5 @@
-//! TrueFoundry's feedback API: `/api/svc/v1/gateway-feedback` (contract, section 4; reads as
-//! ruled in section 7).
+//! TrueFoundry's feedback API: `/api/svc/v1/gateway-feedback`
+//! (truefoundry.com/docs/ai-gateway). GET is ours, in its style.
 
 mod list;
 
@@ -46,7 +46,7 @@ impl FromJson for TargetField {
         let by_id = fields.raw("feedbackTargetId").is_some();
         let by_names = fields.raw("traceId").is_some() || fields.raw("spanId").is_some();
         if !by_id && !by_names {
-            return Err(Refusal::Because(format!("must be {}", Self::EXPECTED)));
+            return Err(Refusal::Because(format!("expected {}", Self::EXPECTED)));
         }
         let encoded = by_id
             .then(|| fields.required::<TargetId>("feedbackTargetId"))
@@ -67,7 +67,7 @@ impl FromJson for TargetField {
             if !agrees {
                 fields.fault(Fault::new(
                     "feedbackTargetId",
-                    "must name the same span as traceId and spanId where both are given",
+                    "expected the span of traceId and spanId, got another",
                 ));
             }
         }
@@ -91,7 +91,7 @@ impl FromJson for TargetId {
     fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal> {
         decode_target_id(&string(json)?)
             .map(|(trace, span)| Self(trace, span))
-            .map_err(|rest| Refusal::Because(format!("must {rest}")))
+            .map_err(Refusal::Because)
     }
 }
 
@@ -132,7 +132,7 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(RecordRef, Chang
     {
         fields.fault(Fault::new(
             "body",
-            "must hold at least one of rating, comment and metadata",
+            "expected at least one of rating, comment and metadata",
         ));
     }
     let score = if fields.has("rating") {

@@ -102,7 +102,7 @@ fn bytes(body: Body) -> Result<Vec<u8>, Problem> {
         _ => Vec::new(),
     };
     if bytes.len() > MAX_BODY {
-        let rest = format!("must be at most {MAX_BODY} bytes, got {}", bytes.len());
+        let rest = format!("expected at most {MAX_BODY} bytes, got {}", bytes.len());
         return Err(Problem::Invalid(vec![Fault::too_large("body", rest)]));
     }
     Ok(bytes)

@@ -70,10 +70,7 @@ impl Call {
         std::str::from_utf8(&self.body).map_err(|error| {
             Problem::invalid(
                 "body",
-                format!(
-                    "must be UTF-8, got a byte that is not at offset {}",
-                    error.valid_up_to()
-                ),
+                format!("invalid UTF-8 at byte offset {}", error.valid_up_to()),
             )
         })
     }
@@ -98,7 +95,7 @@ impl Call {
             Some(_) => Err(Problem::VersionMismatch),
             None => Err(Problem::invalid(
                 "If-Match",
-                r#"must be one version in double quotes, as "3", or *"#,
+                r#"expected one version in double quotes, as "3", or *"#,
             )),
         }
     }
@@ -112,7 +109,7 @@ impl Call {
             let got = key.len();
             return Err(Problem::invalid(
                 "Idempotency-Key",
-                format!("must be 1 to 255 bytes, got {got}"),
+                format!("expected 1 to 255 bytes, got {got}"),
             ));
         }
         let if_match = self.header("If-Match")?.map(str::as_bytes);
@@ -136,11 +133,11 @@ impl Call {
             // In its place there were bytes that an event's JSON cannot hold. Two values that differ in
             // them have become one.
             (Some(Ok(value)), None) if value.contains(char::REPLACEMENT_CHARACTER) => {
-                Err(Problem::invalid(name, "must be UTF-8, and without U+FFFD"))
+                Err(Problem::invalid(name, "expected UTF-8 without U+FFFD"))
             }
             (Some(Ok(value)), None) => Ok(Some(value)),
-            (Some(_), Some(_)) => Err(Problem::invalid(name, "must be given once")),
-            (Some(Err(_)), None) => Err(Problem::invalid(name, "must be UTF-8")),
+            (Some(_), Some(_)) => Err(Problem::invalid(name, "expected once, got several")),
+            (Some(Err(_)), None) => Err(Problem::invalid(name, "expected UTF-8")),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::harness::event_json;
 async fn a_body_over_its_limit_is_413_before_it_is_parsed() {
     let site = Site::new().await;
     let limit = 1024 * 1024;
-    let says = "body must be at most 1048576 bytes, got 1048577";
+    let says = "body: expected at most 1048576 bytes, got 1048577";
     let garbage = "[".repeat(limit + 1);
     let mut binary = vec![b' '; limit + 1];
     binary[7] = 0xff;
@@ -24,8 +24,14 @@ async fn a_body_over_its_limit_is_413_before_it_is_parsed() {
     }
     // One byte less is looked at.
     let at_limit = "[".repeat(limit);
-    site.refuses(&Method::POST, PORTKEY, at_limit.as_bytes(), 400, "nested deeper")
-        .await;
+    site.refuses(
+        &Method::POST,
+        PORTKEY,
+        at_limit.as_bytes(),
+        400,
+        "levels of nesting",
+    )
+    .await;
     let start = r#"{"trace_id":"t","value":1,"ignored":""#;
     let padded = format!("{start}{}\"}}", "x".repeat(limit - start.len() - 2));
     assert_eq!(padded.len(), limit);
@@ -40,7 +46,7 @@ async fn a_body_over_its_limit_is_413_before_it_is_parsed() {
 async fn a_field_over_its_limit_is_named_with_the_limit() {
     let site = Site::new().await;
     let metadata = json!({"x": "y".repeat(65_536 - 7)});
-    let says_metadata = "metadata must be at most 65536 bytes of JSON, got 65537";
+    let says_metadata = "metadata: expected at most 65536 bytes of JSON, got 65537";
     let comment = "c".repeat(16_385);
     let target = json!({"traceId": "t", "spanId": "s"});
     let (portkey, truefoundry) = (site.portkey(), site.truefoundry());
@@ -64,7 +70,7 @@ async fn a_field_over_its_limit_is_named_with_the_limit() {
             PORTKEY,
             json!([{"trace_id": "t", "value": 1}, {"trace_id": "t", "value": 1, "metadata": metadata}]),
             413,
-            "feedback[1].metadata must be at most 65536 bytes",
+            "feedback[1].metadata: expected at most 65536 bytes",
         ),
         (
             Method::PUT,
@@ -78,7 +84,7 @@ async fn a_field_over_its_limit_is_named_with_the_limit() {
             TRUEFOUNDRY,
             json!({"target": target, "rating": 1, "metadata": metadata, "comment": comment}),
             413,
-            "comment must be at most 16384 bytes, got 16385; metadata must be at most 65536 bytes",
+            "comment: expected at most 16384 bytes, got 16385; metadata: expected at most 65536 bytes",
         ),
         (
             Method::PUT,
@@ -92,7 +98,7 @@ async fn a_field_over_its_limit_is_named_with_the_limit() {
             &truefoundry,
             json!({"comment": comment}),
             413,
-            "comment must be at most 16384 bytes, got 16385",
+            "comment: expected at most 16384 bytes, got 16385",
         ),
         (
             Method::DELETE,
@@ -107,21 +113,21 @@ async fn a_field_over_its_limit_is_named_with_the_limit() {
             PORTKEY,
             json!({"trace_id": "é".repeat(257), "value": 1}),
             400,
-            "trace_id must be a string of 1 to 512 bytes, got a string of 514 bytes",
+            "trace_id: expected a string of 1 to 512 bytes, got a string of 514 bytes",
         ),
         (
             Method::POST,
             TRUEFOUNDRY,
             json!({"target": {"traceId": "t", "spanId": "x".repeat(900_000)}, "rating": 1}),
             400,
-            "target.spanId must be a string of 1 to 128 bytes, got a string of 900000 bytes",
+            "target.spanId: expected a string of 1 to 128 bytes, got a string of 900000 bytes",
         ),
         (
             Method::POST,
             TRUEFOUNDRY,
             json!({"target": {"traceId": "t", "spanId": "s", "tracingProjectFQN": "x".repeat(513)}, "rating": 1}),
             400,
-            "target.tracingProjectFQN must be a string of 1 to 512 bytes",
+            "target.tracingProjectFQN: expected a string of 1 to 512 bytes",
         ),
     ] {
         site.refuses(&method, path, body.to_string().as_bytes(), status, says)
@@ -147,13 +153,13 @@ async fn nesting_beyond_what_readers_take_is_refused() {
                 &path,
                 body.as_bytes(),
                 400,
-                "body must not be nested deeper than 128 levels",
+                "body: expected at most 128 levels of nesting, got more",
             )
             .await;
         }
     }
     let quoted = json!({"trace_id": "t", "value": 1, "metadata": objects(129)}).to_string();
-    site.refuses(&Method::POST, PORTKEY, quoted.as_bytes(), 400, "metadata must")
+    site.refuses(&Method::POST, PORTKEY, quoted.as_bytes(), 400, "metadata:")
         .await;
 }
 
@@ -174,7 +180,7 @@ async fn the_deepest_metadata_that_is_accepted_can_be_read_back_by_an_ordinary_p
                 accepted += 1;
             } else {
                 assert_refusal(&answer, PORTKEY);
-                answer.refused(400, "nested deeper than");
+                answer.refused(400, "levels of nesting");
             }
         }
     }
@@ -240,15 +246,15 @@ async fn a_number_is_within_its_range_or_refused_however_it_is_spelt() {
     ] {
         let body = format!(r#"{{"trace_id":"t","value":{number},"weight":{number}}}"#);
         for says in [
-            "value must be an integer from -10 to 10",
-            "weight must be a number from 0 to 1",
+            "value: expected an integer from -10 to 10",
+            "weight: expected a number from 0 to 1",
             got,
         ] {
             site.refuses(&Method::POST, PORTKEY, body.as_bytes(), 400, says)
                 .await;
         }
         let body = format!(r#"{{"rating":{number}}}"#);
-        let says = format!("rating must be an integer from 1 to 5, {got}");
+        let says = format!("rating: expected an integer from 1 to 5, {got}");
         site.refuses(&Method::PUT, &site.truefoundry(), body.as_bytes(), 400, &says)
             .await;
     }
@@ -259,11 +265,11 @@ async fn a_number_is_within_its_range_or_refused_however_it_is_spelt() {
         ("\"4.99999999999999999999\"", "1"),
     ] {
         let body = format!(r#"{{"trace_id":"t","value":{number},"weight":{others}}}"#);
-        let says = "value must be an integer from -10 to 10, got";
+        let says = "value: expected an integer from -10 to 10, got";
         site.refuses(&Method::POST, PORTKEY, body.as_bytes(), 400, says)
             .await;
         let body = format!(r#"{{"rating":{number}}}"#);
-        let says = "rating must be an integer from 1 to 5, got";
+        let says = "rating: expected an integer from 1 to 5, got";
         site.refuses(&Method::PUT, &site.truefoundry(), body.as_bytes(), 400, says)
             .await;
     }
@@ -274,7 +280,7 @@ async fn a_number_is_within_its_range_or_refused_however_it_is_spelt() {
         "-1e-400",
     ] {
         let body = format!(r#"{{"trace_id":"t","value":1,"weight":{weight}}}"#);
-        let says = "weight must be a number from 0 to 1, got";
+        let says = "weight: expected a number from 0 to 1, got";
         site.refuses(&Method::POST, PORTKEY, body.as_bytes(), 400, says)
             .await;
     }
@@ -294,7 +300,7 @@ async fn a_number_is_within_its_range_or_refused_however_it_is_spelt() {
     ] {
         for (method, path) in site.writes() {
             let body = format!(r#"{{"trace_id":"t","value":{number},"rating":{number}}}"#);
-            site.refuses(&method, &path, body.as_bytes(), 400, "body must be JSON: ")
+            site.refuses(&method, &path, body.as_bytes(), 400, "body: invalid JSON: ")
                 .await;
         }
     }
@@ -310,7 +316,7 @@ async fn a_target_id_that_names_its_span_twice_is_refused() {
         ] {
             let body =
                 json!({"target": {"feedbackTargetId": STANDARD.encode(inner)}, "rating": 1}).to_string();
-            let says = "target.feedbackTargetId must hold";
+            let says = "target.feedbackTargetId: expected";
             site.refuses(method, path, body.as_bytes(), 400, says).await;
         }
     }
@@ -323,16 +329,16 @@ async fn a_lone_surrogate_is_no_text() {
     for (body, field) in [
         (
             format!(r#"{{"trace_id":"{lone}","value":1}}"#),
-            "trace_id must not hold a lone surrogate",
+            "trace_id: expected text without a lone surrogate",
         ),
         (
             r#"{"traceID":"x\udfff","value":1}"#.to_owned(),
-            "traceID must not hold a lone surrogate",
+            "traceID: expected text without a lone surrogate",
         ),
-        (format!(r#"{{"trace_id":"t","value":"{lone}"}}"#), "value must"),
+        (format!(r#"{{"trace_id":"t","value":"{lone}"}}"#), "value:"),
         (
             format!(r#"{{"trace_id":"t","value":1,"metadata":"{lone}"}}"#),
-            "metadata must",
+            "metadata:",
         ),
     ] {
         site.refuses(&Method::POST, PORTKEY, body.as_bytes(), 400, field)
@@ -347,7 +353,7 @@ async fn a_lone_surrogate_is_no_text() {
             path,
             target.as_bytes(),
             400,
-            "target.spanId must not hold a lone surrogate",
+            "target.spanId: expected text without a lone surrogate",
         )
         .await;
         site.refuses(
@@ -355,7 +361,7 @@ async fn a_lone_surrogate_is_no_text() {
             path,
             encoded.as_bytes(),
             400,
-            "target.feedbackTargetId must hold the string spanId",
+            "target.feedbackTargetId: expected base64 of a JSON object with traceId and spanId, got no string spanId",
         )
         .await;
     }
@@ -421,7 +427,7 @@ async fn control_characters_come_back_from_every_string_and_are_refused_unescape
         let raw = char::from(code);
         for (method, path) in site.writes() {
             let body = format!("{{\"trace_id\":\"{raw}\",\"comment\":\"{raw}\"}}");
-            let says = "body must be JSON: control character";
+            let says = "body: invalid JSON: control character";
             site.refuses(&method, &path, body.as_bytes(), 400, says).await;
         }
     }
@@ -432,23 +438,17 @@ async fn a_body_is_utf_8_without_a_byte_order_mark() {
     let site = Site::new().await;
     for (method, path) in site.writes() {
         for (body, says) in [
-            (
-                &b"\xff"[..],
-                "body must be UTF-8, got a byte that is not at offset 0",
-            ),
-            (
-                b"{\"comment\":\"\xc3\x28\"}",
-                "got a byte that is not at offset 12",
-            ),
-            (b"{\"comment\":\"\xed\xa0\x80\"}", "at offset 12"),
-            (b"{\"comment\":\"\xf4\x90\x80\x80\"}", "at offset 12"),
-            (b"{\"comment\":\"\xc0\xaf\"}", "at offset 12"),
+            (&b"\xff"[..], "body: invalid UTF-8 at byte offset 0"),
+            (b"{\"comment\":\"\xc3\x28\"}", "invalid UTF-8 at byte offset 12"),
+            (b"{\"comment\":\"\xed\xa0\x80\"}", "at byte offset 12"),
+            (b"{\"comment\":\"\xf4\x90\x80\x80\"}", "at byte offset 12"),
+            (b"{\"comment\":\"\xc0\xaf\"}", "at byte offset 12"),
             // UTF-16, with and without its mark.
-            (b"\xff\xfe{\0}\0", "at offset 0"),
-            (b"{\0}\0", "body must be JSON"),
+            (b"\xff\xfe{\0}\0", "at byte offset 0"),
+            (b"{\0}\0", "body: invalid JSON"),
             (
                 b"\xef\xbb\xbf{\"rating\":1}",
-                "body must be JSON without a byte order mark",
+                "body: expected JSON without a byte order mark",
             ),
         ] {
             site.refuses(&method, &path, body, 400, says).await;
@@ -460,7 +460,7 @@ async fn a_body_is_utf_8_without_a_byte_order_mark() {
         PORTKEY,
         inner.as_bytes(),
         400,
-        "metadata must be a JSON object",
+        "metadata: expected a JSON object",
     )
     .await;
 }
@@ -469,14 +469,14 @@ async fn a_body_is_utf_8_without_a_byte_order_mark() {
 async fn what_is_no_object_is_no_body() {
     let site = Site::new().await;
     for (body, portkey, truefoundry) in [
-        ("null", "got null", "body must be a JSON object, got null"),
+        ("null", "got null", "body: expected a JSON object, got null"),
         ("true", "got true", "got true"),
         ("0", "got 0", "got 0"),
         ("\"{}\"", "got a string of 2 bytes", "got a string of 2 bytes"),
         ("[]", "1 to 100 feedback objects, got 0", "got an array"),
         (
             "[[]]",
-            "feedback[0] must be a JSON object, got an array",
+            "feedback[0]: expected a JSON object, got an array",
             "got an array",
         ),
         ("{} {}", "trailing characters", "trailing characters"),
@@ -484,8 +484,8 @@ async fn what_is_no_object_is_no_body() {
         ("{\"a\":1,}", "key must be a string", "key must be a string"),
         ("{'a':1}", "key must be a string", "key must be a string"),
         ("{/**/}", "key must be a string", "key must be a string"),
-        ("value=1&trace_id=t", "must be JSON", "must be JSON"),
-        ("<feedback/>", "must be JSON", "must be JSON"),
+        ("value=1&trace_id=t", "invalid JSON", "invalid JSON"),
+        ("<feedback/>", "invalid JSON", "invalid JSON"),
     ] {
         site.refuses(&Method::POST, PORTKEY, body.as_bytes(), 400, portkey)
             .await;
@@ -501,7 +501,7 @@ async fn what_is_no_object_is_no_body() {
                 path,
                 body.as_bytes(),
                 400,
-                "body must be JSON, got nothing",
+                "body: expected JSON, got nothing",
             )
             .await;
         }
@@ -525,7 +525,7 @@ async fn a_body_may_come_in_base64_and_under_any_content_type() {
     for body in ["%%%", "e30", "e30=e30="] {
         let answer = site.send_base64(&Method::POST, PORTKEY, body).await;
         assert_refusal(&answer, PORTKEY);
-        answer.refused(400, "body must be JSON");
+        answer.refused(400, "body: invalid JSON");
     }
     for content_type in [
         "",
@@ -565,7 +565,7 @@ async fn metadata_may_have_thousands_of_keys() {
         PORTKEY,
         body.as_bytes(),
         413,
-        "metadata must be at most 65536 bytes",
+        "metadata: expected at most 65536 bytes",
     )
     .await;
     // Nor does it take long to look through as many as a body can hold.
@@ -596,52 +596,49 @@ async fn a_target_id_holds_two_names_and_no_bomb() {
     let seed = STANDARD.encode(r#"{"traceId":"t","spanId":"s"}"#);
     let of = |json: &str| STANDARD.encode(json);
     for (text, says) in [
-        ("A".repeat(900_000), "must be at most 8192 bytes, got 900000"),
+        ("A".repeat(900_000), "expected at most 8192 bytes, got 900000"),
         (
             of(&format!(
                 r#"{{"traceId":"t","spanId":"s","x":{opening}{closing}}}"#
             )),
-            "must be base64 of a JSON object",
+            "expected base64 of a JSON object",
         ),
-        (of(&seed), "it does not hold a JSON object"),
+        (of(&seed), "it got base64 of something else"),
         (
             of("\u{feff}{\"traceId\":\"t\",\"spanId\":\"s\"}"),
-            "it does not hold a JSON object",
+            "it got base64 of something else",
         ),
         (
             of(r#"{"traceId":"t","spanId":"s"} {}"#),
-            "it does not hold a JSON object",
+            "it got base64 of something else",
         ),
         (
             STANDARD.encode(b"{\"traceId\":\"\xff\",\"spanId\":\"s\"}"),
-            "it does not hold a JSON object",
+            "it got base64 of something else",
         ),
         (
             of(r#"{"traceId":["t"],"spanId":"s"}"#),
-            "must hold the string traceId",
+            "expected base64 of a JSON object with traceId and spanId, got no string traceId",
         ),
         (
             of(r#"{"traceId":1e400,"spanId":"s"}"#),
-            "must hold the string traceId",
+            "expected base64 of a JSON object with traceId and spanId, got no string traceId",
         ),
         (
             of(r#"{"traceId":"t","spanId":null}"#),
-            "must hold the string spanId",
+            "expected base64 of a JSON object with traceId and spanId, got no string spanId",
         ),
         (
             of(&json!({"traceId": "t", "spanId": "s".repeat(129)}).to_string()),
-            "must hold as spanId a string of 1 to 128 bytes",
+            "expected as spanId in it a string of 1 to 128 bytes",
         ),
-        (format!("{}!", &seed[..20]), "it is not base64"),
-        (format!("{seed}\n"), "it is not base64"),
-        ("=".to_owned(), "it is not base64"),
-        (String::new(), "it does not hold a JSON object"),
+        (format!("{}!", &seed[..20]), "got something that is not base64"),
+        (format!("{seed}\n"), "got something that is not base64"),
+        ("=".to_owned(), "got something that is not base64"),
+        (String::new(), "it got base64 of something else"),
     ] {
         let body = json!({"target": {"feedbackTargetId": text}, "rating": 1}).to_string();
-        let says = format!(
-            "target.feedbackTargetId must {}",
-            says.trim_start_matches("must ")
-        );
+        let says = format!("target.feedbackTargetId: {}", says);
         let says = if says.contains("it ") {
             says.split("it ").last().unwrap().to_owned()
         } else {

@@ -21,12 +21,12 @@ async fn garbage_in_headers_is_told_or_let_be() {
             "if-match",
             "",
             400,
-            "If-Match must be one version in double quotes",
+            "If-Match: expected one version in double quotes",
         ),
-        ("if-match", "1", 400, "If-Match must be"),
+        ("if-match", "1", 400, "If-Match: expected"),
         ("if-match", "W/\"1\"", 412, "not at the version"),
-        ("if-match", "\"", 400, "If-Match must be"),
-        ("if-match", "\"1\", \"2\"", 400, "If-Match must be one version"),
+        ("if-match", "\"", 400, "If-Match: expected"),
+        ("if-match", "\"1\", \"2\"", 400, "If-Match: expected one version"),
         ("if-match", "\"\"", 412, "not at the version"),
         ("if-match", "\"-1\"", 412, "not at the version"),
         ("if-match", "\"18446744073709551615\"", 412, "not at the version"),
@@ -36,7 +36,7 @@ async fn garbage_in_headers_is_told_or_let_be() {
             "idempotency-key",
             "",
             400,
-            "Idempotency-Key must be 1 to 255 bytes, got 0",
+            "Idempotency-Key: expected 1 to 255 bytes, got 0",
         ),
         ("idempotency-key", &"é".repeat(128), 400, "got 256"),
     ] {
@@ -114,60 +114,66 @@ async fn garbage_in_a_query_is_told() {
         (
             PORTKEY,
             "trace_id=a&amp;user=b",
-            Some("it does not know amp;user"),
+            Some("unknown parameter amp;user"),
         ),
-        (PORTKEY, "=", Some("it does not know")),
+        (PORTKEY, "=", Some("unknown parameter")),
         (PORTKEY, "&&&", None),
-        (PORTKEY, "?", Some("it does not know ?")),
+        (PORTKEY, "?", Some("unknown parameter ?")),
         (
             PORTKEY,
             "trace_id",
-            Some("trace_id must be 1 to 512 bytes, got nothing"),
+            Some("trace_id: expected 1 to 512 bytes, got nothing"),
         ),
-        (PORTKEY, "Trace_ID=t", Some("it does not know Trace_ID")),
+        (PORTKEY, "Trace_ID=t", Some("unknown parameter Trace_ID")),
         (
             PORTKEY,
             "limit=1e1",
-            Some("limit must be an integer from 1 to 100"),
+            Some("limit: expected an integer from 1 to 100"),
         ),
-        (PORTKEY, "limit=-0", Some("limit must be")),
-        (PORTKEY, "limit=99999999999999999999", Some("limit must be")),
+        (PORTKEY, "limit=-0", Some("limit: expected")),
+        (PORTKEY, "limit=99999999999999999999", Some("limit: expected")),
         (PORTKEY, "limit=%2B5", None),
-        (PORTKEY, "limit=1&limit=1", Some("limit must be given once")),
+        (
+            PORTKEY,
+            "limit=1&limit=1",
+            Some("limit: expected once, got several"),
+        ),
         (PORTKEY, "from=0000-01-01T00:00:00Z&to=9999-12-31T23:59:59Z", None),
         (
             PORTKEY,
             "from=2026-02-30T00:00:00Z",
-            Some("from must be an ISO 8601 date"),
+            Some("from: expected an ISO 8601 date"),
         ),
-        (PORTKEY, "from=99999-01-01T00:00:00Z", Some("from must be")),
-        (PORTKEY, "to=2026-01-01T00:00:00%2B99:99", Some("to must be")),
+        (PORTKEY, "from=99999-01-01T00:00:00Z", Some("from: expected")),
+        (PORTKEY, "to=2026-01-01T00:00:00%2B99:99", Some("to: expected")),
         (
             PORTKEY,
             "cursor=AQAAAAAAAAAAAAAAAAAAAAAAAAAA",
-            Some("cursor must be a cursor"),
+            Some("cursor: expected a cursor"),
         ),
-        (PORTKEY, "cursor=%F0%9F%98%80", Some("cursor must be a cursor")),
+        (PORTKEY, "cursor=%F0%9F%98%80", Some("cursor: expected a cursor")),
         (
             TRUEFOUNDRY,
             "traceId=t&pageToken=.",
-            Some("pageToken must be a cursor"),
+            Some("pageToken: expected a cursor"),
         ),
         (
             TRUEFOUNDRY,
             "feedbackTargetId=e30%3D",
-            Some("feedbackTargetId must hold the string traceId"),
+            Some(
+                "feedbackTargetId: expected base64 of a JSON object with traceId and spanId, got no string traceId",
+            ),
         ),
         (
             TRUEFOUNDRY,
             "feedbackTargetId=",
-            Some("feedbackTargetId must be base64"),
+            Some("feedbackTargetId: expected base64"),
         ),
-        (TRUEFOUNDRY, "spanId=s", Some("traceId is required")),
+        (TRUEFOUNDRY, "spanId=s", Some("traceId: missing")),
         (
             TRUEFOUNDRY,
             &format!("feedbackTargetId={span}&traceId=u"),
-            Some("feedbackTargetId must name the same span"),
+            Some("feedbackTargetId: expected the span of traceId and spanId"),
         ),
     ] {
         let answer = site.api.get(&format!("{path}?{query}")).await;
@@ -251,7 +257,7 @@ async fn an_id_may_be_percent_encoded_and_what_is_no_id_is_told() {
                     &path,
                     body.as_bytes(),
                     400,
-                    "id must be a UUID, hyphenated or as 32 hex digits",
+                    "id: expected a UUID, hyphenated or as 32 hex digits",
                 )
                 .await;
             }
@@ -289,7 +295,7 @@ async fn a_path_without_its_parameter_does_not_become_another_route() {
             event["pathParameters"] = parameters;
             let answer = site.api.event(&event).await;
             assert_refusal(&answer, &path);
-            answer.refused(400, "id must be a UUID");
+            answer.refused(400, "id: expected a UUID");
             assert_eq!(site.stored(), before);
         }
     }

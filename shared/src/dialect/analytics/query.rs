@@ -96,10 +96,7 @@ impl AnalyticsQuery {
         let mut parameters = Parameters::new(pairs, &known);
         for name in UNKNOWABLE {
             if parameters.has(name) {
-                parameters.fault(
-                    name,
-                    "cannot be honoured: it is about requests, and only feedback is known",
-                );
+                parameters.fault(name, "not supported: Hindsight stores feedback, not request data");
             }
         }
         if let Some(slug) = parameters.take("workspace_slug", "a workspace", |text| Some(text.to_owned()))
@@ -112,7 +109,7 @@ impl AnalyticsQuery {
         if from.zip(to).is_some_and(|(from, to)| to < from) {
             parameters.fault(
                 "time_of_generation_max",
-                "must not be before time_of_generation_min",
+                "expected at or after time_of_generation_min",
             );
         }
         let metadata = parameters
@@ -164,10 +161,10 @@ impl AnalyticsQuery {
         }
         if filters.len() > MAX_FILTERS {
             let most = format!(
-                "and span_id must name at most {MAX_FILTERS} pairs, got {}",
+                "expected at most {MAX_FILTERS} pairs with span_id, got {}",
                 filters.len()
             );
-            let most_prompts = format!("must name at most {MAX_FILTERS} prompts, got {}", filters.len());
+            let most_prompts = format!("expected at most {MAX_FILTERS} prompts, got {}", filters.len());
             match traces {
                 Some(_) => parameters.fault("trace_id", &most),
                 None => parameters.fault("prompt_slug", &most_prompts),

@@ -37,7 +37,7 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
         parameters.fault("trace_id", SPAN_WITHOUT_TRACE);
     }
     if filter.from.zip(filter.to).is_some_and(|(from, to)| to < from) {
-        parameters.fault("to", "must not be before from");
+        parameters.fault("to", "expected at or after from");
     }
     let query = ListQuery {
         filter,

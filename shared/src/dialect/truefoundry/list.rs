@@ -16,13 +16,13 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
         // In a query, an unescaped plus of standard base64 has become a space.
         match decode_target_id(&text.replace(' ', "+")) {
             Ok(target) => encoded = Some(target),
-            Err(rest) => parameters.fault(name, &format!("must {rest}")),
+            Err(rest) => parameters.fault(name, &rest),
         }
     }
     let mut trace = parameters.take("traceId", "1 to 512 bytes", TraceId::parse);
     let mut span = parameters.take("spanId", "1 to 128 bytes", SpanId::parse);
     if !parameters.has("traceId") && !parameters.has("feedbackTargetId") {
-        parameters.fault("traceId", "is required where there is no feedbackTargetId");
+        parameters.fault("traceId", "missing, expected where there is no feedbackTargetId");
     }
     if let Some((encoded_trace, encoded_span)) = encoded {
         let agrees = trace.as_ref().is_none_or(|trace| *trace == encoded_trace)
@@ -30,7 +30,7 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
         if !agrees {
             parameters.fault(
                 "feedbackTargetId",
-                "must name the same span as traceId and spanId where both are given",
+                "expected the span of traceId and spanId, got another",
             );
         }
         (trace, span) = (Some(encoded_trace), Some(encoded_span));
