@@ -1,5 +1,4 @@
-//! Portkey's feedback analytics: `/v1/analytics/…`
-//! (portkey.ai/docs/api-reference/inference-api/analytics).
+//! Portkey's feedback analytics, `/v1/analytics/…`, as Portkey's published OpenAPI describes them.
 
 mod query;
 mod render;

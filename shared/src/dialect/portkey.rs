@@ -1,5 +1,5 @@
-//! Portkey's feedback API: `/v1/feedback`
-//! (portkey.ai/docs/api-reference/inference-api/feedback). DELETE and GET are ours, in its style.
+//! Portkey's feedback API, `/v1/feedback`, as Portkey documents and its SDKs call it. DELETE and GET are
+//! ours, in its style.
 
 mod list;
 

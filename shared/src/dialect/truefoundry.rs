@@ -1,5 +1,5 @@
-//! TrueFoundry's feedback API: `/api/svc/v1/gateway-feedback`
-//! (truefoundry.com/docs/ai-gateway). GET is ours, in its style.
+//! TrueFoundry's feedback API, `/api/svc/v1/gateway-feedback`, as TrueFoundry documents it. GET is ours, in
+//! its style.
 
 mod list;
 

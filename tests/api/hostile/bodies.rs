@@ -632,9 +632,18 @@ async fn a_target_id_holds_two_names_and_no_bomb() {
             of(&json!({"traceId": "t", "spanId": "s".repeat(129)}).to_string()),
             "expected as spanId in it a string of 1 to 128 bytes",
         ),
-        (format!("{}!", &seed[..20]), "got something that is not base64"),
-        (format!("{seed}\n"), "got something that is not base64"),
-        ("=".to_owned(), "got something that is not base64"),
+        (
+            format!("{}!", &seed[..20]),
+            "expected base64 of a JSON object with traceId and spanId, got something that is not base64",
+        ),
+        (
+            format!("{seed}\n"),
+            "expected base64 of a JSON object with traceId and spanId, got something that is not base64",
+        ),
+        (
+            "=".to_owned(),
+            "expected base64 of a JSON object with traceId and spanId, got something that is not base64",
+        ),
         (String::new(), "it got base64 of something else"),
     ] {
         let body = json!({"target": {"feedbackTargetId": text}, "rating": 1}).to_string();
