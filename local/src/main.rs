@@ -79,7 +79,7 @@ async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<()
     }));
     // Before anything else, so that a stop at any moment is an orderly one.
     let stop = stop_signal()?;
-    let listener = bind(Ipv4Addr::LOCALHOST, arguments.port).await?;
+    let listener = bind(Ipv4Addr::LOCALHOST, arguments.port, "--port").await?;
     let warning = arguments.dynamodb_warning();
     let (engine, key_file, _lock) = if arguments.memory {
         let engine = Engine::memory().map_err(|error| format!("no database in memory: {error}"))?;
@@ -95,7 +95,7 @@ async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<()
     };
     let mut dynamodb = None;
     if let Some(port) = arguments.dynamodb_port {
-        let listener = bind(arguments.dynamodb_host, port).await?;
+        let listener = bind(arguments.dynamodb_host, port, "--dynamodb-port").await?;
         dynamodb = Some(listener.local_addr().map_err(to_line)?);
         if let Some(warning) = warning {
             eprintln!("hindsight: {warning}");
@@ -121,11 +121,19 @@ async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<()
     gateway.serve(listener, stop).await.map_err(to_line)
 }
 
-async fn bind(host: impl Into<IpAddr>, port: u16) -> Result<TcpListener, String> {
+/// Listens on a port that `option` chooses. The error is a line to print.
+async fn bind(host: impl Into<IpAddr>, port: u16, option: &str) -> Result<TcpListener, String> {
     let address = SocketAddr::new(host.into(), port);
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address}: {error}"))
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "{address} is in use: stop the program that listens there, or choose another port with {option}"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("{address}: permission denied: choose a port above 1023 with {option}")
+        }
+        io::ErrorKind::AddrNotAvailable => format!("{address}: this machine does not have that address"),
+        _ => format!("cannot listen on {address}: {error}"),
+    })
 }
 
 fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, String> {
@@ -173,7 +181,7 @@ fn greeting(port: u16, key: &str, dynamodb: Option<SocketAddr>) -> String {
          curl http://127.0.0.1:{port}/v1/feedback \\\n  \
            -H 'x-portkey-api-key: {key}' \\\n  \
            -H 'content-type: application/json' \\\n  \
-           -d '{{\"trace_id\": \"my-trace\", \"value\": 1}}'\n\n"
+           -d '{{\"trace_id\": \"my-trace\", \"value\": 1}}' -w '\\n'\n\n"
     )
 }
 

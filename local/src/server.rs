@@ -27,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::connections;
 use crate::console::Console;
+use crate::home;
 
 /// The most API Gateway takes of a body (HTTP API quota: payload size).
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
@@ -104,7 +105,12 @@ impl Gateway {
     /// them is over.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
         let timeout = self.timeouts.head;
-        let app = Router::new().fallback(handle).with_state(self);
+        let base = format!("http://{}", listener.local_addr()?);
+        let server = Server {
+            gateway: self,
+            base: base.into(),
+        };
+        let app = Router::new().fallback(handle).with_state(server);
         connections::serve(listener, app, timeout, stop).await
     }
 
@@ -201,30 +207,38 @@ impl Refused {
         }
     }
 
+    /// The answer, with the reason as an extension of it.
     fn response(self) -> Response {
         let (status, message) = self.status();
         let mut response = Response::new(Body::from(format!(r#"{{"message":"{message}"}}"#)));
         *response.status_mut() = status;
         let content_type = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response.extensions_mut().insert(self);
         response
     }
 }
 
-async fn handle(State(gateway): State<Gateway>, request: Request) -> Response {
+/// A gateway at an address.
+#[derive(Clone)]
+struct Server {
+    gateway: Gateway,
+    /// Its URL, without a final slash.
+    base: Arc<str>,
+}
+
+async fn handle(State(Server { gateway, base }): State<Server>, request: Request) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let origin = request
-        .headers()
-        .get(header::ORIGIN)
-        .filter(|origin| is_loopback(origin))
-        .cloned();
+    let asking = request.headers().get(header::ORIGIN).cloned();
+    let origin = asking.clone().filter(is_loopback);
     let is_preflight = method == Method::OPTIONS
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = match &origin {
         Some(_) if is_preflight => preflight(request.headers()),
+        _ if home::is_asked_for(&request) => home::page(&base),
         _ => gateway.answer(request).await,
     };
     if let Some(origin) = origin {
@@ -232,10 +246,16 @@ async fn handle(State(gateway): State<Gateway>, request: Request) -> Response {
     }
     if let Some(log) = &gateway.log {
         let ms = started.elapsed().as_secs_f64() * 1000.0;
+        let hint = match (response.extensions().get::<Refused>(), &asking) {
+            (Some(Refused::NoRoute), Some(origin)) if is_preflight => Some(home::origin_hint(origin)),
+            (Some(Refused::NoRoute), _) => Some(home::base_url_hint(&base, &method, &path)),
+            _ => None,
+        };
+        let hint = hint.map(|text| format!("  {text}\n")).unwrap_or_default();
         // A terminal obeys control characters, and shows text from right to left.
         let path = utf8_percent_encode(&path, CONTROLS);
         log.print(format!(
-            "{method} {path} {} {ms:.1} ms\n",
+            "{method} {path} {} {ms:.1} ms\n{hint}",
             response.status().as_u16()
         ));
     }

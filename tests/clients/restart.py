@@ -232,7 +232,10 @@ class Refusals(Directory):
     def test_a_port_that_is_taken(self):
         with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
             port = taken.getsockname()[1]
-            self.assertIn(f"127.0.0.1:{port}", self.refused(port=port))
+            said = self.refused(port=port)
+        self.assertIn(f"127.0.0.1:{port} is in use", said)
+        self.assertIn("--port", said)
+        self.assertNotIn("os error", said)
         self.assertFalse(self.data.exists())
 
     def test_a_data_directory_that_is_a_file(self):
