@@ -1,9 +1,10 @@
 //! What the server prints. A thread of its own waits for whoever reads it, and nothing else does.
 
+use std::fmt::Display;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +12,16 @@ use lambda_http::tracing::subscriber::fmt::MakeWriter;
 
 /// How many lines wait to be read before further ones are dropped.
 const WAITING: usize = 1024;
+
+/// The process's standard error.
+static STDERR: LazyLock<io::Result<Console>> = LazyLock::new(|| Console::new(io::stderr()));
+
+/// Prints a line of Hindsight's own to standard error. Like all that a [`Console`] prints, it never blocks.
+pub fn report(line: impl Display) {
+    if let Ok(stderr) = &*STDERR {
+        stderr.print(format!("hindsight: {line}\n"));
+    }
+}
 
 /// An output such as standard output, which may be a pipe that nobody reads or a terminal that is
 /// paused (Ctrl-S). Lines that cannot be printed wait, and those beyond [`WAITING`] are dropped and
@@ -29,6 +40,15 @@ enum Message {
 }
 
 impl Console {
+    /// The process's standard error, the same console at each call.
+    ///
+    /// # Errors
+    ///
+    /// If its thread could not be started.
+    pub fn stderr() -> io::Result<Self> {
+        STDERR.as_ref().cloned().map_err(|error| error.kind().into())
+    }
+
     /// Prints to this output from a new thread.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! the SDK's own seam for transports makes one unnecessary. [`serve`] opens a port all the same
 //! for those who ask for it, so that function processes can share the database.
 
+mod file;
 mod queue;
 
 use std::fmt;
@@ -31,7 +32,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use dynoxide::{Database, DynoxideError};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -39,11 +40,18 @@ use shared::tables::{self, Table};
 use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
 
+use self::file::File as DatabaseFile;
 use self::queue::{Connection as QueueConnection, Queue};
 use crate::connections;
 
 /// The prefixes of `x-amz-target` (AWS JSON 1.0 protocol of DynamoDB, and of DynamoDB Streams).
 const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
+
+/// The operations that write.
+const WRITES: [&str; 4] = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"];
+
+/// SQLite's words for its error `SQLITE_FULL`, which dynoxide passes on.
+const DISK_FULL: &str = "database or disk is full";
 
 /// The most DynamoDB takes of a request.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
@@ -54,10 +62,14 @@ const STREAM_KEPT: u64 = 24 * 60 * 60;
 /// An embedded DynamoDB with the service's tables. Clones are the same database.
 #[derive(Clone)]
 pub struct Engine {
+    // First, because fields are dropped in their order: the queue waits for its threads, so `database` is
+    // the last connection to close, and SQLite folds its log into the file and deletes the log.
+    queue: Arc<Queue>,
     database: Database,
     /// Where SQLite has it: a file, or the name of a shared one in memory.
     place: String,
-    queue: Arc<Queue>,
+    /// The file, unless the database is in memory.
+    file: Option<Arc<DatabaseFile>>,
 }
 
 impl fmt::Debug for Engine {
@@ -74,34 +86,47 @@ impl Engine {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         // One connection alone: those that share a cache lock each other's tables, and do not wait
         // for them (SQLITE_LOCKED, sqlite.org/sharedcache.html).
-        Self::at(format!("file:hindsight-{count}?mode=memory&cache=shared"), false)
+        Self::at(&format!("file:hindsight-{count}?mode=memory&cache=shared"), None)
     }
 
     /// The database in this file, made if it is not there.
     pub fn open(path: &Path) -> Result<Self, DynoxideError> {
-        Self::at(path.to_string_lossy().into_owned(), true)
+        Self::at(&path.to_string_lossy(), Some(path))
     }
 
-    fn at(place: String, reads_beside: bool) -> Result<Self, DynoxideError> {
-        let database = Database::new(&place)?;
-        index_stream(&place)?;
+    fn at(place: &str, path: Option<&Path>) -> Result<Self, DynoxideError> {
+        let database = Database::new(place)?;
+        index_stream(place)?;
         make_tables(&database)?;
+        let file = path.map(DatabaseFile::at).transpose().map_err(internal)?;
+        let file = file.map(Arc::new);
         // After the tables, which each connection remembers.
-        let reads = reads_beside.then(|| Database::new(&place)).transpose()?;
+        let reads = file.is_some().then(|| Database::new(place)).transpose()?;
         let connection = |database: Database| -> QueueConnection {
-            Box::new(move |target, body| respond(&database, target, body))
+            let file = file.clone();
+            Box::new(move |target, body| respond(&database, file.as_deref(), target, body))
         };
         let queue = Queue::new(connection(database.clone()), reads.map(connection)).map_err(internal)?;
         Ok(Self {
-            database,
-            place,
             queue: Arc::new(queue),
+            database,
+            place: place.to_owned(),
+            file,
         })
+    }
+
+    /// Checks that the database's file is still there, if it has one. Otherwise writes are refused. The
+    /// error is a line to print.
+    pub fn check(&self) -> Result<(), String> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())
     }
 
     /// Forgets what the stream has kept for its day. Blocks.
     pub fn trim_stream(&self, now: Timestamp) -> Result<usize, DynoxideError> {
-        let connection = Connection::open(&self.place)?;
+        self.check().map_err(internal)?;
+        // Without the flag that makes a file where there is none.
+        let flags = OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE;
+        let connection = Connection::open_with_flags(&self.place, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         // Only the engine's own connection copies the log into the database: with SQLite before 3.51.3,
         // two that do so at once can corrupt it (sqlite.org/wal.html, "The WAL-Reset Bug").
@@ -112,6 +137,7 @@ impl Engine {
 
     /// Deletes what has expired, as DynamoDB does in the background. Blocks.
     pub fn sweep(&self) -> Result<usize, DynoxideError> {
+        self.check().map_err(internal)?;
         self.database.sweep_ttl()
     }
 
@@ -133,7 +159,7 @@ impl Engine {
     /// Answers one request of the DynamoDB API as DynamoDB would: a status and a JSON body.
     /// Blocks while the database works.
     pub fn call(&self, target: &str, body: &str) -> (u16, String) {
-        respond(&self.database, target, body)
+        respond(&self.database, self.file.as_deref(), target, body)
     }
 
     /// [`Engine::call`] when it is its turn, without blocking.
@@ -227,16 +253,44 @@ pub fn definition(table: &Table) -> serde_json::Value {
     definition
 }
 
-fn respond(database: &Database, target: &str, body: &str) -> (u16, String) {
-    match dispatch(database, target, body) {
+fn respond(database: &Database, file: Option<&DatabaseFile>, target: &str, body: &str) -> (u16, String) {
+    let operation = TARGETS.iter().find_map(|prefix| target.strip_prefix(prefix));
+    let operation = operation.unwrap_or(target);
+    if WRITES.contains(&operation)
+        && let Some(Err(gone)) = file.map(DatabaseFile::check)
+    {
+        return unavailable(&gone);
+    }
+    match dispatch(database, operation, body) {
         Ok(json) => (200, json),
-        Err(error) => (error.status_code(), error.to_json()),
+        Err(error) => failure(&error, file.map(DatabaseFile::path)),
     }
 }
 
-fn dispatch(database: &Database, target: &str, body: &str) -> Result<String, DynoxideError> {
-    let operation = TARGETS.iter().find_map(|prefix| target.strip_prefix(prefix));
-    match operation.unwrap_or(target) {
+/// What an error is answered with: a status and a JSON body.
+fn failure(error: &DynoxideError, file: Option<&Path>) -> (u16, String) {
+    match (error, file) {
+        (DynoxideError::InternalServerError(cause), Some(file)) if cause.contains(DISK_FULL) => {
+            unavailable(&format!(
+                "the disk that holds {} is full: free some space; writes are refused until then",
+                file.display()
+            ))
+        }
+        _ => (error.status_code(), error.to_json()),
+    }
+}
+
+/// DynamoDB's answer while it is unavailable ("Common Error Types" of its API reference).
+fn unavailable(message: &str) -> (u16, String) {
+    let body = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#ServiceUnavailable",
+        "message": message,
+    });
+    (503, body.to_string())
+}
+
+fn dispatch(database: &Database, operation: &str, body: &str) -> Result<String, DynoxideError> {
+    match operation {
         "PutItem" => answer(database.put_item(request(body)?)),
         "GetItem" => answer(database.get_item(request(body)?)),
         "BatchGetItem" => answer(database.batch_get_item(request(body)?)),
@@ -483,6 +537,102 @@ mod tests {
         .await;
         writer.execute_batch("COMMIT").unwrap();
         assert_eq!(write.await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn writes_are_refused_once_the_file_is_deleted_or_another_and_reads_go_on() {
+        for replaced in [false, true] {
+            let file = File::new(if replaced { "replaced" } else { "deleted" });
+            let database = file.directory.join("hindsight.db");
+            assert_eq!(file.put("before").await.0, 200);
+            file.engine.check().unwrap();
+            let away = file.directory.join("away");
+            std::fs::rename(&database, &away).unwrap();
+            if replaced {
+                std::fs::write(&database, "another").unwrap();
+            }
+            let key = json!({"pk": {"S": "before"}, "sk": {"S": "of a test"}});
+            let table = tables::STATS.name;
+            for (operation, body) in [
+                ("PutItem", json!({"TableName": table, "Item": key})),
+                ("UpdateItem", json!({"TableName": table, "Key": key})),
+                ("DeleteItem", json!({"TableName": table, "Key": key})),
+                (
+                    "TransactWriteItems",
+                    json!({"TransactItems": [{"Delete": {"TableName": table, "Key": key}}]}),
+                ),
+            ] {
+                let body = body.to_string().into_bytes();
+                let (status, answer) = file.engine.call_in_turn(operation.to_owned(), body).await;
+                assert_eq!(status, 503, "{operation}: {answer}");
+                assert!(answer.contains("ServiceUnavailable"), "{operation}: {answer}");
+                assert!(
+                    answer.contains("hindsight.db was deleted, moved or replaced"),
+                    "{answer}"
+                );
+            }
+            assert!(file.engine.check().is_err());
+            assert!(file.engine.trim_stream(Timestamp::now()).is_err());
+            assert!(file.engine.sweep().is_err());
+            let (status, found) = file.query("before").await;
+            assert!(status == 200 && found.contains(r#""Count":1"#), "{found}");
+            // Nothing was made in its place.
+            assert_eq!(database.exists(), replaced);
+            // What was moved away is found again where it was.
+            std::fs::rename(&away, &database).unwrap();
+            assert_eq!(file.put("after").await.0, 200);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_leaves_no_log_beside_the_database() {
+        let directory = std::env::temp_dir().join(format!("hindsight-stop-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let database = directory.join("hindsight.db");
+        let log = directory.join("hindsight.db-wal");
+        // The two connections close in threads of their own: what depends on which is last shows in some
+        // rounds only.
+        for _ in 0..30 {
+            let engine = Engine::open(&database).unwrap();
+            let other = engine.clone();
+            let body = json!({
+                "TableName": tables::STATS.name,
+                "Item": {"pk": {"S": "there"}, "sk": {"S": "of a test"}},
+            });
+            let put = engine.call_in_turn("PutItem".to_owned(), body.to_string().into_bytes());
+            assert_eq!(put.await.0, 200);
+            let scan = json!({"TableName": tables::STATS.name}).to_string();
+            let scan = engine.call_in_turn("Scan".to_owned(), scan.into_bytes());
+            assert_eq!(scan.await.0, 200);
+            assert!(log.exists());
+            drop((engine, other));
+            assert!(!log.exists());
+        }
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_called_so() {
+        let small = Connection::open_in_memory().unwrap();
+        small
+            .execute_batch("CREATE TABLE bytes (blob BLOB); PRAGMA max_page_count = 2;")
+            .unwrap();
+        let full = small
+            .execute("INSERT INTO bytes VALUES (zeroblob(1000000))", [])
+            .unwrap_err();
+        let error = internal(format!("backend: {full}"));
+        let (status, answer) = failure(&error, Some(Path::new("data/hindsight.db")));
+        assert_eq!(status, 503);
+        assert!(answer.contains("ServiceUnavailable"), "{answer}");
+        let says = "the disk that holds data/hindsight.db is full: free some space";
+        assert!(answer.contains(says), "{answer}");
+        // Anything else is DynamoDB's to say.
+        let invalid = DynoxideError::ValidationException("no".to_owned());
+        let (status, answer) = failure(&invalid, None);
+        assert!(
+            status == 400 && answer.contains("ValidationException"),
+            "{answer}"
+        );
     }
 
     #[tokio::test]

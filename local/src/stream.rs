@@ -24,6 +24,7 @@ use self::api::{Stream, Streams};
 use self::event::{End, Window};
 use self::mapping::{Mapping, Settings};
 use self::source::{Change, Place, Reader as _, Source as _};
+use crate::console;
 use crate::dynamodb::Engine;
 
 /// How long to wait before what failed at the start is tried again.
@@ -83,7 +84,7 @@ where
 }
 
 fn fall_behind(cause: &str) {
-    eprintln!("hindsight: analytics fall behind: {cause}");
+    console::report(format_args!("analytics fall behind: {cause}"));
 }
 
 /// Counts all changes that there are when it is called, and returns how many were delivered. One
@@ -128,10 +129,10 @@ async fn count(counter: &Counter, event: Value) -> Result<Value, String> {
         .await
         .map_err(|problem| problem.log_message())?;
     for Parked { sequence, reason, .. } in outcome.parked {
-        eprintln!(
-            "hindsight: change {} is parked, see `hindsight stats verify`: {reason}",
+        console::report(format_args!(
+            "change {} is parked, see `hindsight stats verify`: {reason}",
             sequence.0
-        );
+        ));
     }
     Ok(json!({"state": {}}))
 }
