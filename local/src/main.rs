@@ -1,4 +1,4 @@
-//! `cargo run`: wiring only.
+//! `cargo run`: the local server and the administrative commands. Wiring only.
 
 use std::fmt::Display;
 use std::io;
@@ -26,11 +26,11 @@ use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long the last lines may take to be printed when the server ends.
+/// How long printing the last lines may take at exit.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-// One thread, as in the functions, so that what the server holds does not depend on how many cores
-// there are. The database has two, and standard output and error one each.
+// One thread, as in the functions, so that memory use does not depend on the number of cores. The database
+// has two more, standard output and standard error one each.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -50,7 +50,7 @@ async fn main() -> ExitCode {
     exit
 }
 
-/// Serves, and says why it does not. Nothing waits for whoever reads what is printed.
+/// Serves, and reports why it could not.
 async fn serve_and_say(arguments: Serve) -> ExitCode {
     let consoles = Console::new(io::stdout()).and_then(|out| Ok((out, Console::stderr()?)));
     let (stdout, stderr) = match consoles {
@@ -78,14 +78,15 @@ fn flush_stderr() {
 /// Serves until SIGTERM or Ctrl-C. The error is a line to print.
 async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(), String> {
     log_to(stderr);
-    // Rust's own hook would wait for whoever reads standard error.
+    // Rust's own hook blocks on standard error.
     std::panic::set_hook(Box::new(|panic| report(panic)));
-    // Before anything else, so that a stop at any moment is an orderly one.
+    // First, so that a stop at any moment is clean.
     let stop = stop_signal()?;
     let listener = bind(Ipv4Addr::LOCALHOST, arguments.port, "--port").await?;
     let warning = arguments.dynamodb_warning();
     let (engine, key_file, _lock) = if arguments.memory {
-        let engine = Engine::memory().map_err(|error| format!("no database in memory: {error}"))?;
+        let engine =
+            Engine::memory().map_err(|error| format!("cannot create a database in memory: {error}"))?;
         (engine, arguments.api_key_file, None)
     } else {
         let directory = DataDir::open(&arguments.data_dir)?;

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -170,6 +171,17 @@ class Restart(Directory):
             status, seconds = server.stop()
         self.assertEqual(status, 0, server.said())
         self.assertLess(seconds, 5)
+
+    def test_a_deleted_data_directory_takes_no_more_writes(self):
+        server = self.start()
+        vote = {"trace_id": "t", "value": 1}
+        self.assertEqual(server.send("POST", "/v1/feedback", json=vote).status_code, 200)
+        shutil.rmtree(self.data)
+        self.assertEqual(server.send("POST", "/v1/feedback", json=vote).status_code, 503)
+        self.assertEqual(len(server.send("GET", "/v1/feedback", params={"trace_id": "t"}).json()["data"]), 1)
+        self.assertEqual(server.stop()[0], 0, server.said())
+        self.assertIn(f"the database {self.data}/hindsight.db was deleted", server.said())
+        self.assertFalse(self.data.exists())
 
     def test_the_key_is_kept_for_its_owner_alone(self):
         server = self.start()

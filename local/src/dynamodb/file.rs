@@ -1,4 +1,4 @@
-//! The database's file, which somebody may delete while the server has it open.
+//! The database's file, which may be deleted while the server has it open.
 
 use std::fs;
 use std::io;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// A database file as it was when it was opened: its path, device and inode.
 ///
-/// Who deletes a file that is open takes away its name. SQLite goes on writing to it, and all of it is
-/// gone when the process ends.
+/// Deleting an open file removes only its name: SQLite goes on writing, and everything is lost when the
+/// process ends.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
@@ -29,8 +29,7 @@ impl File {
         &self.path
     }
 
-    /// Checks that the path still names the same file, which takes one call of `stat`. The error is a
-    /// line to print.
+    /// Checks that the path still names the same file, with one `stat`. The error is a line to print.
     pub(super) fn check(&self) -> Result<(), String> {
         match identity(&self.path) {
             Ok(found) if found == self.identity => Ok(()),
@@ -40,7 +39,7 @@ impl File {
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) =>
             {
-                // A path that cannot be looked at now says nothing about the file.
+                // Says nothing about the file, for example a directory without permission.
                 Ok(())
             }
             _ => Err(format!(
