@@ -168,6 +168,11 @@ def of_each_stack(test):
     return of_each
 
 
+def samconfig():
+    """The SAM CLI's settings, by environment and command."""
+    return tomllib.loads((ROOT / "samconfig.toml").read_text())
+
+
 class Template(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -373,9 +378,23 @@ class Template(unittest.TestCase):
                     self.assertFalse(properties.get(protection, False), name)
             # A policy that CloudFormation does not have is an error at deployment.
             self.assertIn(resource.get("DeletionPolicy", "Delete"), ("Delete", "Retain"), name)
-        with open(ROOT / "samconfig.toml", "rb") as file:
-            deploy = tomllib.load(file)["default"]["deploy"]["parameters"]
-        self.assertEqual(deploy["on_failure"], "DELETE")
+        self.assertEqual(samconfig()["default"]["deploy"]["parameters"]["on_failure"], "DELETE")
+
+    def test_a_deployment_asks_nothing(self):
+        """Without --guided, `sam deploy` asks to confirm the changes, where that is set, and nothing else
+        (samcli/commands/deploy). What it needs to know it must have."""
+        config = samconfig()
+        del config["version"]
+        self.assertEqual(set(config), {"default", "x86_64"})
+        for environment, commands in config.items():
+            deploy = {**commands["global"]["parameters"], **commands["deploy"]["parameters"]}
+            self.assertEqual(deploy["confirm_changeset"], False)
+            self.assertTrue(deploy["stack_name"] and deploy["capabilities"] and deploy["resolve_s3"])
+            # Build and deployment must be of one processor.
+            architecture = {"default": None, "x86_64": "Architecture=x86_64"}[environment]
+            for command in ("build", "deploy"):
+                self.assertEqual(commands[command]["parameters"].pop("parameter_overrides", None), architecture)
+        self.assertEqual(config["default"], config["x86_64"])
 
     @of_each_stack
     def test_counting_stopped_is_not_told_by_writes_that_failed_their_condition(self, stack):

@@ -5,143 +5,143 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// The feedback API for LLM traces, whole, on this machine: both dialects over an embedded database.
+/// Run the Hindsight feedback API on this machine, over an embedded database.
 #[derive(Debug, Parser)]
 #[command(name = "hindsight", version, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
-    /// Something else than to serve
+    /// An administrative command; without one, the server runs
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// How to serve
+    /// The server's options
     #[command(flatten)]
     pub serve: Serve,
 }
 
-/// How to serve.
+/// The options of the server.
 #[derive(Args, Debug)]
 pub struct Serve {
-    /// The port to listen on, at 127.0.0.1; 0 takes a free one
+    /// Port to listen on at 127.0.0.1; 0 picks a free port
     #[arg(long, default_value_t = 8787)]
     pub port: u16,
 
-    /// Where the database and the API key are kept
+    /// Directory for the database and the API key
     #[arg(long, value_name = "DIR", default_value = ".hindsight")]
     pub data_dir: PathBuf,
 
-    /// Keep nothing: the database is in memory and gone with the process
+    /// Keep the database in memory and lose it at exit; the data directory is not used
     #[arg(long, conflicts_with = "data_dir")]
     pub memory: bool,
 
-    /// Where to write the API key; <DATA_DIR>/api-key if not given
+    /// File for the API key [default: <DATA_DIR>/api-key, none with --memory]
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
 
-    /// Also serve the DynamoDB API on this port, for `cargo lambda watch` and `sam local`; 0 takes a free one
+    /// Also serve the DynamoDB API on this port, for `cargo lambda watch` and `sam local`; 0 picks a free port
     #[arg(long, value_name = "PORT")]
     pub dynamodb_port: Option<u16>,
 
-    /// The address to serve the DynamoDB API at. It asks nobody for a key: give one that only containers of this machine reach
+    /// Address for the DynamoDB API. It requires no key: choose an address that only this machine's containers reach
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), requires = "dynamodb_port")]
     pub dynamodb_host: IpAddr,
 }
 
 impl Serve {
-    /// What to say of who can reach the DynamoDB API besides processes of this machine. `None` if
-    /// nobody can.
+    /// The warning to print when others than this machine's processes can reach the DynamoDB API, as one
+    /// line. `None` if they cannot.
     pub fn dynamodb_warning(&self) -> Option<String> {
         let host = self.dynamodb_host;
         let who = match host {
             _ if self.dynamodb_port.is_none() || host.is_loopback() => return None,
-            _ if host.is_unspecified() => "every network this machine is in".to_owned(),
-            _ => format!("every network that reaches {host}, containers among them"),
+            _ if host.is_unspecified() => "every network of this machine".to_owned(),
+            _ => format!("every network that reaches {host}, including containers"),
         };
         Some(format!(
-            "warning: the database can be read and written without a key, API keys included, from {who}"
+            "warning: anyone on {who} can read and write the database without a key, API keys included"
         ))
     }
 }
 
-/// What else can be done.
+/// The administrative commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make, list and revoke API keys
+    /// Create, list and revoke API keys
     Keys(Keys),
-    /// Check analytics, or count them anew
+    /// Verify or rebuild analytics
     Stats(Stats),
 }
 
-/// What to do with the numbers.
+/// The command `stats`.
 #[derive(Args, Debug)]
 pub struct Stats {
-    /// What to do
+    /// The subcommand
     #[command(subcommand)]
     pub action: StatsAction,
 }
 
-/// What can be done with the numbers.
+/// The subcommands of `stats`.
 #[derive(Debug, Subcommand)]
 pub enum StatsAction {
-    /// Count all records anew, while everything goes on; may be interrupted and called again
+    /// Recount all records while the service runs; safe to interrupt and rerun
     Rebuild {
-        /// Where the numbers are
+        /// The tables to use
         #[command(flatten)]
         place: StatsPlace,
     },
-    /// Count changes that were parked because an older version could not read them
+    /// Count the changes that an older version could not read and parked
     CountParked {
         /// Where the roll-ups are
         #[command(flatten)]
         place: StatsPlace,
     },
-    /// Compare the roll-ups with all records; exits with 1 if they differ, or if something cannot be read
+    /// Compare the roll-ups with all records; exits with 1 if they differ or something is unreadable
     Verify {
-        /// Where the numbers are
+        /// The tables to use
         #[command(flatten)]
         place: StatsPlace,
     },
 }
 
-/// Where the numbers are: the local database unless a stack or tables are named.
+/// The tables of analytics: in the local database unless a stack or tables are given.
 #[derive(Args, Debug)]
 pub struct StatsPlace {
-    /// The directory of the local database
+    /// Directory of the local database
     #[arg(long, value_name = "DIR", default_value = ".hindsight")]
     pub data_dir: PathBuf,
 
-    /// The deployed stack, found with the usual AWS credentials and region
+    /// Name of a deployed stack, in the account and region of your AWS profile
     #[arg(long, value_name = "NAME", conflicts_with_all = ["feedback_table", "stats_table"])]
     pub stack: Option<String>,
 
-    /// The deployed table of feedback
+    /// Name of a deployed feedback table
     #[arg(long, value_name = "NAME", requires = "stats_table")]
     pub feedback_table: Option<String>,
 
-    /// The deployed table of roll-ups
+    /// Name of a deployed stats table
     #[arg(long, value_name = "NAME", requires = "feedback_table")]
     pub stats_table: Option<String>,
 }
 
-/// Which keys, and what to do with them.
+/// The command `keys`.
 #[derive(Args, Debug)]
 pub struct Keys {
-    /// What to do
+    /// The subcommand
     #[command(subcommand)]
     pub action: KeysAction,
 }
 
-/// Where the keys are: the local database unless a stack or a table is named.
+/// The table of API keys: in the local database unless a stack or a table is given.
 #[derive(Args, Debug)]
 pub struct Place {
-    /// The directory of the local database
+    /// Directory of the local database
     #[arg(long, value_name = "DIR", default_value = ".hindsight")]
     pub data_dir: PathBuf,
 
-    /// The deployed stack, found with the usual AWS credentials and region
+    /// Name of a deployed stack, in the account and region of your AWS profile
     #[arg(long, value_name = "NAME", conflicts_with = "table")]
     pub stack: Option<String>,
 
-    /// The deployed table of API keys
+    /// Name of a deployed API key table
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
 
@@ -150,41 +150,41 @@ pub struct Place {
     pub json: bool,
 }
 
-/// What can be done with keys.
+/// The subcommands of `keys`.
 #[derive(Debug, Subcommand)]
 pub enum KeysAction {
-    /// Make a key. Its text is shown once
+    /// Create a key and print it once
     Create {
-        /// The workspace it opens: 1 to 64 of a-z, 0-9, - and _
+        /// Workspace the key gives access to: 1 to 64 of a-z, 0-9, - and _
         #[arg(long)]
         workspace: String,
-        /// What to call it, to know it again
+        /// Label shown by `keys list`, 1 to 128 bytes
         #[arg(long)]
         name: String,
-        /// What it allows: write (create, update, delete), read (reads, analytics) or admin (all); may be repeated
+        /// What the key allows: write (create, update, delete), read (reads, analytics) or admin (both); repeatable
         #[arg(long, required = true, value_name = "SCOPE")]
         scope: Vec<String>,
-        /// How long it is valid, as 90d, 12h or 30m; for ever if not given
+        /// How long the key is valid, in days, hours or minutes: 90d, 12h, 30m; without it, until revoked
         #[arg(long, value_name = "DURATION")]
         expires: Option<String>,
-        /// Where the keys are
+        /// The table to use
         #[command(flatten)]
         place: Place,
     },
     /// List keys, without their secrets
     List {
-        /// Only those of this workspace
+        /// List only keys of this workspace
         #[arg(long)]
         workspace: Option<String>,
-        /// Where the keys are
+        /// The table to use
         #[command(flatten)]
         place: Place,
     },
-    /// Revoke a key for good; it stops within a minute
+    /// Revoke a key permanently; requests with it are refused within a minute
     Revoke {
-        /// The key's id, as it is listed
+        /// Id of the key, as shown by `keys list`
         id: String,
-        /// Where the keys are
+        /// The table to use
         #[command(flatten)]
         place: Place,
     },
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_is_on_the_loopback_unless_asked_for_and_then_it_is_warned_of() {
+    fn a_dynamodb_api_that_other_machines_reach_comes_with_a_warning() {
         for quiet in [
             &[][..],
             &["--dynamodb-port", "0"],
@@ -213,14 +213,14 @@ mod tests {
         }
         for (host, who) in [
             ("172.17.0.1", "every network that reaches 172.17.0.1"),
-            ("0.0.0.0", "every network this machine is in"),
-            ("::", "every network this machine is in"),
+            ("0.0.0.0", "every network of this machine"),
+            ("::", "every network of this machine"),
         ] {
             let serve = serve(&["--dynamodb-port", "0", "--dynamodb-host", host]).unwrap();
             let warning = serve.dynamodb_warning().unwrap();
             assert!(warning.contains(who), "{warning}");
         }
-        // An address of nothing is a mistake, and a name could become any address.
+        // A host needs a port, and a name could resolve to any address.
         assert!(serve(&["--dynamodb-host", "172.17.0.1"]).is_err());
         assert!(serve(&["--dynamodb-port", "0", "--dynamodb-host", "localhost"]).is_err());
     }

@@ -1,4 +1,4 @@
-//! Connections to the local server: how many, how large a head they may send, how long they may take.
+//! The local server's connections: their number, the size of a request head, timeouts.
 
 use std::io;
 use std::pin::pin;
@@ -12,26 +12,31 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-/// The most connections at once. Further ones wait to be accepted.
+/// The most open connections. Further ones wait to be accepted.
 const MAX_CONNECTIONS: u32 = 512;
 
-/// The most that is read of a request line and headers. API Gateway's quota is of 10,240 bytes without
-/// the headers' names (docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html), and
-/// what is between the two is answered as API Gateway does.
+/// The most bytes read of a request line and headers. It is larger than API Gateway's quota of 10,240 bytes,
+/// which does not count header names
+/// (docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html), so that a request over
+/// the quota gets API Gateway's response.
 const MAX_HEAD: usize = 32 * 1024;
 
 /// How long a connection may be idle, and how long a request line and headers may take. API Gateway
-/// documents no such time for HTTP APIs; 30 seconds are the longest that it gives a request.
+/// documents no such timeout for HTTP APIs; 30 seconds is its longest for a whole request.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long requests in flight may take to finish once the server is told to stop.
+/// How long requests in flight may take once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// How long it waits where the system has no file for another connection.
+/// The pause before the next accept when the process has no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Serves until `stop` is done and the requests in flight are, or the grace for them is over. A
-/// connection that is idle, or sends its head, for `timeout` is closed.
+/// Serves until `stop` completes, then waits for the requests in flight, for up to four seconds. Closes a
+/// connection that is idle, or is still sending its head, after `timeout`.
+///
+/// # Errors
+///
+/// Never: a failed accept is retried.
 pub async fn serve(
     listener: TcpListener,
     app: Router,
@@ -66,14 +71,14 @@ pub async fn serve(
                 continue;
             }
         };
-        // Slower without, and no reason not to serve.
+        // Only makes responses faster, so an error does not matter.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(app.clone());
         let connection = http.serve_connection(TokioIo::new(stream), service);
         let mut stopped = stopped.clone();
         tokio::spawn(async move {
             let mut connection = pin!(connection);
-            // A client that breaks off, or is too slow, is no error of the server.
+            // A client that disconnects or is too slow is not a server error.
             tokio::select! {
                 _ = connection.as_mut() => {}
                 _ = stopped.changed() => {
@@ -86,12 +91,12 @@ pub async fn serve(
     }
     drop(listener);
     drop(stopping);
-    // A client that holds its connection open does not hold up the stop.
+    // A client that keeps its connection open must not delay the stop.
     let _ = tokio::time::timeout(GRACE, free.acquire_many(MAX_CONNECTIONS)).await;
     Ok(())
 }
 
-/// Whether an error of accepting says nothing of the next connection.
+/// Whether an error of accepting concerns that one connection only.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

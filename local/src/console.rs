@@ -1,20 +1,30 @@
-//! What the server prints. A thread of its own waits for whoever reads it, and nothing else does.
+//! Printing without blocking: a thread writes each output, so the server never waits for its reader.
 
+use std::fmt::Display;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
 use lambda_http::tracing::subscriber::fmt::MakeWriter;
 
-/// How many lines wait to be read before further ones are dropped.
-const WAITING: usize = 1024;
+/// The most messages that wait to be written. Further ones are dropped.
+const MAX_WAITING: usize = 1024;
 
-/// An output such as standard output, which may be a pipe that nobody reads or a terminal that is
-/// paused (Ctrl-S). Lines that cannot be printed wait, and those beyond [`WAITING`] are dropped and
-/// counted. Clones are the same output.
+/// The process's standard error.
+static STDERR: LazyLock<io::Result<Console>> = LazyLock::new(|| Console::new(io::stderr()));
+
+/// Prints a line of Hindsight's own to standard error. Like all that a [`Console`] prints, it never blocks.
+pub fn report(line: impl Display) {
+    if let Ok(stderr) = &*STDERR {
+        stderr.print(format!("hindsight: {line}\n"));
+    }
+}
+
+/// An output that never blocks, even if it is a pipe that nobody reads or a paused terminal (Ctrl-S). Up to
+/// 1,024 messages wait to be written; further ones are dropped and counted. Clones share the output.
 #[derive(Clone, Debug)]
 pub struct Console {
     messages: SyncSender<Message>,
@@ -24,18 +34,27 @@ pub struct Console {
 #[derive(Debug)]
 enum Message {
     Text(Vec<u8>),
-    /// To be answered when all before it is printed.
+    /// Answered once everything before it is written.
     Flush(SyncSender<()>),
 }
 
 impl Console {
-    /// Prints to this output from a new thread.
+    /// The process's standard error, the same console at each call.
     ///
     /// # Errors
     ///
-    /// If there cannot be another thread.
+    /// If its thread could not be started.
+    pub fn stderr() -> io::Result<Self> {
+        STDERR.as_ref().cloned().map_err(|error| error.kind().into())
+    }
+
+    /// Starts the thread that writes to this output.
+    ///
+    /// # Errors
+    ///
+    /// If the thread cannot be started.
     pub fn new(output: impl Write + Send + 'static) -> io::Result<Self> {
-        let (messages, waiting) = mpsc::sync_channel(WAITING);
+        let (messages, waiting) = mpsc::sync_channel(MAX_WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&dropped);
         thread::Builder::new()
@@ -44,18 +63,18 @@ impl Console {
         Ok(Self { messages, dropped })
     }
 
-    /// Prints text, which ends with a line break, or drops it.
+    /// Prints text, which should end with a line break. Drops it if too much is waiting.
     pub fn print(&self, text: impl Into<Vec<u8>>) {
         if self.messages.try_send(Message::Text(text.into())).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Waits until all is printed, but no longer than this.
+    /// Waits until everything is written, but no longer than `patience`.
     pub fn flush(&self, patience: Duration) {
         let (done, printed) = mpsc::sync_channel(1);
         if self.messages.try_send(Message::Flush(done)).is_ok() {
-            // Nobody reads, and then it stays unsaid.
+            // If nobody reads the output, the rest is lost.
             let _ = printed.recv_timeout(patience);
         }
     }
@@ -71,7 +90,7 @@ fn print(mut output: impl Write, waiting: &Receiver<Message>, dropped: &AtomicU6
                 if count > 0 {
                     let _ = writeln!(
                         output,
-                        "hindsight: {count} lines dropped, since nobody read this output"
+                        "hindsight: {count} lines dropped because nobody read this output"
                     );
                     let _ = output.flush();
                 }
@@ -81,7 +100,7 @@ fn print(mut output: impl Write, waiting: &Receiver<Message>, dropped: &AtomicU6
                 }
             }
         };
-        // Whoever closed the output wants none of it.
+        // A closed output is not an error.
         match message {
             Message::Text(text) => drop(output.write_all(&text).and_then(|()| output.flush())),
             Message::Flush(done) => drop(done.send(())),
@@ -89,14 +108,14 @@ fn print(mut output: impl Write, waiting: &Receiver<Message>, dropped: &AtomicU6
     }
 }
 
-/// One line of the log, printed when it is whole.
+/// A line of the log, printed when it is complete.
 #[derive(Debug)]
-pub struct Line<'c> {
+pub struct LogLine<'c> {
     console: &'c Console,
     text: Vec<u8>,
 }
 
-impl Write for Line<'_> {
+impl Write for LogLine<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.text.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -107,7 +126,7 @@ impl Write for Line<'_> {
     }
 }
 
-impl Drop for Line<'_> {
+impl Drop for LogLine<'_> {
     fn drop(&mut self) {
         if !self.text.is_empty() {
             self.console.print(std::mem::take(&mut self.text));
@@ -116,10 +135,10 @@ impl Drop for Line<'_> {
 }
 
 impl<'c> MakeWriter<'c> for Console {
-    type Writer = Line<'c>;
+    type Writer = LogLine<'c>;
 
-    fn make_writer(&'c self) -> Line<'c> {
-        Line {
+    fn make_writer(&'c self) -> LogLine<'c> {
+        LogLine {
             console: self,
             text: Vec::new(),
         }
@@ -130,7 +149,7 @@ impl<'c> MakeWriter<'c> for Console {
 mod tests {
     use super::*;
 
-    /// An output that takes one write for each permit, and hands on what was written.
+    /// An output that accepts one write per permit and forwards what was written.
     struct Valve {
         permits: Receiver<()>,
         written: mpsc::Sender<String>,
@@ -150,19 +169,19 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_nobody_reads_are_dropped_and_counted() {
+    fn unread_lines_are_dropped_and_counted() {
         let (permit, permits) = mpsc::channel();
         let (written, lines) = mpsc::channel();
         let console = Console::new(Valve { permits, written }).unwrap();
         console.print("0\n");
         permit.send(()).unwrap();
         assert_eq!(lines.recv().unwrap(), "0\n");
-        // One is being printed, or waits like the others: so three or four are too many.
-        let sent = WAITING + 4;
+        // One is being written or still waits, so three or four do not fit.
+        let sent = MAX_WAITING + 4;
         for number in 1..=sent {
             console.print(format!("{number}\n"));
         }
-        // It ends although nothing can be printed.
+        // Returns although nothing can be written.
         console.flush(Duration::ZERO);
         drop((0..2 * sent).map(|_| permit.send(())).collect::<Vec<_>>());
         let mut printed: Vec<String> = Vec::new();

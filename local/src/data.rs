@@ -1,4 +1,4 @@
-//! What a server finds at its start: its database, and the key to it.
+//! The data directory: the database and the API key of the local server.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -13,32 +13,40 @@ use shared::timestamp::Timestamp;
 
 use crate::dynamodb::Engine;
 
-/// The workspace of the key that a server makes for itself.
+/// The workspace of the local server's own key.
 pub const WORKSPACE: &str = "local";
 
-/// The most that is read of a key's file, in bytes. A key is far shorter.
+/// The most bytes read from a key file. A key is far shorter.
 const MAX_KEY_FILE: u64 = 4096;
 
-/// A directory with a database in it.
+/// The directory that holds the database, its lock and the API key.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
 }
 
 impl DataDir {
-    /// The directory, made if it is not there, for its owner alone. The error is a line to print.
+    /// Opens the directory, and creates it with mode 0700 if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// One line to print.
     pub fn open(path: &Path) -> Result<Self, String> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
-            .map_err(|error| format!("cannot make the data directory {}: {error}", path.display()))?;
+            .map_err(|error| format!("cannot create the data directory {}: {error}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
         })
     }
 
-    /// The directory, which must hold a database.
+    /// Opens a directory that already holds a database.
+    ///
+    /// # Errors
+    ///
+    /// One line to print, if there is no database.
     pub fn existing(path: &Path) -> Result<Self, String> {
         let found = Self {
             path: path.to_owned(),
@@ -47,65 +55,72 @@ impl DataDir {
             Ok(found)
         } else {
             Err(format!(
-                "there is no database in {}: start the server once, or name another --data-dir",
+                "no database in {}: start the server once to create it, or choose another --data-dir",
                 path.display()
             ))
         }
     }
 
-    /// What others on this machine could do to the directory, a line for each to print, with the
-    /// command that keeps them from it.
+    /// Warnings about permissions that give other users access, one line each, with the command that
+    /// takes them away.
     pub fn warnings(&self) -> Vec<String> {
         let mode = |path: &Path| fs::metadata(path).map_or(0, |found| found.permissions().mode());
         let mut warnings = Vec::new();
         if mode(&self.path) & 0o022 != 0 {
             let path = self.path.display();
             warnings.push(format!(
-                "warning: other users may write to {path} and replace what is in it: chmod go-w {path}"
+                "warning: other users can write to {path}; to prevent it, run: chmod go-w {path}"
             ));
         }
         for file in [self.database_file(), self.key_file()] {
             if mode(&file) & 0o077 != 0 {
                 let path = file.display();
                 warnings.push(format!(
-                    "warning: other users may open {path}: chmod go-rwx {path}"
+                    "warning: other users can open {path}; to prevent it, run: chmod go-rwx {path}"
                 ));
             }
         }
         warnings
     }
 
-    /// Takes the directory for one server, until the returned file is dropped: two would both feed
-    /// on its stream.
+    /// Locks the directory until the returned file is dropped: two servers would both count its stream.
+    ///
+    /// # Errors
+    ///
+    /// One line to print, if another server holds the lock.
     pub fn lock(&self) -> Result<File, String> {
         let path = self.path.join("lock");
         let file =
             open_private(&path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        // One that an earlier version made may be open to others. Whoever holds the lock of another's
-        // file cannot change that, and need not.
+        // Earlier versions made it readable for others. If the file is another user's, this fails and
+        // nothing is lost.
         drop(file.set_permissions(fs::Permissions::from_mode(0o600)));
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(format!(
-                "another server is using {}; name another --data-dir",
+                "another server is using {}: stop it, or choose another --data-dir",
                 self.path.display()
             )),
             Err(TryLockError::Error(error)) => Err(format!("cannot lock {}: {error}", path.display())),
         }
     }
 
-    /// The database, made if it is not there.
+    /// Opens the database, and creates it if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// One line to print.
     pub fn database(&self) -> Result<Engine, String> {
         let file = self.database_file();
-        // SQLite gives the files beside it the permissions of this one, and takes an empty file
-        // for a new database.
+        // SQLite takes an empty file for a new database, and gives the files beside it the same
+        // permissions.
         open_private(&file)
-            .map_err(|error| format!("cannot write the database {}: {error}", file.display()))?;
+            .map_err(|error| format!("cannot write to the database {}: {error}", file.display()))?;
         if !is_database(&file)
             .map_err(|error| format!("cannot read the database {}: {error}", file.display()))?
         {
             return Err(format!(
-                "{} is damaged, or no database: move it away, or name another --data-dir",
+                "{} is damaged or not a database: move it away, or choose another --data-dir",
                 file.display()
             ));
         }
@@ -115,7 +130,7 @@ impl DataDir {
         })
     }
 
-    /// Where the server's own key is kept.
+    /// The path of the server's own key.
     pub fn key_file(&self) -> PathBuf {
         self.path.join("api-key")
     }
@@ -125,9 +140,9 @@ impl DataDir {
     }
 }
 
-/// Opens a file for its owner alone, made if it is not there, and leaves what is in it. Whoever else
-/// may write to the directory could have put a link there, to have a file elsewhere written to, or a
-/// pipe, to have the server wait: these are refused.
+/// Opens a file without changing its content, and creates it with mode 0600 if it does not exist. Refuses
+/// symbolic links and special files: another user with write access to the directory could use a link to
+/// have a file elsewhere written, or a pipe to block the server.
 fn open_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -148,11 +163,11 @@ fn open_private(path: &Path) -> io::Result<File> {
 }
 
 fn not_regular() -> io::Error {
-    let message = "expected a regular file, got a symbolic link or special file: move it away";
+    let message = "expected a regular file, got a symbolic link or a special file: move it away";
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// Whether a file is empty or begins as every SQLite database does (sqlite.org/fileformat.html).
+/// Whether a file is empty or starts with SQLite's header (sqlite.org/fileformat.html).
 fn is_database(file: &Path) -> io::Result<bool> {
     const MAGIC: &[u8; 16] = b"SQLite format 3\0";
     let mut head = Vec::new();
@@ -160,8 +175,12 @@ fn is_database(file: &Path) -> io::Result<bool> {
     Ok(head.is_empty() || head == MAGIC)
 }
 
-/// The server's own key: the one that is kept in `file`, or a new one. It opens everything in the
-/// workspace `local`. A file that holds something else is left as it is.
+/// The server's own key: the one in `file` if it is valid, or else a new one, which is written to `file`.
+/// It has the scope admin in the workspace [`WORKSPACE`].
+///
+/// # Errors
+///
+/// One line to print, also if the file holds something that is not a key. Such a file is not changed.
 pub async fn server_key(registry: &Registry, file: Option<&Path>) -> Result<ApiKey, String> {
     let now = Timestamp::now();
     if let Some(file) = file
@@ -174,7 +193,7 @@ pub async fn server_key(registry: &Registry, file: Option<&Path>) -> Result<ApiK
         if record.is_some_and(|record| record.is_valid(now) && key.matches(&record.hash)) {
             return Ok(key);
         }
-        // Revoked, or of another database: a new one takes its place.
+        // Revoked, or from another database: replaced by a new one.
     }
     let (key, record) = local_key(now)?;
     registry
@@ -188,9 +207,9 @@ pub async fn server_key(registry: &Registry, file: Option<&Path>) -> Result<ApiK
     Ok(key)
 }
 
-/// The key in a file; `None` if there is no such file, or nothing in it.
+/// The key in a file; `None` if the file does not exist or is empty.
 fn kept_key(file: &Path) -> Result<Option<ApiKey>, String> {
-    // The file may have been named by the caller, as a link to where secrets are: so it is followed.
+    // Follows links: --api-key-file may be a link into a directory of secrets.
     let text = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -210,7 +229,7 @@ fn kept_key(file: &Path) -> Result<Option<ApiKey>, String> {
         "" => Ok(None),
         text => ApiKey::parse(text).map(Some).ok_or_else(|| {
             format!(
-                "{} holds no API key; it was left as it is: move it, or name another file",
+                "{}: expected an API key, got something else: move the file away, or choose another --api-key-file",
                 file.display()
             )
         }),
@@ -218,12 +237,12 @@ fn kept_key(file: &Path) -> Result<Option<ApiKey>, String> {
 }
 
 fn local_key(now: Timestamp) -> Result<(ApiKey, KeyRecord), String> {
-    let workspace = Workspace::parse(WORKSPACE).ok_or("the local workspace has no valid name")?;
+    let workspace = Workspace::parse(WORKSPACE).ok_or("the name of the local workspace is not valid")?;
     Registry::mint(workspace, "cargo run".to_owned(), vec![Scope::Admin], None, now)
         .map_err(|problem| problem.log_message())
 }
 
-/// Writes a file that its owner alone may read, whole or not at all.
+/// Writes a file with mode 0600, whole or not at all.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut chance = [0; 8];
     getrandom::fill(&mut chance).map_err(io::Error::other)?;
@@ -240,7 +259,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
-        // What is left of it is no use to anybody.
+        // Removes the partial file; the error that matters is the first.
         let _ = fs::remove_file(&beside);
     }
     written
@@ -252,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory of a test's own, which is deleted with it.
+    /// A temporary directory, deleted on drop.
     struct Directory(PathBuf);
 
     impl Directory {
@@ -273,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_place_of_a_file_is_refused_and_its_target_kept() {
+    fn a_symbolic_link_is_refused_and_its_target_unchanged() {
         let directory = Directory::new("links");
         let data = DataDir::open(&directory.0).unwrap();
         let target = directory.0.join("target");
@@ -290,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_their_owner_s_alone_and_kept() {
+    fn files_are_private_and_keep_their_content() {
         let directory = Directory::new("modes");
         let data = DataDir::open(&directory.0).unwrap();
         drop(data.lock().unwrap());
@@ -311,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_do_is_told_with_the_command_that_ends_it() {
+    fn a_warning_says_which_command_takes_the_permission_away() {
         let directory = Directory::new("open");
         let data = DataDir::open(&directory.0).unwrap();
         drop(data.database().unwrap());

@@ -1,9 +1,10 @@
 //! The embedded DynamoDB: dynoxide over SQLite, reached by the SDK without a socket.
 //!
-//! A DynamoDB on a port would let in every local process, and every web page that finds the port;
-//! the SDK's own seam for transports makes one unnecessary. [`serve`] opens a port all the same
-//! for those who ask for it, so that function processes can share the database.
+//! The SDK's transport calls the engine directly, because a DynamoDB on a port would be open to every local
+//! process and every web page that finds the port. [`serve`] opens one on request, so that function
+//! processes can share the database.
 
+mod file;
 mod queue;
 
 use std::fmt;
@@ -31,7 +32,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use dynoxide::{Database, DynoxideError};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -39,25 +40,36 @@ use shared::tables::{self, Table};
 use shared::timestamp::Timestamp;
 use tokio::net::TcpListener;
 
+use self::file::File as DatabaseFile;
 use self::queue::{Connection as QueueConnection, Queue};
 use crate::connections;
 
 /// The prefixes of `x-amz-target` (AWS JSON 1.0 protocol of DynamoDB, and of DynamoDB Streams).
 const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 
-/// The most DynamoDB takes of a request.
+/// The operations that write.
+const WRITES: [&str; 4] = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"];
+
+/// SQLite's words for its error `SQLITE_FULL`, which dynoxide passes on.
+const DISK_FULL: &str = "database or disk is full";
+
+/// DynamoDB's largest request, in bytes.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
 
-/// How long a stream keeps a change, in seconds (DynamoDB's own term).
+/// How long a stream keeps a change, in seconds, as DynamoDB does.
 const STREAM_KEPT: u64 = 24 * 60 * 60;
 
 /// An embedded DynamoDB with the service's tables. Clones are the same database.
 #[derive(Clone)]
 pub struct Engine {
-    database: Database,
-    /// Where SQLite has it: a file, or the name of a shared one in memory.
-    place: String,
+    // First, because fields are dropped in their order: the queue waits for its threads, so `database` is
+    // the last connection to close, and SQLite folds its log into the file and deletes the log.
     queue: Arc<Queue>,
+    database: Database,
+    /// SQLite's name of the database: a path, or the URI of a database in memory.
+    place: String,
+    /// The file, unless the database is in memory.
+    file: Option<Arc<DatabaseFile>>,
 }
 
 impl fmt::Debug for Engine {
@@ -67,51 +79,84 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// A database that is gone with the process.
+    /// A database in memory, lost when the last clone is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite fails.
     pub fn memory() -> Result<Self, DynoxideError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        // With a name, so that a second connection can index it.
+        // Named, so that a second connection can open it.
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        // One connection alone: those that share a cache lock each other's tables, and do not wait
-        // for them (SQLITE_LOCKED, sqlite.org/sharedcache.html).
-        Self::at(format!("file:hindsight-{count}?mode=memory&cache=shared"), false)
+        // A single connection: connections that share a cache lock each other's tables and do not wait
+        // (SQLITE_LOCKED, sqlite.org/sharedcache.html).
+        Self::at(&format!("file:hindsight-{count}?mode=memory&cache=shared"), None)
     }
 
-    /// The database in this file, made if it is not there.
+    /// The database in a file, created if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite fails, or the file is not a database.
     pub fn open(path: &Path) -> Result<Self, DynoxideError> {
-        Self::at(path.to_string_lossy().into_owned(), true)
+        Self::at(&path.to_string_lossy(), Some(path))
     }
 
-    fn at(place: String, reads_beside: bool) -> Result<Self, DynoxideError> {
-        let database = Database::new(&place)?;
-        index_stream(&place)?;
+    fn at(place: &str, path: Option<&Path>) -> Result<Self, DynoxideError> {
+        let database = Database::new(place)?;
+        index_stream(place)?;
         make_tables(&database)?;
-        // After the tables, which each connection remembers.
-        let reads = reads_beside.then(|| Database::new(&place)).transpose()?;
+        let file = path.map(DatabaseFile::at).transpose().map_err(internal)?;
+        let file = file.map(Arc::new);
+        // After the tables are made: each connection caches their definitions.
+        let reads = file.is_some().then(|| Database::new(place)).transpose()?;
         let connection = |database: Database| -> QueueConnection {
-            Box::new(move |target, body| respond(&database, target, body))
+            let file = file.clone();
+            Box::new(move |target, body| respond(&database, file.as_deref(), target, body))
         };
         let queue = Queue::new(connection(database.clone()), reads.map(connection)).map_err(internal)?;
         Ok(Self {
-            database,
-            place,
             queue: Arc::new(queue),
+            database,
+            place: place.to_owned(),
+            file,
         })
     }
 
-    /// Forgets what the stream has kept for its day. Blocks.
+    /// Checks that the database's file was not deleted, moved or replaced; if it was, writes are refused.
+    ///
+    /// # Errors
+    ///
+    /// One line to print.
+    pub fn check(&self) -> Result<(), String> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())
+    }
+
+    /// Deletes changes older than a day from the stream and returns how many. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the database's file is gone, or SQLite fails.
     pub fn trim_stream(&self, now: Timestamp) -> Result<usize, DynoxideError> {
-        let connection = Connection::open(&self.place)?;
+        self.check().map_err(internal)?;
+        // Must not create a database where the file was deleted.
+        let flags = OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE;
+        let connection = Connection::open_with_flags(&self.place, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
-        // Only the engine's own connection copies the log into the database: with SQLite before 3.51.3,
-        // two that do so at once can corrupt it (sqlite.org/wal.html, "The WAL-Reset Bug").
+        // Only the engine's own connection may copy the log into the database: before SQLite 3.51.3, two
+        // connections that do it at once can corrupt it (sqlite.org/wal.html, "The WAL-Reset Bug").
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         let end = now.seconds().saturating_sub(STREAM_KEPT);
         Ok(connection.execute("DELETE FROM _stream_records WHERE created_at < ?1", [end])?)
     }
 
-    /// Deletes what has expired, as DynamoDB does in the background. Blocks.
+    /// Deletes expired items, as DynamoDB does in the background, and returns how many. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the database's file is gone, or SQLite fails.
     pub fn sweep(&self) -> Result<usize, DynoxideError> {
+        self.check().map_err(internal)?;
         self.database.sweep_ttl()
     }
 
@@ -120,7 +165,7 @@ impl Engine {
         shared::dynamo::embedded_client(Transport(self.clone()), "http://embedded")
     }
 
-    /// An SDK client that waits for as long as it takes: for a command beside a busy server.
+    /// An SDK client without timeouts, for a command that shares the database with a busy server.
     pub fn patient_client(&self) -> Client {
         let patient = self
             .client()
@@ -130,13 +175,12 @@ impl Engine {
         Client::from_conf(patient.build())
     }
 
-    /// Answers one request of the DynamoDB API as DynamoDB would: a status and a JSON body.
-    /// Blocks while the database works.
+    /// Answers one request of the DynamoDB API with a status and a JSON body. Blocks.
     pub fn call(&self, target: &str, body: &str) -> (u16, String) {
-        respond(&self.database, target, body)
+        respond(&self.database, self.file.as_deref(), target, body)
     }
 
-    /// [`Engine::call`] when it is its turn, without blocking.
+    /// Answers one request of the DynamoDB API with a status and a JSON body, when it is its turn in the queue.
     pub async fn call_in_turn(&self, target: String, body: Vec<u8>) -> (u16, String) {
         self.queue
             .ask(target, body)
@@ -145,9 +189,8 @@ impl Engine {
     }
 }
 
-/// Indexes the stream's records. Without it each write looks at all of them for the next
-/// sequence number, and slows down with every one before it; and so does each look for those
-/// that are a day old.
+/// Indexes the stream's records. Without the indexes, each write would read all of them to find the next
+/// sequence number, and each trim to find those that are a day old.
 fn index_stream(place: &str) -> Result<(), DynoxideError> {
     Connection::open(place)?.execute_batch(
         "CREATE INDEX IF NOT EXISTS hindsight_stream
@@ -185,7 +228,7 @@ fn create(database: &Database, table: &Table) -> Result<(), DynoxideError> {
     Ok(())
 }
 
-/// What CreateTable is asked for a table, which a test's DynamoDB is asked too.
+/// The CreateTable request for a table.
 pub fn definition(table: &Table) -> serde_json::Value {
     let schema = |hash: &str, range: Option<&str>| {
         let range = range.map(|range| json!({"AttributeName": range, "KeyType": "RANGE"}));
@@ -227,16 +270,44 @@ pub fn definition(table: &Table) -> serde_json::Value {
     definition
 }
 
-fn respond(database: &Database, target: &str, body: &str) -> (u16, String) {
-    match dispatch(database, target, body) {
+fn respond(database: &Database, file: Option<&DatabaseFile>, target: &str, body: &str) -> (u16, String) {
+    let operation = TARGETS.iter().find_map(|prefix| target.strip_prefix(prefix));
+    let operation = operation.unwrap_or(target);
+    if WRITES.contains(&operation)
+        && let Some(Err(gone)) = file.map(DatabaseFile::check)
+    {
+        return unavailable(&gone);
+    }
+    match dispatch(database, operation, body) {
         Ok(json) => (200, json),
-        Err(error) => (error.status_code(), error.to_json()),
+        Err(error) => failure(&error, file.map(DatabaseFile::path)),
     }
 }
 
-fn dispatch(database: &Database, target: &str, body: &str) -> Result<String, DynoxideError> {
-    let operation = TARGETS.iter().find_map(|prefix| target.strip_prefix(prefix));
-    match operation.unwrap_or(target) {
+/// The response to an error: a status and a JSON body. `file` is the database's, if it is in a file.
+fn failure(error: &DynoxideError, file: Option<&Path>) -> (u16, String) {
+    match (error, file) {
+        (DynoxideError::InternalServerError(cause), Some(file)) if cause.contains(DISK_FULL) => {
+            unavailable(&format!(
+                "the disk that holds {} is full: free some space; writes are refused until then",
+                file.display()
+            ))
+        }
+        _ => (error.status_code(), error.to_json()),
+    }
+}
+
+/// DynamoDB's answer while it is unavailable ("Common Error Types" of its API reference).
+fn unavailable(message: &str) -> (u16, String) {
+    let body = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#ServiceUnavailable",
+        "message": message,
+    });
+    (503, body.to_string())
+}
+
+fn dispatch(database: &Database, operation: &str, body: &str) -> Result<String, DynoxideError> {
+    match operation {
         "PutItem" => answer(database.put_item(request(body)?)),
         "GetItem" => answer(database.get_item(request(body)?)),
         "BatchGetItem" => answer(database.batch_get_item(request(body)?)),
@@ -252,7 +323,7 @@ fn dispatch(database: &Database, target: &str, body: &str) -> Result<String, Dyn
         "GetRecords" => answer(database.get_records(request(body)?)),
         "DescribeTable" => answer(database.describe_table(request(body)?)),
         other => Err(DynoxideError::ValidationException(format!(
-            "the embedded DynamoDB does not offer {other}, which this service does not call"
+            "{other}: not supported by the embedded DynamoDB, because Hindsight does not use it"
         ))),
     }
 }
@@ -269,17 +340,17 @@ fn internal(error: impl fmt::Display) -> DynoxideError {
     DynoxideError::InternalServerError(error.to_string())
 }
 
-/// A time as the `Date` header of a response, to the second (RFC 9110, section 5.6.7). DynamoDB
-/// sends one with every response.
+/// A time as a `Date` header, rounded down to the second (RFC 9110, section 5.6.7). DynamoDB sends one with
+/// every response.
 pub fn date(time: Timestamp) -> String {
     let seconds = i64::try_from(time.seconds()).unwrap_or(i64::MAX);
-    // A year beyond 9999 cannot be written, and a `Timestamp` has none.
+    // Fails only beyond the year 9999, which a `Timestamp` cannot hold.
     DateTime::from_secs(seconds)
         .fmt(Format::HttpDate)
         .unwrap_or_default()
 }
 
-/// The SDK's transport into the database, instead of a connection.
+/// The SDK's transport: calls the database instead of a network.
 #[derive(Clone, Debug)]
 struct Transport(Engine);
 
@@ -310,8 +381,12 @@ impl HttpConnector for Transport {
     }
 }
 
-/// Serves the DynamoDB API on a listener, for function processes of the same machine, until the
-/// future is dropped. Requests that a web page could have sent are refused.
+/// Serves the DynamoDB API on a listener, for function processes of the same machine, until the future is
+/// dropped. Refuses requests that a web page could have sent.
+///
+/// # Errors
+///
+/// As [`connections::serve`].
 pub async fn serve(engine: Engine, listener: TcpListener) -> io::Result<()> {
     let limit = DefaultBodyLimit::max(MAX_REQUEST);
     let app = Router::new().route(
@@ -323,7 +398,7 @@ pub async fn serve(engine: Engine, listener: TcpListener) -> io::Result<()> {
                     .and_then(|value| value.to_str().ok())
                     .unwrap_or_default()
             };
-            // A page cannot set this content type without asking first, and is never told yes.
+            // A page needs a preflight to send this content type, and preflights are refused.
             if text(header::CONTENT_TYPE.as_str()) != "application/x-amz-json-1.0"
                 || headers.contains_key(header::ORIGIN)
             {
@@ -356,7 +431,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_response_bears_the_date_and_several_items_are_read_at_once() {
+    async fn a_response_has_a_date_and_batch_get_item_returns_several_items() {
         let engine = Engine::memory().unwrap();
         let send = async |operation: &str, body: serde_json::Value| {
             let mut request = HttpRequest::new(SdkBody::from(body.to_string()));
@@ -388,7 +463,7 @@ mod tests {
         );
     }
 
-    /// A database in a file, which is deleted with it.
+    /// A database in a temporary directory, deleted on drop.
     struct File {
         engine: Engine,
         directory: PathBuf,
@@ -421,7 +496,7 @@ mod tests {
             self.engine.call_in_turn("Query".to_owned(), query).await
         }
 
-        /// Keeps all others from writing until it is dropped or told to commit.
+        /// A connection that blocks all other writers until it commits or is dropped.
         fn lock(&self) -> Connection {
             let writer = Connection::open(&self.engine.place).unwrap();
             writer.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -436,9 +511,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_is_given_up_while_it_waits_is_not_done() {
+    async fn a_call_that_is_cancelled_in_the_queue_is_not_made() {
         let file = File::new("queue");
-        // While nobody can write, the first waits for SQLite, and the second for the first.
+        // The first call waits for SQLite's lock, and the second for the first.
         let writer = file.lock();
         let mut first = pin!(file.put("first"));
         {
@@ -486,7 +561,102 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_sees_what_was_answered_before() {
+    async fn writes_are_refused_while_the_file_is_deleted_or_replaced_and_reads_go_on() {
+        for replaced in [false, true] {
+            let file = File::new(if replaced { "replaced" } else { "deleted" });
+            let database = file.directory.join("hindsight.db");
+            assert_eq!(file.put("before").await.0, 200);
+            file.engine.check().unwrap();
+            let away = file.directory.join("away");
+            std::fs::rename(&database, &away).unwrap();
+            if replaced {
+                std::fs::write(&database, "another").unwrap();
+            }
+            let key = json!({"pk": {"S": "before"}, "sk": {"S": "of a test"}});
+            let table = tables::STATS.name;
+            for (operation, body) in [
+                ("PutItem", json!({"TableName": table, "Item": key})),
+                ("UpdateItem", json!({"TableName": table, "Key": key})),
+                ("DeleteItem", json!({"TableName": table, "Key": key})),
+                (
+                    "TransactWriteItems",
+                    json!({"TransactItems": [{"Delete": {"TableName": table, "Key": key}}]}),
+                ),
+            ] {
+                let body = body.to_string().into_bytes();
+                let (status, answer) = file.engine.call_in_turn(operation.to_owned(), body).await;
+                assert_eq!(status, 503, "{operation}: {answer}");
+                assert!(answer.contains("ServiceUnavailable"), "{operation}: {answer}");
+                assert!(
+                    answer.contains("hindsight.db was deleted, moved or replaced"),
+                    "{answer}"
+                );
+            }
+            assert!(file.engine.check().is_err());
+            assert!(file.engine.trim_stream(Timestamp::now()).is_err());
+            assert!(file.engine.sweep().is_err());
+            let (status, found) = file.query("before").await;
+            assert!(status == 200 && found.contains(r#""Count":1"#), "{found}");
+            // No file was created in its place.
+            assert_eq!(database.exists(), replaced);
+            // Moved back, it is the same file again.
+            std::fs::rename(&away, &database).unwrap();
+            assert_eq!(file.put("after").await.0, 200);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_leaves_no_log_beside_the_database() {
+        let directory = std::env::temp_dir().join(format!("hindsight-stop-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let database = directory.join("hindsight.db");
+        let log = directory.join("hindsight.db-wal");
+        // The connections close in two threads, so a wrong order fails in some rounds only.
+        for _ in 0..30 {
+            let engine = Engine::open(&database).unwrap();
+            let other = engine.clone();
+            let body = json!({
+                "TableName": tables::STATS.name,
+                "Item": {"pk": {"S": "there"}, "sk": {"S": "of a test"}},
+            });
+            let put = engine.call_in_turn("PutItem".to_owned(), body.to_string().into_bytes());
+            assert_eq!(put.await.0, 200);
+            let scan = json!({"TableName": tables::STATS.name}).to_string();
+            let scan = engine.call_in_turn("Scan".to_owned(), scan.into_bytes());
+            assert_eq!(scan.await.0, 200);
+            assert!(log.exists());
+            drop((engine, other));
+            assert!(!log.exists());
+        }
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_called_so() {
+        let small = Connection::open_in_memory().unwrap();
+        small
+            .execute_batch("CREATE TABLE bytes (blob BLOB); PRAGMA max_page_count = 2;")
+            .unwrap();
+        let full = small
+            .execute("INSERT INTO bytes VALUES (zeroblob(1000000))", [])
+            .unwrap_err();
+        let error = internal(format!("backend: {full}"));
+        let (status, answer) = failure(&error, Some(Path::new("data/hindsight.db")));
+        assert_eq!(status, 503);
+        assert!(answer.contains("ServiceUnavailable"), "{answer}");
+        let says = "the disk that holds data/hindsight.db is full: free some space";
+        assert!(answer.contains(says), "{answer}");
+        // Other errors are DynamoDB's own.
+        let invalid = DynoxideError::ValidationException("no".to_owned());
+        let (status, answer) = failure(&invalid, None);
+        assert!(
+            status == 400 && answer.contains("ValidationException"),
+            "{answer}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_read_sees_every_answered_write() {
         let file = File::new("order");
         for number in 0..200 {
             let pk = number.to_string();

@@ -15,7 +15,11 @@ use crate::args::{Keys, KeysAction, Place};
 use crate::data::DataDir;
 use crate::stack::Account;
 
-/// Does what was asked and returns what to print. The error is a line to print.
+/// Runs the command and returns its output.
+///
+/// # Errors
+///
+/// One line to print.
 pub async fn run(keys: Keys) -> Result<String, String> {
     let now = Timestamp::now();
     match keys.action {
@@ -33,7 +37,10 @@ pub async fn run(keys: Keys) -> Result<String, String> {
                 None => None,
             };
             if name.trim().is_empty() || name.len() > 128 {
-                return Err(format!("--name must be 1 to 128 bytes, got {}", name.len()));
+                return Err(format!(
+                    "--name: expected 1 to 128 bytes, not all of them spaces, got {}",
+                    name.len()
+                ));
             }
             let registry = registry(&place).await?;
             let (key, record) = Registry::mint(workspace, name, scopes, expires_at, now).map_err(line)?;
@@ -45,7 +52,7 @@ pub async fn run(keys: Keys) -> Result<String, String> {
                 shown.to_string()
             } else {
                 format!(
-                    "{secret}\n\nThis is the only time the key is shown. Its id is {}: scope {}, workspace {}, {}.",
+                    "{secret}\n\nSave the key now: it is not shown again. Id {}, scope {}, workspace {}, {}.",
                     record.id,
                     scope_names(&record),
                     record.workspace,
@@ -74,15 +81,15 @@ pub async fn run(keys: Keys) -> Result<String, String> {
         }
         KeysAction::Revoke { id, place } => {
             let id = KeyId::parse(&id)
-                .ok_or_else(|| "the id must be hsk_ and 16 hex digits, as `keys list` shows it".to_owned())?;
+                .ok_or_else(|| "id: expected hsk_ and 16 hex digits, as shown by `keys list`".to_owned())?;
             let record = match registry(&place).await?.revoke(&id, now).await {
-                Err(Problem::NotFound) => return Err(format!("there is no key {id}")),
+                Err(Problem::NotFound) => return Err(format!("id: no key {id}; `keys list` shows the ids")),
                 result => result.map_err(line)?,
             };
             Ok(if place.json {
                 shown(&record, now).to_string()
             } else {
-                format!("{id} is revoked. Functions that remember it forget it within a minute.")
+                format!("{id} is revoked. Requests with it are refused within a minute.")
             })
         }
     }
@@ -105,14 +112,15 @@ async fn registry(place: &Place) -> Result<Registry, String> {
 }
 
 fn parse_workspace(name: &str) -> Result<Workspace, String> {
-    Workspace::parse(name).ok_or_else(|| format!("--workspace must be {}, got {name:?}", Workspace::EXPECTED))
+    Workspace::parse(name)
+        .ok_or_else(|| format!("--workspace: expected {}, got {name:?}", Workspace::EXPECTED))
 }
 
 fn parse_scopes(names: &[String]) -> Result<Vec<Scope>, String> {
     let mut scopes = Vec::new();
     for name in names.iter().flat_map(|names| names.split(',')) {
         let scope = Scope::parse(name)
-            .ok_or_else(|| format!("--scope must be write, read or admin, got {name:?}"))?;
+            .ok_or_else(|| format!("--scope: expected write, read or admin, got {name:?}"))?;
         scopes.push(scope);
     }
     scopes.sort_unstable();
@@ -120,9 +128,13 @@ fn parse_scopes(names: &[String]) -> Result<Vec<Scope>, String> {
     Ok(scopes)
 }
 
-/// A whole number of days, hours or minutes.
+/// Parses a whole number of days, hours or minutes: at least one.
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("--expires must be a whole number and d, h or m, as 90d, got {text:?}");
+    let wrong = || {
+        format!(
+            "--expires: expected a number of days, hours or minutes, such as 90d, 12h or 30m, got {text:?}"
+        )
+    };
     let seconds = match text.chars().last() {
         Some('d') => 24 * 60 * 60,
         Some('h') => 60 * 60,
@@ -174,7 +186,7 @@ fn shown(record: &KeyRecord, now: Timestamp) -> Value {
 
 fn table(records: &[KeyRecord], now: Timestamp) -> String {
     if records.is_empty() {
-        return "There are no keys.".to_owned();
+        return "No keys.".to_owned();
     }
     let head = [
         "ID",
@@ -199,7 +211,7 @@ fn table(records: &[KeyRecord], now: Timestamp) -> String {
                 record
                     .expires_at
                     .map_or("never".to_owned(), |end| end.to_string()),
-                // A name is its owner's text; a line of a table stays a line.
+                // A name may hold line breaks and control characters.
                 record.name.escape_debug().to_string(),
             ]
         }))
@@ -255,7 +267,7 @@ mod tests {
         assert_eq!(scopes(&["read,write"]), Ok(vec![Scope::Write, Scope::Read]));
         assert_eq!(
             scopes(&["root"]),
-            Err("--scope must be write, read or admin, got \"root\"".to_owned())
+            Err("--scope: expected write, read or admin, got \"root\"".to_owned())
         );
     }
 }

@@ -6,6 +6,7 @@ pub mod connections;
 pub mod console;
 pub mod data;
 pub mod dynamodb;
+pub mod home;
 pub mod keys;
 pub mod server;
 pub mod stack;

@@ -1,4 +1,4 @@
-//! `cargo run`: wiring only.
+//! `cargo run`: the local server and the administrative commands. Wiring only.
 
 use std::fmt::Display;
 use std::io;
@@ -8,9 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
-use lambda_http::tracing::{Level, subscriber};
+use lambda_http::tracing::subscriber::filter::{LevelFilter, Targets};
+use lambda_http::tracing::subscriber::{
+    Layer as _, Registry as Subscriber, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 use local::args::{Arguments, Command, Serve};
-use local::console::Console;
+use local::console::{Console, report};
 use local::data::{DataDir, server_key};
 use local::dynamodb::{self, Engine};
 use local::server::Gateway;
@@ -25,11 +28,11 @@ use shared::timestamp::{Clock, Timestamp};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long the last lines may take to be printed when the server ends.
+/// How long printing the last lines may take at exit.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-// One thread, as in the functions, so that what the server holds does not depend on how many cores
-// there are. The database has two, and standard output and error one each.
+// One thread, as in the functions, so that memory use does not depend on the number of cores. The database
+// has two more, standard output and standard error one each.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -38,58 +41,59 @@ async fn main() -> ExitCode {
         Some(Command::Stats(stats)) => local::stats::run(stats).await.map(|text| println!("{text}")),
         None => return serve_and_say(arguments.serve).await,
     };
-    match done {
+    let exit = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
-            eprintln!("hindsight: {line}");
+            report(line);
             ExitCode::FAILURE
         }
-    }
+    };
+    flush_stderr();
+    exit
 }
 
-/// Serves, and says why it does not. Nothing waits for whoever reads what is printed.
+/// Serves, and reports why it could not.
 async fn serve_and_say(arguments: Serve) -> ExitCode {
-    let consoles = Console::new(io::stdout()).and_then(|out| Ok((out, Console::new(io::stderr())?)));
+    let consoles = Console::new(io::stdout()).and_then(|out| Ok((out, Console::stderr()?)));
     let (stdout, stderr) = match consoles {
         Ok(consoles) => consoles,
         Err(_) => return ExitCode::FAILURE,
     };
-    let served = serve(arguments, stdout.clone(), &stderr).await;
+    let served = serve(arguments, stdout.clone(), stderr).await;
     if let Err(line) = &served {
-        stderr.print(format!("hindsight: {line}\n"));
+        report(line);
     }
     stdout.flush(LAST_WORDS);
-    stderr.flush(LAST_WORDS);
+    flush_stderr();
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
+fn flush_stderr() {
+    if let Ok(stderr) = Console::stderr() {
+        stderr.flush(LAST_WORDS);
+    }
+}
+
 /// Serves until SIGTERM or Ctrl-C. The error is a line to print.
-async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<(), String> {
-    // What a request is refused for is in its answer; what went wrong inside is said here.
-    subscriber::fmt()
-        .with_max_level(Level::WARN)
-        .with_writer(stderr.clone())
-        .with_target(false)
-        .init();
-    let panics = stderr.clone();
-    // Rust's own hook would wait for whoever reads standard error.
-    std::panic::set_hook(Box::new(move |panic| {
-        panics.print(format!("hindsight: {panic}\n"));
-    }));
-    // Before anything else, so that a stop at any moment is an orderly one.
+async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(), String> {
+    log_to(stderr);
+    // Rust's own hook blocks on standard error.
+    std::panic::set_hook(Box::new(|panic| report(panic)));
+    // First, so that a stop at any moment is clean.
     let stop = stop_signal()?;
-    let listener = bind(Ipv4Addr::LOCALHOST, arguments.port).await?;
+    let listener = bind(Ipv4Addr::LOCALHOST, arguments.port, "--port").await?;
     let warning = arguments.dynamodb_warning();
     let (engine, key_file, _lock) = if arguments.memory {
-        let engine = Engine::memory().map_err(|error| format!("no database in memory: {error}"))?;
+        let engine =
+            Engine::memory().map_err(|error| format!("cannot create a database in memory: {error}"))?;
         (engine, arguments.api_key_file, None)
     } else {
         let directory = DataDir::open(&arguments.data_dir)?;
         for warning in directory.warnings() {
-            stderr.print(format!("hindsight: {warning}\n"));
+            report(warning);
         }
         let lock = directory.lock()?;
         let key_file = arguments.api_key_file.unwrap_or(directory.key_file());
@@ -97,10 +101,10 @@ async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<()
     };
     let mut dynamodb = None;
     if let Some(port) = arguments.dynamodb_port {
-        let listener = bind(arguments.dynamodb_host, port).await?;
+        let listener = bind(arguments.dynamodb_host, port, "--dynamodb-port").await?;
         dynamodb = Some(listener.local_addr().map_err(to_line)?);
         if let Some(warning) = warning {
-            eprintln!("hindsight: {warning}");
+            report(warning);
         }
         tokio::spawn(dynamodb::serve(engine.clone(), listener));
     }
@@ -108,7 +112,8 @@ async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<()
     let config = Arc::new(Config::embedded().map_err(to_line)?);
     let registry = Registry::new(client.clone(), config.table(&API_KEYS).map_err(to_line)?);
     let key = server_key(&registry, key_file.as_deref()).await?;
-    tokio::spawn(sweep(engine.clone(), stderr.clone()));
+    tokio::spawn(sweep(engine.clone()));
+    tokio::spawn(watch(engine.clone()));
     tokio::spawn(stream::feed(
         engine,
         Counter::new(client.clone(), config.table(&STATS).map_err(to_line)?),
@@ -125,11 +130,19 @@ async fn serve(arguments: Serve, stdout: Console, stderr: &Console) -> Result<()
     gateway.serve(listener, stop).await.map_err(to_line)
 }
 
-async fn bind(host: impl Into<IpAddr>, port: u16) -> Result<TcpListener, String> {
+/// Listens on a port that `option` chooses. The error is a line to print.
+async fn bind(host: impl Into<IpAddr>, port: u16, option: &str) -> Result<TcpListener, String> {
     let address = SocketAddr::new(host.into(), port);
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address}: {error}"))
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "{address} is in use: stop the program that listens there, or choose another port with {option}"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("{address}: permission denied: choose a port above 1023 with {option}")
+        }
+        io::ErrorKind::AddrNotAvailable => format!("{address}: this machine does not have that address"),
+        _ => format!("cannot listen on {address}: {error}"),
+    })
 }
 
 fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, String> {
@@ -143,11 +156,38 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, String> {
     })
 }
 
-/// Deletes what has expired, once a minute, and what the stream has kept for a day.
-async fn sweep(engine: Engine, stderr: Console) {
+/// Logs what goes wrong inside, from WARN on. Why a request is refused is in its response.
+fn log_to(stderr: Console) {
+    // The SDK logs this after each failed attempt, because the embedded database has no connections.
+    let targets = Targets::new().with_default(LevelFilter::WARN).with_target(
+        "aws_smithy_runtime::client::http::connection_poisoning",
+        LevelFilter::OFF,
+    );
+    let lines = fmt::layer().with_writer(stderr).with_target(false);
+    Subscriber::default().with(lines.with_filter(targets)).init();
+}
+
+/// Looks at the database's file every ten seconds, and reports once that it is gone.
+async fn watch(engine: Engine) {
+    let mut interval = tokio::time::interval(Duration::from_secs(10));
+    loop {
+        interval.tick().await;
+        if let Err(gone) = engine.check() {
+            report(gone);
+            return;
+        }
+    }
+}
+
+/// Deletes what has expired, and changes that the stream has kept for a day. Once a minute, for as long as
+/// the database's file is there.
+async fn sweep(engine: Engine) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
     loop {
         minute.tick().await;
+        if engine.check().is_err() {
+            return;
+        }
         let engine = engine.clone();
         let swept = tokio::task::spawn_blocking(move || {
             engine.trim_stream(Timestamp::now())?;
@@ -155,7 +195,7 @@ async fn sweep(engine: Engine, stderr: Console) {
         })
         .await;
         if let Ok(Err(error)) = swept {
-            stderr.print(format!("hindsight: cannot sweep what has expired: {error}\n"));
+            report(format_args!("cannot delete expired items: {error}"));
         }
     }
 }
@@ -177,7 +217,7 @@ fn greeting(port: u16, key: &str, dynamodb: Option<SocketAddr>) -> String {
          curl http://127.0.0.1:{port}/v1/feedback \\\n  \
            -H 'x-portkey-api-key: {key}' \\\n  \
            -H 'content-type: application/json' \\\n  \
-           -d '{{\"trace_id\": \"my-trace\", \"value\": 1}}'\n\n"
+           -d '{{\"trace_id\": \"my-trace\", \"value\": 1}}' -w '\\n'\n\n"
     )
 }
 

@@ -1,4 +1,4 @@
-//! What API Gateway is to the functions: routing, the event, CORS, limits.
+//! The local stand-in for API Gateway: routing, the event, CORS, limits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -28,27 +28,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::connections;
 use crate::console::Console;
+use crate::home;
 
-/// The most API Gateway takes of a body (HTTP API quota: payload size).
+/// The largest body in bytes (API Gateway's quota "payload size" for HTTP APIs).
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
 
-/// The most API Gateway takes of a request line and of the values of headers together (HTTP API quota).
+/// The most bytes of a request line and header values together (API Gateway's quota for HTTP APIs).
 const MAX_REQUEST_LINE: usize = 10_240;
 
-/// The most bytes of bodies that are held at once, until they are answered. Where there are more, a
-/// request gets what API Gateway says when it throttles.
+/// The most bytes of request bodies in memory at once. A request beyond it gets API Gateway's response to
+/// throttling.
 const MAX_HELD: usize = 32 * 1024 * 1024;
 
-/// The header by which API Gateway tells the id of a request, on every answer of an HTTP API. What a
-/// function answers has the same id as `x-request-id`.
+/// The header in which an HTTP API returns the request's id on every response. A function's response has
+/// the same id in `x-request-id`.
 const REQUEST_ID: HeaderName = HeaderName::from_static("apigw-requestid");
 
-/// How long the parts of a request may take to come.
+/// How long the parts of a request may take to arrive.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// The request line and headers, and how long a connection may wait for them.
+    /// For the request line and headers, and for an idle connection.
     pub head: Duration,
-    /// The body.
+    /// For the body.
     pub body: Duration,
 }
 
@@ -61,7 +62,7 @@ impl Default for Timeouts {
     }
 }
 
-/// A function as API Gateway has it: it is given an event, and what it answers is the response.
+/// A function behind the gateway: takes an event and returns the response.
 pub type Integration = BoxCloneSyncService<ApiGatewayV2httpRequest, Response, Infallible>;
 
 /// The functions behind one base URL.
@@ -74,7 +75,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway to functions of this process, which prints a line for each request to `log`.
+    /// A gateway to functions in this process, which prints a line for each request to `log`.
     ///
     /// # Errors
     ///
@@ -90,7 +91,7 @@ impl Gateway {
         Ok(Self::of(functions.collect::<Result<_, _>>()?, log))
     }
 
-    /// A gateway to functions that are somewhere else.
+    /// A gateway to functions elsewhere.
     pub fn to(function: impl Fn(Function) -> Integration, log: Option<Console>) -> Self {
         let functions = Function::ALL.map(|name| (name, function(name)));
         Self::of(HashMap::from(functions), log)
@@ -110,15 +111,23 @@ impl Gateway {
         Self { timeouts, ..self }
     }
 
-    /// Serves on a listener until `stop` is done and the requests in flight are, or the grace for
-    /// them is over.
+    /// Serves on a listener until `stop` completes, then waits up to four seconds for the requests in flight.
+    ///
+    /// # Errors
+    ///
+    /// If the listener has no address.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
         let timeout = self.timeouts.head;
-        let app = Router::new().fallback(handle).with_state(self);
+        let base = format!("http://{}", listener.local_addr()?);
+        let server = Server {
+            gateway: self,
+            base: base.into(),
+        };
+        let app = Router::new().fallback(handle).with_state(server);
         connections::serve(listener, app, timeout, stop).await
     }
 
-    /// Answers one request as API Gateway and the functions together do.
+    /// Answers one request as API Gateway and a function together do.
     pub async fn answer(&self, request: Request) -> Response {
         let request_id = request_id();
         let id = HeaderValue::from_str(&request_id);
@@ -156,11 +165,11 @@ impl Gateway {
         }
     }
 
-    /// Reads a body, of which every byte has a permit among those of all requests.
+    /// Reads a body, with one permit for each of its bytes.
     async fn hold(&self, mut body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refused> {
         let (mut bytes, mut held) = (Vec::new(), None::<OwnedSemaphorePermit>);
         while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-            // What is no data is a trailer, which API Gateway does not hand on.
+            // A frame without data is a trailer, which API Gateway does not pass on.
             let Ok(data) = frame.map_err(|_| Refused::Broken)?.into_data() else {
                 continue;
             };
@@ -181,8 +190,8 @@ impl Gateway {
     }
 }
 
-/// Why API Gateway answers by itself, without a function. The sizes are its documented quotas for HTTP
-/// APIs; the statuses of what it says nothing about are HTTP's own.
+/// Why API Gateway responds without calling a function. The sizes are its documented quotas for HTTP APIs;
+/// statuses that it does not document are HTTP's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
     NoRoute,
@@ -195,7 +204,7 @@ enum Refused {
 }
 
 impl Refused {
-    /// The status, and the message where it is not the status's own name.
+    /// The status and the message of the response.
     fn status(self) -> (StatusCode, &'static str) {
         match self {
             Self::NoRoute => (StatusCode::NOT_FOUND, "Not Found"),
@@ -211,30 +220,38 @@ impl Refused {
         }
     }
 
+    /// The response, with the reason as an extension.
     fn response(self) -> Response {
         let (status, message) = self.status();
         let mut response = Response::new(Body::from(format!(r#"{{"message":"{message}"}}"#)));
         *response.status_mut() = status;
         let content_type = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response.extensions_mut().insert(self);
         response
     }
 }
 
-async fn handle(State(gateway): State<Gateway>, request: Request) -> Response {
+/// A gateway at an address.
+#[derive(Clone)]
+struct Server {
+    gateway: Gateway,
+    /// Its URL, without a final slash.
+    base: Arc<str>,
+}
+
+async fn handle(State(Server { gateway, base }): State<Server>, request: Request) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let origin = request
-        .headers()
-        .get(header::ORIGIN)
-        .filter(|origin| is_loopback(origin))
-        .cloned();
+    let asking = request.headers().get(header::ORIGIN).cloned();
+    let origin = asking.clone().filter(is_loopback);
     let is_preflight = method == Method::OPTIONS
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = match &origin {
         Some(_) if is_preflight => preflight(request.headers()),
+        _ if home::is_asked_for(&request) => home::page(&base),
         _ => gateway.answer(request).await,
     };
     if let Some(origin) = origin {
@@ -242,18 +259,24 @@ async fn handle(State(gateway): State<Gateway>, request: Request) -> Response {
     }
     if let Some(log) = &gateway.log {
         let ms = started.elapsed().as_secs_f64() * 1000.0;
-        // A terminal obeys control characters, and shows text from right to left.
+        let hint = match (response.extensions().get::<Refused>(), &asking) {
+            (Some(Refused::NoRoute), Some(origin)) if is_preflight => Some(home::origin_hint(origin)),
+            (Some(Refused::NoRoute), _) => Some(home::base_url_hint(&base, &method, &path)),
+            _ => None,
+        };
+        let hint = hint.map(|text| format!("  {text}\n")).unwrap_or_default();
+        // A terminal would obey control characters and right-to-left marks.
         let path = utf8_percent_encode(&path, CONTROLS);
         log.print(format!(
-            "{method} {path} {} {ms:.1} ms\n",
+            "{method} {path} {} {ms:.1} ms\n{hint}",
             response.status().as_u16()
         ));
     }
     response
 }
 
-/// The event API Gateway makes of a request (payload format 2.0): header names in lower case and
-/// their values joined, a body that is not text in base64, path parameters decoded.
+/// The event that API Gateway builds from a request (payload format 2.0): header names in lower case with
+/// their values joined, a binary body in base64, path parameters decoded.
 fn event(
     route: &Route,
     id: Option<&str>,
@@ -291,17 +314,16 @@ fn event(
     event
 }
 
-/// An id for a request that has none from elsewhere: of the form of a feedback's, so in the order
-/// of the log.
+/// A new request id. Like a feedback id it is a UUIDv7, so ids sort in the order of the log.
 fn request_id() -> String {
     let mut entropy = [0; 10];
-    // Without a random source the time alone has to do: the id is for a log line.
+    // Without a random source the time alone is enough for a log line.
     let _ = getrandom::fill(&mut entropy);
     FeedbackId::mint(Timestamp::now(), usize::from(entropy[0]), entropy).hyphenated()
 }
 
-/// Headers as the event's JSON can hold them. AWS does not document what becomes of bytes that are no
-/// UTF-8. Here they are lost, the worst that could be, so that the functions are tried with it.
+/// Headers as the event's JSON can hold them. AWS does not document what happens to bytes that are not
+/// UTF-8. Here they are replaced, the worst case, so that the functions are tested with it.
 fn joined(headers: &HeaderMap) -> HeaderMap {
     let mut values: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, value) in headers {
@@ -326,7 +348,7 @@ fn from_function(response: lambda_http::Response<lambda_http::Body>) -> Response
     })
 }
 
-/// Whether a page's origin is on this machine.
+/// Whether an origin is a page on this machine.
 fn is_loopback(origin: &HeaderValue) -> bool {
     let Some((scheme, authority)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
         return false;
@@ -367,8 +389,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_pages_of_this_machine_are_let_in() {
-        for (origin, is) in [
+    fn only_origins_on_this_machine_are_allowed() {
+        for (origin, expected) in [
             ("http://localhost:5173", true),
             ("https://127.0.0.1", true),
             ("http://[::1]:80", true),
@@ -379,7 +401,11 @@ mod tests {
             ("null", false),
             ("file://", false),
         ] {
-            assert_eq!(is_loopback(&HeaderValue::from_static(origin)), is, "{origin}");
+            assert_eq!(
+                is_loopback(&HeaderValue::from_static(origin)),
+                expected,
+                "{origin}"
+            );
         }
     }
 }

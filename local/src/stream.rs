@@ -1,8 +1,8 @@
-//! What the event source mapping is to `aggregate`: it brings the table's changes, about twice a
-//! second, and goes on where counting stopped.
+//! The local event source mapping: delivers the table's changes to `aggregate` about twice a second, starting
+//! where counting stopped.
 //!
-//! [`mapping`] is a model of Lambda's, over any [`source`] of changes: the embedded database's or
-//! another DynamoDB's ([`api`]), or a test's. [`faults`] makes it as unkind as AWS may be.
+//! [`mapping`] is a model of Lambda's over any [`source`] of changes: the embedded database, another DynamoDB
+//! ([`api`]), or a test's. [`faults`] injects the failures that AWS documents.
 
 pub mod api;
 pub mod clock;
@@ -24,19 +24,20 @@ use self::api::{Stream, Streams};
 use self::event::{End, Window};
 use self::mapping::{Mapping, Settings};
 use self::source::{Change, Place, Reader as _, Source as _};
+use crate::console;
 use crate::dynamodb::Engine;
 
-/// How long to wait before what failed at the start is tried again.
+/// The pause before a failed start is retried.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Feeds for as long as the process lives. What goes wrong is said, and tried again.
+/// Delivers changes to the counter until the future is dropped. Failures are reported and retried.
 pub async fn feed(engine: Engine, counter: Counter) {
-    // What was written before the last stop, however long ago that is: a laptop that is asleep for a
-    // day is no reason to discard changes. From then on it is as on Lambda.
+    // First everything written before the last stop, however old: a laptop that slept for a day must not
+    // lose changes. After that, it works as on Lambda.
     let place = loop {
         match resume(&engine, &counter).await {
             Ok(place) => break place,
-            Err(cause) => fall_behind(&cause),
+            Err(cause) => report_lag(&cause),
         }
         tokio::time::sleep(INTERVAL).await;
     };
@@ -52,10 +53,9 @@ async fn resume(engine: &Engine, counter: &Counter) -> Result<Option<SequenceNum
     checkpoint(counter).await
 }
 
-/// Feeds a function that is a process, of which nothing is known but what it answers: so it is given
-/// the stream from its beginning, and by itself leaves out what it has counted. `invoke` has it
-/// answer an event; an error is an event that is delivered again. The stream is the embedded
-/// database's, or one of a DynamoDB at an endpoint.
+/// Delivers changes to a function in a process of its own, until the future is dropped. It delivers the
+/// stream from the beginning, because only the function knows its checkpoint and skips what it has counted.
+/// `invoke` sends the function an event; after an error, the event is delivered again.
 pub async fn feed_process<S, A>(streams: S, invoke: impl Fn(Value) -> A)
 where
     S: Streams + Clone + Send + Sync,
@@ -72,22 +72,25 @@ where
     let stream = loop {
         match Stream::of_table(streams.clone(), FEEDBACK.name).await {
             Ok(stream) => break stream,
-            Err(cause) => fall_behind(&cause),
+            Err(cause) => report_lag(&cause),
         }
         tokio::time::sleep(INTERVAL).await;
     };
     let mapping = Mapping::new(stream, invoke, Settings::local())
         .resuming(&shard(), place)
-        .telling(fall_behind);
+        .telling(report_lag);
     mapping.run().await;
 }
 
-fn fall_behind(cause: &str) {
-    eprintln!("hindsight: analytics fall behind: {cause}");
+fn report_lag(cause: &str) {
+    console::report(format_args!("analytics are behind: {cause}"));
 }
 
-/// Counts all changes that there are when it is called, and returns how many were delivered. One
-/// failure ends it: what was counted is known, and the next call goes on from there.
+/// Counts all pending changes and returns how many were delivered.
+///
+/// # Errors
+///
+/// One line to print, at the first failure. The next call continues from the checkpoint.
 pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> {
     let stream = Stream::of_table(engine.clone(), FEEDBACK.name).await?;
     let place = checkpoint(counter).await?;
@@ -108,7 +111,7 @@ pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> 
     }
 }
 
-/// The window of now: whoever drains wants the changes counted, whenever they were made.
+/// A window that ends with the last change: `drain` counts changes of any age.
 fn window(changes: &[Change]) -> Option<Window> {
     let length = Settings::local().tumbling_window?;
     let start = changes.last()?.created_at;
@@ -119,24 +122,24 @@ fn window(changes: &[Change]) -> Option<Window> {
     })
 }
 
-/// The function's answer to an event.
+/// Counts an event's changes and returns the function's response.
 async fn count(counter: &Counter, event: Value) -> Result<Value, String> {
     let event = serde_json::from_value(event)
-        // In serde's words the error would quote what somebody sent.
-        .map_err(|_| "the stream cannot be read")?;
+        // Serde's message would quote feedback.
+        .map_err(|_| "cannot read the stream")?;
     let outcome = handle(counter, event)
         .await
         .map_err(|problem| problem.log_message())?;
     for Parked { sequence, reason, .. } in outcome.parked {
-        eprintln!(
-            "hindsight: change {} is parked, see `hindsight stats verify`: {reason}",
+        console::report(format_args!(
+            "change {} cannot be counted and was parked; see `hindsight stats verify`: {reason}",
             sequence.0
-        );
+        ));
     }
     Ok(json!({"state": {}}))
 }
 
-/// Up to where the embedded table's stream is counted.
+/// The sequence number up to which the embedded table's stream is counted.
 async fn checkpoint(counter: &Counter) -> Result<Option<SequenceNumber>, String> {
     let checkpoint = counter.checkpoint(&shard()).await;
     checkpoint
@@ -144,12 +147,16 @@ async fn checkpoint(counter: &Counter) -> Result<Option<SequenceNumber>, String>
         .map_err(|problem| problem.log_message())
 }
 
-/// The one shard an embedded table's stream has.
+/// The only shard of an embedded table's stream.
 fn shard() -> String {
     format!("shardId-00000001-{}", FEEDBACK.name)
 }
 
-/// Up to 1,000 changes after a place in the embedded table's stream, or from its beginning.
+/// Up to 1,000 changes of the embedded table's stream, after a sequence number or from the beginning.
+///
+/// # Errors
+///
+/// One line to print.
 pub async fn changes(engine: &Engine, after: Option<&SequenceNumber>) -> Result<Vec<Value>, String> {
     let stream = Stream::of_table(engine.clone(), FEEDBACK.name).await?;
     let place = after.map_or(Place::TrimHorizon, |number| Place::After(number.clone()));

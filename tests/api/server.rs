@@ -69,6 +69,20 @@ impl Server {
         Response::read(&mut stream).await
     }
 
+    /// What is logged of the first request, once it is.
+    async fn logged(&self) -> String {
+        let logged = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let text = String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap();
+                if text.ends_with('\n') {
+                    return text;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        logged.await.unwrap()
+    }
+
     /// A vote under an `Idempotency-Key` of these bytes.
     async fn vote(&self, key: &[u8]) -> Response {
         let body = json!({"trace_id": "t", "value": 1}).to_string();
@@ -193,17 +207,106 @@ async fn what_a_terminal_would_obey_is_logged_percent_encoded() {
     let server = Server::new().await;
     let request = "GET /\u{202e}\u{9b}31mé HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     assert_eq!(server.send(request).await.status(), 404);
-    let line = tokio::time::timeout(PATIENCE, async {
-        loop {
-            let text = String::from_utf8(server.log.0.lock().unwrap().clone()).unwrap();
-            if text.ends_with('\n') {
-                return text;
-            }
-            tokio::task::yield_now().await;
-        }
-    });
-    let line = line.await.unwrap();
+    let line = server.logged().await;
     assert!(line.starts_with("GET /%E2%80%AE%C2%9B31m%C3%A9 404 "), "{line:?}");
+}
+
+#[tokio::test]
+async fn a_path_without_a_route_is_logged_with_the_base_urls() {
+    for (line, says) in [
+        ("POST /v1/v1/feedback", "the path has /v1 twice: "),
+        ("POST /feedback", "the path lacks /v1: "),
+        (
+            "GET /feedback/01a1fc4f-0000-7000-8000-000000000000",
+            "the path lacks /v1: ",
+        ),
+        (
+            "POST /v1/api/svc/v1/gateway-feedback",
+            "the TrueFoundry base URL has no /v1: ",
+        ),
+        ("GET /nothing", "no such route: "),
+        ("DELETE /v1/feedback", "no such route: "),
+    ] {
+        let server = Server::new().await;
+        let answer = server
+            .send(format!("{line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
+            .await;
+        assert_eq!(
+            (answer.status(), answer.body()),
+            (404, r#"{"message":"Not Found"}"#)
+        );
+        let logged = server.logged().await;
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let hint = format!("  {says}the base URL is {base}/v1 for Portkey, {base} for TrueFoundry\n");
+        assert!(logged.starts_with(&format!("{line} 404 ")), "{logged}");
+        assert!(logged.ends_with(&hint), "{logged}");
+    }
+    // Feedback that is not there has a route.
+    let server = Server::new().await;
+    let path = "/v1/feedback/01a1fc4f-0000-7000-8000-000000000000";
+    let key = &server.api.key;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nx-portkey-api-key: {key}\r\n\r\n");
+    assert_eq!(server.send(request).await.status(), 404);
+    assert_eq!(server.logged().await.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_preflight_from_another_machine_s_page_is_logged_with_the_origins_that_are_allowed() {
+    let server = Server::new().await;
+    let answer = server
+        .send(
+            "OPTIONS /v1/feedback HTTP/1.1\r\nHost: h\r\nConnection: close\r\nOrigin: https://app.example\u{9b}31m\r\n\
+             Access-Control-Request-Method: POST\r\n\r\n",
+        )
+        .await;
+    assert_eq!(answer.status(), 404);
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    let logged = server.logged().await;
+    assert!(
+        logged.ends_with(
+            "  origin https://app.example%C2%9B31m: not allowed; this server allows http and https at localhost, \
+             127.0.0.1 and [::1], a deployed stack those of AllowedOrigins\n"
+        ),
+        "{logged}"
+    );
+}
+
+/// A browser that follows the address in the terminal asks for `/`.
+#[tokio::test]
+async fn a_browser_is_told_the_base_urls_at_the_root_and_others_get_api_gateway_s_404() {
+    let server = Server::new().await;
+    let request = |accept: &str| {
+        format!("GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\nAccept: {accept}\r\n\r\n")
+    };
+    let page = server
+        .send(request("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"))
+        .await;
+    assert_eq!(page.status(), 200, "{}", page.0);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+    let base = format!("http://127.0.0.1:{}", server.port);
+    assert!(
+        page.body().contains(&format!("<code>{base}/v1</code>")),
+        "{}",
+        page.0
+    );
+    assert!(
+        page.body().contains(&format!("<code>{base}</code>")),
+        "{}",
+        page.0
+    );
+    // A page of another machine could read what is here, by a name that it lets point to this one.
+    assert!(!page.body().contains("hsk_"), "{}", page.0);
+    assert!(!page.body().contains("evil.example"), "{}", page.0);
+    assert!(!page.body().contains("<script"), "{}", page.0);
+
+    let other = server.send(request("*/*")).await;
+    assert_eq!(
+        (other.status(), other.body()),
+        (404, r#"{"message":"Not Found"}"#)
+    );
 }
 
 #[tokio::test]

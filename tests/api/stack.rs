@@ -177,32 +177,32 @@ async fn a_table_is_the_one_that_the_stack_itself_knows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stands_against_it_is_one_line_that_says_what_to_do() {
+async fn an_error_is_one_line_that_says_what_to_do() {
     let aws = deployed();
     for (stack, says) in [
         (
             "hindsihgt",
-            "there is no stack hindsihgt in eu-central-1 of this account: check the name",
+            "no stack hindsihgt in eu-central-1 of this account: check the name",
         ),
         (
             "other",
-            "the stack other has no FeedbackTable: it is no stack of Hindsight",
+            "stack other has no FeedbackTable: it is not a Hindsight stack",
         ),
         (
             "coming",
-            "the stack coming has no FeedbackTable yet: wait until it is deployed",
+            "stack coming has no FeedbackTable yet: wait until it is deployed",
         ),
         (
             "going",
-            "the stack going is deleted, or being deleted: name its tables",
+            "stack going is deleted or being deleted: give the names of its tables",
         ),
         (
             "gone",
-            "the stack gone is deleted, or being deleted: name its tables",
+            "stack gone is deleted or being deleted: give the names of its tables",
         ),
         (
             "long-gone",
-            "the stack long-gone is deleted, or being deleted: name its tables",
+            "stack long-gone is deleted or being deleted: give the names of its tables",
         ),
     ] {
         let line = aws.table(stack, "FeedbackTable").await.unwrap_err();
@@ -213,7 +213,7 @@ async fn what_stands_against_it_is_one_line_that_says_what_to_do() {
     for (fault, says) in [
         (
             (403, "AccessDenied", denied),
-            "not allowed to look into the stack hindsight: these credentials need cloudformation:DescribeStackResource",
+            "no access to stack hindsight: these AWS credentials need cloudformation:DescribeStackResource",
         ),
         (
             (
@@ -221,7 +221,7 @@ async fn what_stands_against_it_is_one_line_that_says_what_to_do() {
                 "ExpiredToken",
                 "The security token included in the request is expired",
             ),
-            "the AWS credentials are expired or not valid: log in again (aws sso login)",
+            "the AWS credentials are expired or invalid: log in again (aws sso login)",
         ),
         (
             (
@@ -229,7 +229,7 @@ async fn what_stands_against_it_is_one_line_that_says_what_to_do() {
                 "InvalidClientTokenId",
                 "The security token included in the request is invalid.",
             ),
-            "the AWS credentials are expired or not valid",
+            "the AWS credentials are expired or invalid",
         ),
         (
             (
@@ -237,11 +237,11 @@ async fn what_stands_against_it_is_one_line_that_says_what_to_do() {
                 "SignatureDoesNotMatch",
                 "The request signature we calculated does not match\nthe signature",
             ),
-            "the AWS credentials are expired or not valid",
+            "the AWS credentials are expired or invalid",
         ),
         (
             (400, "Throttling", "Rate\n  exceeded"),
-            "cannot look into the stack hindsight: Throttling: Rate exceeded",
+            "cannot read stack hindsight: Throttling: Rate exceeded",
         ),
         (
             (
@@ -249,11 +249,11 @@ async fn what_stands_against_it_is_one_line_that_says_what_to_do() {
                 "ValidationError",
                 "1 validation error detected: Value at &apos;stackName&apos; failed to satisfy constraint",
             ),
-            "cannot look into the stack hindsight: ValidationError: 1 validation error detected",
+            "cannot read stack hindsight: ValidationError: 1 validation error detected",
         ),
         (
             (503, "ServiceUnavailable", "no"),
-            "cannot look into the stack hindsight: ServiceUnavailable: no",
+            "cannot read stack hindsight: ServiceUnavailable: no",
         ),
     ] {
         let aws = CloudFormation {
@@ -279,7 +279,10 @@ async fn without_a_region_or_credentials_nothing_is_asked() {
     let aws = deployed();
     let nowhere = aws.config().into_builder().region(None).build();
     let line = Account::of(nowhere).await.unwrap_err();
-    assert_eq!(line, "no AWS region: set AWS_REGION, or a region in the profile");
+    assert_eq!(
+        line,
+        "no AWS region: set AWS_REGION, or the region of your AWS profile"
+    );
     let nobody = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("eu-central-1"))

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -171,6 +172,17 @@ class Restart(Directory):
         self.assertEqual(status, 0, server.said())
         self.assertLess(seconds, 5)
 
+    def test_a_deleted_data_directory_takes_no_more_writes(self):
+        server = self.start()
+        vote = {"trace_id": "t", "value": 1}
+        self.assertEqual(server.send("POST", "/v1/feedback", json=vote).status_code, 200)
+        shutil.rmtree(self.data)
+        self.assertEqual(server.send("POST", "/v1/feedback", json=vote).status_code, 503)
+        self.assertEqual(len(server.send("GET", "/v1/feedback", params={"trace_id": "t"}).json()["data"]), 1)
+        self.assertEqual(server.stop()[0], 0, server.said())
+        self.assertIn(f"the database {self.data}/hindsight.db was deleted", server.said())
+        self.assertFalse(self.data.exists())
+
     def test_the_key_is_kept_for_its_owner_alone(self):
         server = self.start()
         file = self.data / "api-key"
@@ -232,7 +244,10 @@ class Refusals(Directory):
     def test_a_port_that_is_taken(self):
         with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
             port = taken.getsockname()[1]
-            self.assertIn(f"127.0.0.1:{port}", self.refused(port=port))
+            said = self.refused(port=port)
+        self.assertIn(f"127.0.0.1:{port} is in use", said)
+        self.assertIn("--port", said)
+        self.assertNotIn("os error", said)
         self.assertFalse(self.data.exists())
 
     def test_a_data_directory_that_is_a_file(self):

@@ -1,4 +1,4 @@
-//! Calls that wait for the database, and the threads that do them.
+//! The queue of calls to the database, and the threads that make them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,29 +9,29 @@ use std::thread::{self, JoinHandle};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-/// What a call is answered with: a status and a JSON body.
+/// The answer to a call: a status and a JSON body.
 pub(super) type Answer = (u16, String);
 
-/// A connection to the database: it does what `x-amz-target` names with a body, and blocks meanwhile.
+/// A connection to the database: takes an `x-amz-target` and a body, and blocks.
 pub(super) type Connection = Box<dyn Fn(&str, &str) -> Answer + Send>;
 
-/// The most items that a call of the brief lane reads. Nearly all calls of writes read one.
+/// The most items that a call in the brief lane reads. Nearly all calls made for a write read one.
 const BRIEF_ITEMS: u32 = 20;
 
-/// How many brief calls go before a long one that waits for the same connection.
+/// How many brief calls may overtake a long one that waits for the same connection.
 const IN_A_ROW: usize = 16;
 
-/// The database's two lanes. In the brief one is what reads or writes a few items; in the long one
-/// are queries and scans that read a page of up to 1 MB, of which one question of analytics asks
-/// hundreds. Each lane has a thread and a connection of its own, since SQLite in WAL mode reads
-/// beside a writer; where there is one connection, the lanes take turns.
+/// Two lanes of calls. The brief lane has calls that read or write a few items. The long lane has queries and
+/// scans that read a page of up to 1 MB; one analytics request makes hundreds of them. Each lane has its own
+/// thread and connection, because SQLite in WAL mode can read while it writes. With one connection, the
+/// lanes take turns.
 ///
-/// A call that is given up while it waits is not done. A call that waits for SQLite's lock in a
-/// thread would be done all the same, and beside it every repeat of it.
+/// A call that is cancelled while it waits in the queue is not made. If calls waited for SQLite's lock in
+/// threads instead, a cancelled call would still be made, and each of its retries too.
 ///
-/// Threads are few, and always the same, because of glibc's malloc. It has an arena for each thread
-/// and gives back only what is free at the end of it. SQLite's cache, spread over the arenas of a
-/// pool, holds them all open, and memory creeps up for as long as the server runs.
+/// The threads are few and live as long as the queue because of glibc's malloc: it has an arena for each
+/// thread and returns only the free end of an arena. With a thread pool, SQLite's cache would keep all arenas
+/// open and memory use would keep growing.
 pub(super) struct Queue {
     waiting: Arc<Waiting>,
     threads: Vec<JoinHandle<()>>,
@@ -47,7 +47,7 @@ struct Waiting {
 struct Calls {
     brief: VecDeque<Call>,
     long: VecDeque<Call>,
-    /// How many brief calls have gone before the first long one that waits.
+    /// How many brief calls have overtaken the first long one.
     in_a_row: usize,
     ended: bool,
 }
@@ -79,14 +79,14 @@ impl Lane {
         }
         let is_brief = serde_json::from_slice::<Read>(body).is_ok_and(|read| {
             read.limit.is_some_and(|limit| limit <= BRIEF_ITEMS)
-                // A whole key, so one item.
+                // A full key: one item.
                 || read.key_condition_expression.matches(" = ").count() == 2
         });
         if is_brief { Self::Brief } else { Self::Long }
     }
 }
 
-/// Which lanes a thread takes calls from.
+/// The lanes that a thread takes calls from.
 #[derive(Clone, Copy, Debug)]
 enum Duty {
     Brief,
@@ -117,7 +117,7 @@ impl Waiting {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next call of a thread, when there is one. `None` when the queue has ended.
+    /// Waits for a thread's next call. `None` when the queue has ended.
     fn next(&self, duty: Duty) -> Option<Call> {
         let mut calls = self.calls();
         loop {
@@ -137,9 +137,9 @@ impl Waiting {
                 continue;
             }
             let work = || connection(&target, &String::from_utf8_lossy(&body));
-            // Whoever asked learns of a panic by getting no answer; the next call gets one.
+            // After a panic the caller gets no answer, and the thread goes on.
             if let Ok(done) = catch_unwind(AssertUnwindSafe(work)) {
-                // Given up meanwhile, and done all the same.
+                // Fails if the call was cancelled meanwhile.
                 let _ = answer.send(done);
             }
         }
@@ -147,7 +147,7 @@ impl Waiting {
 }
 
 impl Queue {
-    /// A queue for one connection, or for a second beside it that only reads.
+    /// A queue for one connection, or for two of which the second only reads.
     pub(super) fn new(connection: Connection, reads: Option<Connection>) -> io::Result<Self> {
         let mut queue = Self {
             waiting: Arc::default(),
@@ -172,7 +172,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Does a call when it is its turn. `None` if the database panicked.
+    /// Makes a call when it is its turn. `None` if the database panicked.
     pub(super) async fn ask(&self, target: String, body: Vec<u8>) -> Option<Answer> {
         let (answer, answered) = oneshot::channel();
         let lane = Lane::of(&target, &body);
@@ -184,14 +184,14 @@ impl Queue {
                 Lane::Long => calls.long.push_back(call),
             }
         }
-        // All of them, since one that is woken may be of the other lane.
+        // Wakes all threads: a single one might serve the other lane.
         self.waiting.arrived.notify_all();
         answered.await.ok()
     }
 }
 
 impl Drop for Queue {
-    /// Waits for the calls that are being done, so that SQLite closes its files in order.
+    /// Waits for the calls in progress and closes the threads' connections.
     fn drop(&mut self) {
         self.waiting.calls().ended = true;
         self.waiting.arrived.notify_all();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_a_few_items_is_brief() {
+    fn calls_that_read_a_few_items_are_brief() {
         for (operation, body, lane) in [
             ("PutItem", json!({}), Lane::Brief),
             ("GetRecords", json!({}), Lane::Brief),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_take_turns_for_one_connection() {
+    fn lanes_take_turns_on_one_connection() {
         let mut calls = Calls::default();
         calls.long.extend([call("long 1"), call("long 2")]);
         calls.brief.extend((0..=IN_A_ROW).map(|_| call("brief")));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_of_one_lane_leaves_the_other_alone() {
+    fn a_thread_of_one_lane_leaves_the_other_alone() {
         let mut calls = Calls::default();
         calls.long.push_back(call("long"));
         calls.brief.push_back(call("brief"));
