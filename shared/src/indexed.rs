@@ -1,12 +1,8 @@
 //! The metadata fields that records are indexed by: their one definition.
 //!
-//! What else there is of a field follows from it: the check of its text in [`crate::metadata`], the
-//! filters of lists and analytics, the table's index in [`crate::tables`], the index keys in
-//! [`crate::store`], and what [`crate::stats`] counts by. To add a field, see CONTRIBUTING.md.
-
-use crate::id::{FeedbackId, Workspace};
-use crate::store::keys;
-use crate::tables::Index;
+//! What else there is of a field follows from it: the check of its text in `metadata`, the
+//! filters of lists and analytics, the table's index in `tables`, the index keys in
+//! `store`, and what `stats` counts by. To add a field, see CONTRIBUTING.md.
 
 /// The longest text of an indexed field, in bytes. DynamoDB's keys end at 2,048 bytes
 /// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html).
@@ -31,7 +27,8 @@ pub enum Field {
 struct Definition {
     metadata: &'static str,
     name: &'static str,
-    index: Index,
+    index: &'static str,
+    key: &'static str,
     values: Values,
     since: u32,
 }
@@ -62,35 +59,40 @@ impl Field {
             Self::User => Definition {
                 metadata: "_user",
                 name: "user",
-                index: Index::new("by-user", "user_key"),
+                index: "by-user",
+                key: "user_key",
                 values: Values::Many,
                 since: 1,
             },
             Self::Session => Definition {
                 metadata: "_session",
                 name: "session",
-                index: Index::new("by-session", "session_key"),
+                index: "by-session",
+                key: "session_key",
                 values: Values::Many,
                 since: 3,
             },
             Self::Prompt => Definition {
                 metadata: "_prompt",
                 name: "prompt",
-                index: Index::new("by-prompt", "prompt_key"),
+                index: "by-prompt",
+                key: "prompt_key",
                 values: Values::Few,
                 since: 1,
             },
             Self::Organisation => Definition {
                 metadata: "_organisation",
                 name: "organisation",
-                index: Index::new("by-organisation", "organisation_key"),
+                index: "by-organisation",
+                key: "organisation_key",
                 values: Values::Few,
                 since: 1,
             },
             Self::Environment => Definition {
                 metadata: "_environment",
                 name: "environment",
-                index: Index::new("by-environment", "environment_key"),
+                index: "by-environment",
+                key: "environment_key",
                 values: Values::Few,
                 since: 1,
             },
@@ -107,13 +109,17 @@ impl Field {
         self.definition().name
     }
 
-    /// The sparse index of the records that have it.
-    pub const fn index(self) -> Index {
+    /// The name of the sparse index of the records that have it, as `by-user`.
+    pub const fn index(self) -> &'static str {
         self.definition().index
     }
 
-    /// The schema version of roll-ups that counts by it first
-    /// ([`STATS`](crate::schema::STATS) when it was added).
+    /// The attribute that is the partition key of the index, as `user_key`.
+    pub const fn key(self) -> &'static str {
+        self.definition().key
+    }
+
+    /// The schema version of roll-ups that counts by it first: `schema::STATS` when it was added.
     pub const fn counted_since(self) -> u32 {
         self.definition().since
     }
@@ -126,32 +132,6 @@ impl Field {
     /// The field of this name in metadata.
     pub fn of_metadata(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|field| field.metadata() == name)
-    }
-
-    /// The key of a record in the field's index.
-    pub fn key(self, workspace: &Workspace, id: FeedbackId, text: &str) -> String {
-        match self.definition().values {
-            Values::Many => keys::spread(workspace, text),
-            Values::Few => keys::sharded(workspace, keys::shard(id), text),
-        }
-    }
-
-    /// All keys of the field's index under which records of this text are.
-    pub fn keys(self, workspace: &Workspace, text: &str) -> Vec<String> {
-        match self.definition().values {
-            Values::Many => vec![keys::spread(workspace, text)],
-            Values::Few => (0..keys::SHARDS)
-                .map(|shard| keys::sharded(workspace, shard, text))
-                .collect(),
-        }
-    }
-
-    /// The text in a key of the field's index. `None` if it is none.
-    pub fn text_of_key(self, key: &str) -> Option<&str> {
-        match self.definition().values {
-            Values::Many => keys::spread_text(key),
-            Values::Few => keys::sharded_text(key),
-        }
     }
 }
 
@@ -199,23 +179,9 @@ mod tests {
             assert_eq!(field as usize, place);
             let name = field.name();
             assert_eq!(field.metadata(), format!("_{name}"));
-            assert_eq!(field.index().name, format!("by-{name}"));
-            assert_eq!(field.index().hash, format!("{name}_key"));
+            assert_eq!(field.index(), format!("by-{name}"));
+            assert_eq!(field.key(), format!("{name}_key"));
             assert_eq!(Field::of_metadata(field.metadata()), Some(field));
-            assert!((1..=crate::schema::STATS).contains(&field.counted_since()));
-        }
-    }
-
-    #[test]
-    fn a_key_holds_its_text() {
-        let workspace = Workspace::parse("test").unwrap();
-        let id = FeedbackId::from_bytes([7; 16]);
-        for field in Field::ALL {
-            for text in ["plain", "a#b", "#", "0#1#2"] {
-                let key = field.key(&workspace, id, text);
-                assert_eq!(field.text_of_key(&key), Some(text));
-                assert!(field.keys(&workspace, text).contains(&key));
-            }
         }
     }
 

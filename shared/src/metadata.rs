@@ -1,8 +1,8 @@
 //! Whatever else the caller wants to keep with a feedback.
 
 use crate::fields::{
-    FromJson, JsonRef, Kind, LONE_SURROGATE, Object, Refusal, deeper_than, describe, document, string,
-    string_with,
+    FromJson, JsonRef, Kind, LONE_SURROGATE, Object, Refusal, deeper_than, describe, document, scalar_text,
+    string, string_with,
 };
 use crate::indexed::{Indexed, MAX_INDEXED};
 use crate::problem::Fault;
@@ -134,18 +134,31 @@ fn indexed(object: &Object<'_>) -> (Indexed, Vec<Fault>) {
 /// The text a field is indexed by: a string itself, a number or boolean by its JSON text. An
 /// empty string and `null` are kept in the metadata and not indexed: there is nothing to find.
 fn indexed_text(json: JsonRef<'_>) -> Result<Option<String>, String> {
-    let expected = format!("expected a string, number or boolean of at most {MAX_INDEXED} bytes");
-    let text = match Kind::of(json) {
-        Kind::Null => return Ok(None),
-        Kind::String => string(json).map_err(|_| format!("{expected}, got {}", describe(json)))?,
-        Kind::Number | Kind::Bool => json.get().to_owned(),
-        Kind::Array | Kind::Object => return Err(format!("{expected}, got {}", describe(json))),
-    };
-    match text.len() {
-        0 => Ok(None),
-        1..=MAX_INDEXED => Ok(Some(text)),
-        _ => Err(format!("{expected}, got {}", describe(json))),
+    if Kind::of(json) == Kind::Null {
+        return Ok(None);
     }
+    match scalar_text(json) {
+        Some(text) if text.is_empty() => Ok(None),
+        Some(text) if text.len() <= MAX_INDEXED => Ok(Some(text)),
+        _ => Err(format!(
+            "expected a string, number or boolean of at most {MAX_INDEXED} bytes, got {}",
+            describe(json)
+        )),
+    }
+}
+
+/// What is counted where metadata names no model.
+pub const UNKNOWN_MODEL: &str = "unknown";
+
+/// What the caller put in metadata as `_model` or `ai_model`, as text; [`UNKNOWN_MODEL`] where it is neither,
+/// or no text of 1 to 512 bytes.
+pub fn model(metadata: Option<&Metadata>) -> String {
+    let read = || {
+        let object = Object::parse(metadata?.json()).ok()?;
+        let json = object.get("_model").or_else(|| object.get("ai_model"))?;
+        scalar_text(json).filter(|text| (1..=MAX_INDEXED).contains(&text.len()))
+    };
+    read().unwrap_or_else(|| UNKNOWN_MODEL.to_owned())
 }
 
 /// TrueFoundry's comment: text of at most [`MAX_COMMENT`] bytes. Of a lone surrogate, which UTF-8 cannot

@@ -100,6 +100,17 @@ pub enum Score {
 }
 
 impl Score {
+    /// The score of a stored rating. `None` if there is none, or none that is a rating.
+    pub fn of_stored_rating(rating: Option<&str>) -> Option<Self> {
+        Some(Self::Rating(Rating::new(rating?.parse().ok()?)?))
+    }
+
+    /// The score of a stored value and weight. `None` if either is missing, or is none.
+    pub fn of_stored_value(value: Option<&str>, weight: Option<&str>) -> Option<Self> {
+        let (value, weight) = (Value::new(value?.parse().ok()?)?, weight?.parse().ok()?);
+        Some(Self::Value(value, Weight::new(weight)?))
+    }
+
     /// The scale's name in a record: `value` or `rating`.
     pub fn scale(self) -> &'static str {
         match self {

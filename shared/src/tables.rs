@@ -55,7 +55,8 @@ const FEEDBACK_INDEXES: [Index; 2 + Field::ALL.len()] = {
     indexes[1] = BY_TRACE;
     let mut place = 0;
     while place < Field::ALL.len() {
-        indexes[2 + place] = Field::ALL[place].index();
+        let field = Field::ALL[place];
+        indexes[2 + place] = Index::new(field.index(), field.key());
         place += 1;
     }
     indexes

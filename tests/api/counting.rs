@@ -18,6 +18,7 @@ use shared::stats::generation::{Generation, Generations};
 use shared::stats::parked::Parked;
 use shared::stats::rebuild::{CLOCK_SKEW, Progress, Rebuild, WRITE_TIME};
 use shared::stats::verify::{Comparison, Tables};
+use shared::store::keys;
 use shared::tables::{FEEDBACK, STATS};
 use shared::timestamp::Timestamp;
 
@@ -84,7 +85,7 @@ pub(crate) fn unindex(api: &Api, field: Field) {
         let request = json!({
             "TableName": "feedback",
             "Key": {"pk": item["pk"], "sk": item["sk"]},
-            "UpdateExpression": format!("REMOVE {}", field.index().hash),
+            "UpdateExpression": format!("REMOVE {}", field.key()),
         });
         api.database.direct("UpdateItem", request);
     }
@@ -644,8 +645,8 @@ pub(crate) fn assert_index_keys(api: &Api) {
             None => json!({}),
         };
         for field in Field::ALL {
-            let key = item[field.index().hash]["S"].as_str();
-            let text = key.and_then(|key| field.text_of_key(key));
+            let key = item[field.key()]["S"].as_str();
+            let text = key.and_then(|key| keys::indexed_text(field, key));
             assert_eq!(text, metadata[field.metadata()].as_str(), "{item}");
         }
     }

@@ -6,8 +6,8 @@ use shared::config::ConfigError;
 use shared::dialect::analytics::{self, AnalyticsQuery, member};
 use shared::http::{self, ApiService, Call, Function, Operation, Reply, Report, Wiring, no_document};
 use shared::problem::Problem;
+use shared::stats::dimension::Dimension;
 use shared::stats::read::{Counts, Reader, Slice};
-use shared::stats::rollup::Dimension;
 use shared::store::votes::{Columns, Vote};
 use shared::tables::{API_KEYS, FEEDBACK, STATS, Table};
 use shared::timestamp::Granularity;
@@ -127,7 +127,7 @@ async fn groups(
     };
     let value = |vote: &Vote| {
         let value = match by {
-            Some(by) => vote.value(by),
+            Some(by) => by.value_of(vote),
             None => vote
                 .metadata
                 .as_ref()

@@ -5,20 +5,16 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::dimension::Dimension;
 use super::generation::Generation;
-use super::rollup::{Dimension, Rollup};
+use super::rollup::Rollup;
 use super::tally::Tally;
 use crate::feedback::Feedback;
-use crate::fields::{Kind, Object, string};
 use crate::id::{FeedbackId, Workspace};
-use crate::indexed::MAX_INDEXED;
-use crate::metadata::Metadata;
+use crate::metadata::{self, Metadata};
 use crate::schema;
-use crate::score::{Rating, Score, Value, Weight};
+use crate::score::Score;
 use crate::store::keys;
-
-/// What is counted where no model was said.
-pub const UNKNOWN: &str = "unknown";
 
 /// An attribute of a stream record, as far as it is needed.
 #[derive(Clone, Debug, Deserialize)]
@@ -110,15 +106,15 @@ impl Counted {
         let (workspace, id) = text("sk")
             .and_then(keys::owner)
             .ok_or(Unreadable::Part("sort key"))?;
-        let rating = || Some(Score::Rating(Rating::new(number("rating")?)?));
-        let value = || {
-            let (value, weight) = (Value::new(number("value")?)?, text("weight")?.parse().ok()?);
-            Some(Score::Value(value, Weight::new(weight)?))
+        let numeral = |name: &str| match image.get(name) {
+            Some(StreamAttribute::N(number)) => Some(number.as_str()),
+            _ => None,
         };
         let score = if image.contains_key("rating") {
-            rating().ok_or(Unreadable::Part("rating"))?
+            Score::of_stored_rating(numeral("rating")).ok_or(Unreadable::Part("rating"))?
         } else {
-            value().ok_or(Unreadable::Part("value or weight"))?
+            Score::of_stored_value(numeral("value"), text("weight"))
+                .ok_or(Unreadable::Part("value or weight"))?
         };
         let metadata = match image.get("metadata") {
             Some(StreamAttribute::S(json)) => Some(Metadata::from_stored(json.clone())),
@@ -161,27 +157,11 @@ impl Counted {
 fn values(metadata: Option<&Metadata>) -> Vec<(Dimension, String)> {
     let mut values = vec![
         (Dimension::All, String::new()),
-        (Dimension::Model, model(metadata)),
+        (Dimension::Model, metadata::model(metadata)),
     ];
     if let Some(indexed) = metadata.map(Metadata::indexed) {
         let fields = indexed.iter();
         values.extend(fields.map(|(field, text)| (Dimension::Field(field), text.to_owned())));
     }
     values
-}
-
-/// What the caller put in metadata as `_model` or `ai_model`, as text; [`UNKNOWN`] where it is
-/// neither, or no text of 1 to 512 bytes.
-pub fn model(metadata: Option<&Metadata>) -> String {
-    let read = || {
-        let object = Object::parse(metadata?.json()).ok()?;
-        let json = object.get("_model").or_else(|| object.get("ai_model"))?;
-        let text = match Kind::of(json) {
-            Kind::String => string(json).ok()?,
-            Kind::Number | Kind::Bool => json.get().to_owned(),
-            _ => return None,
-        };
-        (1..=MAX_INDEXED).contains(&text.len()).then_some(text)
-    };
-    read().unwrap_or_else(|| UNKNOWN.to_owned())
 }

@@ -1,6 +1,8 @@
 //! Putting a time range together again: what whole slots of roll-ups cover from them, the ragged ends,
 //! and what roll-ups cannot answer, from the records.
 
+mod plan;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -8,8 +10,12 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures_util::future::try_join_all;
 
+use plan::Plan;
+pub use plan::Range;
+
+use super::dimension::Dimension;
 use super::generation::{Generation, Generations};
-use super::rollup::{COUNTED_TO, Dimension, Rollup, from_item, key_item, start_key};
+use super::rollup::{COUNTED_TO, Rollup, from_item, key_item, start_key};
 use super::series::Series;
 use super::tally::Tally;
 use crate::config::{Config, ConfigError};
@@ -74,25 +80,6 @@ impl From<Problem> for Unanswered {
     }
 }
 
-/// A range of time, the first moment in it and the last one not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// The first moment.
-    pub from: Timestamp,
-    /// The first moment after it.
-    pub to: Timestamp,
-}
-
-impl Range {
-    fn is_empty(self) -> bool {
-        self.from >= self.to
-    }
-
-    fn contains(self, moment: Timestamp) -> bool {
-        (self.from..self.to).contains(&moment)
-    }
-}
-
 /// The workspace, time range and bucket size of a query.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice<'a> {
@@ -106,61 +93,6 @@ pub struct Slice<'a> {
     pub filters: &'a [Filter],
     /// The present.
     pub now: Timestamp,
-}
-
-/// How a range is read: which parts of it from what.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Plan {
-    rollups: Vec<(Series, Range)>,
-    records: Vec<Range>,
-}
-
-impl Plan {
-    /// The parts of a range that is to be answered in buckets of `buckets`, from these series, the
-    /// coarsest first.
-    fn of(mut range: Range, buckets: Granularity, series: &[Series], now: Timestamp) -> Self {
-        let series: Vec<Series> = series
-            .iter()
-            .copied()
-            .filter(|series| series.fits(buckets))
-            .collect();
-        // No record is of the future, so a slot that is under way is as whole as it gets.
-        if let Some(coarsest) = series.first().filter(|_| range.to > now) {
-            range.to = coarsest.ceiling(range.to);
-        }
-        let mut plan = Self::default();
-        plan.cover(range, &series);
-        plan
-    }
-
-    /// Covers a range: its middle by the first series, what is before and behind by the others.
-    fn cover(&mut self, range: Range, series: &[Series]) {
-        if range.is_empty() {
-            return;
-        }
-        let Some((coarsest, finer)) = series.split_first() else {
-            self.records.push(range);
-            return;
-        };
-        let whole = Range {
-            from: coarsest.ceiling(range.from),
-            to: coarsest.floor(range.to),
-        };
-        if whole.is_empty() {
-            return self.cover(range, finer);
-        }
-        let before = Range {
-            to: whole.from,
-            ..range
-        };
-        let after = Range {
-            from: whole.to,
-            ..range
-        };
-        self.cover(before, finer);
-        self.rollups.push((*coarsest, whole));
-        self.cover(after, finer);
-    }
 }
 
 /// Answers queries about counts.
@@ -222,7 +154,7 @@ impl Reader {
             metadata: dimension == Dimension::Model,
         };
         let value = |vote: &Vote| {
-            let value = vote.value(dimension)?;
+            let value = dimension.value_of(vote)?;
             let wanted = values.is_none_or(|values| values.contains(&value));
             wanted.then_some(value)
         };
@@ -483,105 +415,4 @@ fn as_of_records(as_of: Option<Timestamp>, slice: &Slice<'_>, has_records: bool)
         .millis()
         .saturating_sub(u64::try_from(INDEX_DELAY.as_millis()).unwrap_or(u64::MAX));
     as_of.map(|as_of| as_of.min(Timestamp::from_millis(indexed)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SLOTS: [Series; 2] = [Series::Day, Series::Minutes];
-
-    fn at(text: &str) -> Timestamp {
-        Timestamp::parse(text).unwrap()
-    }
-
-    fn range(from: &str, to: &str) -> Range {
-        Range {
-            from: at(from),
-            to: at(to),
-        }
-    }
-
-    #[test]
-    fn a_range_is_cut_where_slots_begin() {
-        let now = at("2027-01-01T00:00:00Z");
-        let plan = |from, to, buckets| Plan::of(range(from, to), buckets, &SLOTS, now);
-        assert_eq!(
-            plan("2026-11-20T22:30:01Z", "2026-11-23T01:15:00Z", Granularity::Day),
-            Plan {
-                rollups: vec![
-                    (
-                        Series::Minutes,
-                        range("2026-11-20T22:32:00Z", "2026-11-21T00:00:00Z")
-                    ),
-                    (Series::Day, range("2026-11-21T00:00:00Z", "2026-11-23T00:00:00Z")),
-                    (
-                        Series::Minutes,
-                        range("2026-11-23T00:00:00Z", "2026-11-23T01:14:00Z")
-                    ),
-                ],
-                records: vec![
-                    range("2026-11-20T22:30:01Z", "2026-11-20T22:32:00Z"),
-                    range("2026-11-23T01:14:00Z", "2026-11-23T01:15:00Z"),
-                ],
-            }
-        );
-        let whole = plan("2026-11-20T00:00:00Z", "2026-11-22T00:00:00Z", Granularity::Hour);
-        assert_eq!(
-            whole.rollups,
-            [(
-                Series::Minutes,
-                range("2026-11-20T00:00:00Z", "2026-11-22T00:00:00Z")
-            )]
-        );
-        assert!(whole.records.is_empty());
-        let within = plan("2026-11-20T10:10:10Z", "2026-11-20T10:11:50Z", Granularity::Hour);
-        assert_eq!(
-            within.records,
-            [range("2026-11-20T10:10:10Z", "2026-11-20T10:11:50Z")]
-        );
-        assert!(within.rollups.is_empty());
-    }
-
-    #[test]
-    fn the_first_schema_version_and_users_are_cut_at_hours() {
-        let now = at("2027-01-01T00:00:00Z");
-        for series in [&[Series::Day, Series::Hour][..], &[Series::Hours]] {
-            let plan = Plan::of(
-                range("2026-11-20T22:30:00Z", "2026-11-21T01:15:00Z"),
-                Granularity::Hour,
-                series,
-                now,
-            );
-            let whole = range("2026-11-20T23:00:00Z", "2026-11-21T01:00:00Z");
-            assert_eq!(plan.rollups, [(*series.last().unwrap(), whole)]);
-            assert_eq!(plan.records.len(), 2);
-        }
-        let by_day = Plan::of(
-            range("2026-11-20T22:30:00Z", "2026-11-22T01:00:00Z"),
-            Granularity::Hour,
-            &[Series::Day],
-            now,
-        );
-        assert!(by_day.rollups.is_empty(), "a day has no hours");
-    }
-
-    #[test]
-    fn a_slot_under_way_needs_no_records() {
-        let now = at("2026-11-20T10:30:00Z");
-        let plan = Plan::of(
-            range("2026-11-20T09:00:00Z", "2026-11-20T10:45:01Z"),
-            Granularity::Hour,
-            &SLOTS,
-            now,
-        );
-        assert_eq!(
-            plan.rollups,
-            [(
-                Series::Minutes,
-                range("2026-11-20T09:00:00Z", "2026-11-20T10:46:00Z")
-            )]
-        );
-        assert!(plan.records.is_empty());
-    }
 }

@@ -131,7 +131,7 @@ impl Rebuild {
         generation: Generation,
         mut progress: impl FnMut(usize),
     ) -> Result<(), Problem> {
-        let keys = Field::ALL.map(|field| field.index().hash).join(", ");
+        let keys = Field::ALL.map(Field::key).join(", ");
         let columns = format!("pk, sk, generation, #schema, version, metadata, {keys}");
         let mut start = None;
         loop {

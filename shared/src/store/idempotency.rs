@@ -14,7 +14,8 @@ use aws_sdk_dynamodb::types::{
 use sha2::{Digest as _, Sha256};
 
 use super::item;
-use super::write::{KNOWN, UpdateExpression, alive_at, created, merged, unmatched, version_name};
+use super::write::update::UpdateExpression;
+use super::write::{KNOWN, alive_at, created, merged, unmatched, version_name};
 use super::{Store, Written, keys};
 use crate::dynamo::attributes::{Item, int, number, text};
 use crate::dynamo::retry::back_off;

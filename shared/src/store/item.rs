@@ -10,7 +10,7 @@ use crate::indexed::{Field, Indexed};
 use crate::metadata::{Comment, Metadata};
 use crate::problem::Problem;
 use crate::schema;
-use crate::score::{Rating, Score, Value, Weight};
+use crate::score::Score;
 use crate::target::Project;
 use crate::timestamp::Timestamp;
 
@@ -80,8 +80,10 @@ pub fn index_keys(
     indexed: &Indexed,
 ) -> [(&'static str, Option<String>); Field::ALL.len()] {
     Field::ALL.map(|field| {
-        let key = indexed.get(field).map(|text| field.key(workspace, id, text));
-        (field.index().hash, key)
+        let key = indexed
+            .get(field)
+            .map(|text| keys::indexed(field, workspace, id, text));
+        (field.key(), key)
     })
 }
 
@@ -135,13 +137,12 @@ pub fn id(item: &Item) -> Option<FeedbackId> {
 }
 
 fn score(item: &Item) -> Option<Score> {
-    Some(match item.get("rating") {
-        Some(_) => Score::Rating(Rating::new(int(item, "rating")?)?),
-        None => Score::Value(
-            Value::new(int(item, "value")?)?,
-            Weight::new(string(item, "weight")?.parse().ok()?)?,
-        ),
-    })
+    let number = |name: &str| item.get(name)?.as_n().ok().map(String::as_str);
+    if item.contains_key("rating") {
+        Score::of_stored_rating(number("rating"))
+    } else {
+        Score::of_stored_value(number("value"), string(item, "weight"))
+    }
 }
 
 fn read(item: &Item) -> Option<Feedback> {

@@ -4,6 +4,7 @@
 //! the rest, whatever it holds. Only the partition key begins with the caller's text, and escapes it.
 
 use crate::id::{FeedbackId, Workspace};
+use crate::indexed::Field;
 use crate::target::{SpanId, Target, TraceId};
 
 /// How many partitions share a key that all traffic of a workspace would otherwise have in
@@ -71,24 +72,39 @@ pub fn time(workspace: &Workspace, shard: u8) -> String {
     format!("{workspace}#{shard}")
 }
 
-/// The key of an index that spreads by itself: `by-trace` and `by-user`.
+/// The key of an index whose values are many, so that its records spread by themselves: `by-trace`, and those
+/// of fields with many values.
 pub fn spread(workspace: &Workspace, text: &str) -> String {
     format!("{workspace}#{text}")
 }
 
-/// The text in a key of such an index.
-pub fn spread_text(key: &str) -> Option<&str> {
-    Some(key.split_once('#')?.1)
-}
-
-/// The key of an index whose values are few: `by-organisation`, `by-prompt` and `by-environment`.
-pub fn sharded(workspace: &Workspace, shard: u8, text: &str) -> String {
+/// The key of an index whose values are few, each in many records.
+fn sharded(workspace: &Workspace, shard: u8, text: &str) -> String {
     format!("{workspace}#{shard}#{text}")
 }
 
-/// The text in a key of such an index.
-pub fn sharded_text(key: &str) -> Option<&str> {
-    key.splitn(3, '#').nth(2)
+/// The key of a record in the index of a field, by the field's text.
+pub fn indexed(field: Field, workspace: &Workspace, id: FeedbackId, text: &str) -> String {
+    if field.has_many_values() {
+        spread(workspace, text)
+    } else {
+        sharded(workspace, shard(id), text)
+    }
+}
+
+/// All keys of the index of a field under which records of this text are.
+pub fn all_indexed(field: Field, workspace: &Workspace, text: &str) -> Vec<String> {
+    if field.has_many_values() {
+        vec![spread(workspace, text)]
+    } else {
+        (0..SHARDS).map(|shard| sharded(workspace, shard, text)).collect()
+    }
+}
+
+/// The text in a key of the index of a field. `None` if it is none.
+pub fn indexed_text(field: Field, key: &str) -> Option<&str> {
+    let parts = if field.has_many_values() { 2 } else { 3 };
+    key.splitn(parts, '#').nth(parts - 1)
 }
 
 #[cfg(test)]
@@ -98,9 +114,13 @@ mod tests {
     #[test]
     fn an_index_key_holds_its_text_whatever_that_is() {
         let workspace = Workspace::parse("test").unwrap();
-        for text in ["plain", "a#b", "#", "0#1#2"] {
-            assert_eq!(spread_text(&spread(&workspace, text)), Some(text));
-            assert_eq!(sharded_text(&sharded(&workspace, 7, text)), Some(text));
+        let id = FeedbackId::from_bytes([7; 16]);
+        for field in Field::ALL {
+            for text in ["plain", "a#b", "#", "0#1#2"] {
+                let key = indexed(field, &workspace, id, text);
+                assert_eq!(indexed_text(field, &key), Some(text));
+                assert!(all_indexed(field, &workspace, text).contains(&key));
+            }
         }
     }
 

@@ -1,12 +1,16 @@
 //! Look-ups and lists.
 
+pub(super) mod paths;
+mod size;
+mod summary;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures_util::future::try_join_all;
 
-use super::item::{self, Scored};
+use super::item;
 use super::write::primary_key;
 use super::{Store, keys};
 use crate::dynamo;
@@ -14,11 +18,11 @@ use crate::dynamo::attributes::{string, text};
 use crate::feedback::Feedback;
 use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
-use crate::query::{Filter, ListQuery, MAX_LIMIT, MAX_SUMMARY, Order, Summary};
-use crate::schema;
-use crate::tables::{BY_TIME, BY_TRACE, FEEDBACK, Index};
-use crate::target::{SpanId, Target, TraceId};
+use crate::query::{ListQuery, MAX_LIMIT, Order};
+use crate::tables::{BY_TIME, FEEDBACK};
 use crate::timestamp::Timestamp;
+use paths::{Ids, Path, paths};
+use size::text_size;
 
 /// How long after its creation a record may still be missing from an index. They trail the table
 /// by milliseconds; this is generous.
@@ -150,59 +154,6 @@ impl Store {
         Ok(Page { records, next: None })
     }
 
-    /// The scores of a trace, over all of its spans. Those of `span`, if one is given, are read
-    /// consistently; the others from the index.
-    pub async fn summary(
-        &self,
-        workspace: &Workspace,
-        trace: &TraceId,
-        span: Option<&SpanId>,
-        now: Timestamp,
-    ) -> Result<Summary, Problem> {
-        let (mut scores, mut complete) = self.scores(Path::trace(workspace, trace), now).await?;
-        if let Some(span) = span {
-            let target = Target::Span(trace.clone(), span.clone());
-            let partition = keys::partition(&target);
-            scores.retain(|scored| scored.partition != partition);
-            let (own, all) = self.scores(Path::target(workspace, &target), now).await?;
-            complete &= all;
-            scores.extend(own);
-            scores.sort_by_key(|scored| scored.id);
-        }
-        let mut summary = Summary {
-            truncated: !complete || scores.len() > MAX_SUMMARY,
-            ..Summary::default()
-        };
-        for scored in scores.iter().take(MAX_SUMMARY) {
-            summary.add(scored.score);
-        }
-        Ok(summary)
-    }
-
-    /// The scores of one path, oldest first, and whether they are all there are: reading stops
-    /// once there are more than a summary takes.
-    async fn scores(&self, path: Path, now: Timestamp) -> Result<(Vec<Scored>, bool), Problem> {
-        let (mut scores, mut start) = (Vec::new(), None);
-        loop {
-            let page = self
-                .query(&path, Ids::ALL)
-                .projection_expression("pk, sk, #schema, #value, weight, rating, expires_at")
-                .expression_attribute_names("#schema", schema::ATTRIBUTE)
-                .expression_attribute_names("#value", "value")
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| dynamo::problem(&error, false))?;
-            for item in page.items().iter().filter(|item| !item::is_expired(item, now)) {
-                scores.extend(readable(item::to_scored(item)));
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() || scores.len() > MAX_SUMMARY {
-                return Ok((scores, start.is_none()));
-            }
-        }
-    }
-
     /// A query of those records of a path whose ids are in a range, oldest first. The range must
     /// not be empty.
     pub(super) fn query(&self, path: &Path, ids: Ids) -> QueryFluentBuilder {
@@ -264,111 +215,6 @@ pub(super) fn readable<T>(record: Result<T, Problem>) -> Option<T> {
         .ok()
 }
 
-/// How a set of records is reached: the partition of the table or of an index that holds them.
-pub(super) struct Path {
-    index: Option<Index>,
-    hash: String,
-    /// What stands before the id in the sort key.
-    prefix: String,
-    consistent: bool,
-}
-
-impl Path {
-    /// The feedback of exactly this target: the table itself, read consistently.
-    fn target(workspace: &Workspace, target: &Target) -> Self {
-        Self {
-            index: None,
-            hash: keys::partition(target),
-            prefix: format!("{workspace}#"),
-            consistent: true,
-        }
-    }
-
-    fn trace(workspace: &Workspace, trace: &TraceId) -> Self {
-        Self::index(BY_TRACE, keys::spread(workspace, trace.as_str()))
-    }
-
-    fn index(index: Index, hash: String) -> Self {
-        Self {
-            index: Some(index),
-            hash,
-            prefix: String::new(),
-            consistent: false,
-        }
-    }
-}
-
-/// The paths to what a filter asks for: those of its narrowest fields, and how many fields these
-/// are. What the other fields refuse is left out afterwards.
-pub(super) fn paths(workspace: &Workspace, filter: &Filter) -> (Vec<Path>, usize) {
-    match (&filter.trace, &filter.span) {
-        (Some(trace), Some(span)) => {
-            let target = Target::Span(trace.clone(), span.clone());
-            return (vec![Path::target(workspace, &target)], 2);
-        }
-        (Some(trace), None) => return (vec![Path::trace(workspace, trace)], 1),
-        (None, _) => {}
-    }
-    if let Some((field, text)) = filter.indexed.iter().next() {
-        let keys = field.keys(workspace, text).into_iter();
-        return (keys.map(|key| Path::index(field.index(), key)).collect(), 1);
-    }
-    let path = |shard| Path::index(BY_TIME, keys::time(workspace, shard));
-    ((0..keys::SHARDS).map(path).collect(), 0)
-}
-
-/// A range of ids, both ends in it; empty where the first is above the last.
-#[derive(Clone, Copy)]
-pub(super) struct Ids {
-    first: u128,
-    last: u128,
-}
-
-impl Ids {
-    const ALL: Self = Self {
-        first: 0,
-        last: u128::MAX,
-    };
-    const NONE: Self = Self { first: 1, last: 0 };
-
-    /// What a query asks for: its times, and beyond its cursor.
-    pub(super) fn of(query: &ListQuery) -> Self {
-        let mut ids = Self::ALL;
-        if let Some(from) = query.filter.from {
-            ids.first = FeedbackId::floor(from).as_u128();
-        }
-        if let Some(to) = query.filter.to {
-            match FeedbackId::floor(to).as_u128().checked_sub(1) {
-                Some(last) => ids.last = last,
-                None => return Self::NONE,
-            }
-        }
-        match query.after {
-            Some(after) => ids.beyond(after, query.order),
-            None => ids,
-        }
-    }
-
-    /// What of the range comes after `id` in this order.
-    fn beyond(self, id: FeedbackId, order: Order) -> Self {
-        match order {
-            Order::Ascending => id.as_u128().checked_add(1).map(|first| Self {
-                first: first.max(self.first),
-                ..self
-            }),
-            Order::Descending => id.as_u128().checked_sub(1).map(|last| Self {
-                last: last.min(self.last),
-                ..self
-            }),
-        }
-        .unwrap_or(Self::NONE)
-    }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.first > self.last
-    }
-}
-
 /// One path, read in batches.
 struct Lane {
     path: Path,
@@ -409,36 +255,4 @@ impl Merge {
         };
         Ok(next.and_then(|lane| lane.ready.pop_front()))
     }
-}
-
-/// At most how many bytes of an answer a record's texts take. The answer is JSON within the JSON
-/// that Lambda hands to API Gateway: in both, what is escaped grows.
-fn text_size(feedback: &Feedback) -> usize {
-    let draft = &feedback.draft;
-    let plain = |text: &str| -> usize {
-        let size = |byte: u8| match byte {
-            0..0x20 => "\\\\u0000".len(),
-            b'"' | b'\\' => r#"\\\""#.len(),
-            _ => 1,
-        };
-        text.bytes().map(size).sum()
-    };
-    // Already JSON: it is escaped once more.
-    let json = |json: &str| json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
-    let ids =
-        plain(draft.target.trace().as_str()) + draft.target.span().map_or(0, |span| plain(span.as_str()));
-    let project = draft
-        .project
-        .as_ref()
-        .map_or(0, |project| plain(project.as_str()));
-    let comment = draft
-        .comment
-        .as_ref()
-        .map_or(0, |comment| plain(comment.as_str()));
-    let metadata = draft
-        .metadata
-        .as_ref()
-        .map_or(0, |metadata| json(metadata.json()));
-    // The ids come a second time within the target id, in base64.
-    3 * ids + project + comment + metadata
 }

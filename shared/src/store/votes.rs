@@ -9,7 +9,8 @@ use std::fmt;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
 use super::item;
-use super::read::{Ids, Path, paths, readable};
+use super::read::paths::{Ids, Path, paths};
+use super::read::readable;
 use super::{Store, keys};
 use crate::dynamo;
 use crate::dynamo::attributes::{Item, string};
@@ -20,8 +21,6 @@ use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, MAX_LIMIT, Order};
 use crate::schema;
 use crate::score::Score;
-use crate::stats::image::model;
-use crate::stats::rollup::Dimension;
 use crate::timestamp::Timestamp;
 
 /// The most metadata that one answer reads, in bytes. A function of 128 MB works through it within
@@ -52,18 +51,6 @@ pub struct Vote {
     pub indexed: Indexed,
     /// The metadata, if it was asked for and the record has any.
     pub metadata: Option<Metadata>,
-}
-
-impl Vote {
-    /// Its value by a dimension, if it has one. [`Dimension::Model`] needs the metadata, the others
-    /// the indexed fields.
-    pub fn value(&self, dimension: Dimension) -> Option<String> {
-        match dimension {
-            Dimension::All => Some(String::new()),
-            Dimension::Model => Some(model(self.metadata.as_ref())),
-            Dimension::Field(field) => self.indexed.get(field).map(str::to_owned),
-        }
-    }
 }
 
 /// The limit that an answer would have gone over.
@@ -163,7 +150,7 @@ impl Store {
             "expires_at",
         ];
         if columns.indexed {
-            names.extend(Field::ALL.map(|field| field.index().hash));
+            names.extend(Field::ALL.map(|field| field.key()));
         }
         if columns.metadata {
             names.push("metadata");
@@ -199,8 +186,8 @@ type Pages = BoxStream<'static, Result<(usize, Columns, Vec<Item>), Problem>>;
 fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote>, Problem> {
     let scored = item::to_scored(item)?;
     let indexed = Indexed::from_fn(|field| {
-        let key = string(item, field.index().hash)?;
-        field.text_of_key(key).map(str::to_owned)
+        let key = string(item, field.key())?;
+        keys::indexed_text(field, key).map(str::to_owned)
     });
     // Without these keys the path alone has decided.
     let admits = !columns.indexed || filter.admits(&indexed);

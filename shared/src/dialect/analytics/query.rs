@@ -2,15 +2,15 @@
 
 use crate::dialect::parameters::Parameters;
 use crate::dialect::portkey::SPAN_WITHOUT_TRACE;
-use crate::fields::{Kind, Object, string};
+use crate::fields::{Object, scalar_text};
 use crate::id::Workspace;
 use crate::indexed::{Field, Indexed, MAX_INDEXED};
+use crate::metadata::model;
 use crate::problem::Problem;
 use crate::query::Filter;
 use crate::score::Score;
-use crate::stats::image::model;
+use crate::stats::dimension::Dimension;
 use crate::stats::read::Range;
-use crate::stats::rollup::Dimension;
 use crate::store::votes::{Columns, Vote};
 use crate::target::{SpanId, TraceId};
 use crate::timestamp::Granularity;
@@ -330,10 +330,5 @@ fn equalities(json: &str) -> Option<Vec<(String, String)>> {
 /// of the name the last counts.
 pub fn member(json: &str, name: &str) -> Option<String> {
     let object = Object::parse(json).ok()?;
-    let value = object.get(name)?;
-    match Kind::of(value) {
-        Kind::String => string(value).ok(),
-        Kind::Number | Kind::Bool => Some(value.get().to_owned()),
-        Kind::Null | Kind::Array | Kind::Object => None,
-    }
+    scalar_text(object.get(name)?)
 }

@@ -1,0 +1,95 @@
+//! By what feedback is counted, and in which series.
+
+use super::series::Series;
+use crate::indexed::Field;
+use crate::metadata::model;
+use crate::store::votes::Vote;
+
+/// By what feedback is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dimension {
+    /// Everything together.
+    All,
+    /// `_model`
+    Model,
+    /// An indexed field.
+    Field(Field),
+}
+
+impl Dimension {
+    /// Every dimension.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::All, Self::Model]
+            .into_iter()
+            .chain(Field::ALL.map(Self::Field))
+    }
+
+    /// The name it has in keys.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Model => "model",
+            Self::Field(field) => field.name(),
+        }
+    }
+
+    /// The dimension that counts by this metadata field.
+    pub fn of_metadata(name: &str) -> Option<Self> {
+        match name {
+            "_model" => Some(Self::Model),
+            _ => Field::of_metadata(name).map(Self::Field),
+        }
+    }
+
+    /// A vote's value by it, if the vote has one. [`Dimension::Model`] needs the vote's metadata, the others its
+    /// indexed fields.
+    pub fn value_of(self, vote: &Vote) -> Option<String> {
+        match self {
+            Self::All => Some(String::new()),
+            Self::Model => Some(model(vote.metadata.as_ref())),
+            Self::Field(field) => vote.indexed.get(field).map(str::to_owned),
+        }
+    }
+
+    /// The first schema version that counts by it.
+    pub fn since(self) -> u32 {
+        match self {
+            Self::All | Self::Model => 1,
+            Self::Field(field) => field.counted_since(),
+        }
+    }
+
+    fn has_many_values(self) -> bool {
+        matches!(self, Self::Field(field) if field.has_many_values())
+    }
+
+    /// The series that a generation of this schema version counts it in, the coarsest first. None is
+    /// a dimension that the version does not count by: it must stay uncounted there, since records
+    /// that were counted without it would be taken away with it, and leave less than nothing.
+    pub fn series(self, schema: u32) -> &'static [Series] {
+        match schema {
+            _ if schema < self.since() => &[],
+            1 if self.has_many_values() => &[Series::Day],
+            1 => &[Series::Day, Series::Hour],
+            _ if self.has_many_values() => &[Series::Hours],
+            _ => &[Series::Day, Series::Minutes],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn a_schema_version_counts_by_a_dimension_from_its_first_on() {
+        for dimension in Dimension::all() {
+            assert!((1..=schema::STATS).contains(&dimension.since()), "{dimension:?}");
+            for version in 1..=schema::STATS {
+                let counts = !dimension.series(version).is_empty();
+                assert_eq!(counts, version >= dimension.since(), "{dimension:?} {version}");
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! All feedback of a trace in brief.
+
+use super::paths::{Ids, Path};
+use super::readable;
+use crate::dynamo;
+use crate::id::Workspace;
+use crate::problem::Problem;
+use crate::query::{MAX_SUMMARY, Summary};
+use crate::schema;
+use crate::store::item::{self, Scored};
+use crate::store::{Store, keys};
+use crate::target::{SpanId, Target, TraceId};
+use crate::timestamp::Timestamp;
+
+impl Store {
+    /// The scores of a trace, over all of its spans. Those of `span`, if one is given, are read
+    /// consistently; the others from the index.
+    pub async fn summary(
+        &self,
+        workspace: &Workspace,
+        trace: &TraceId,
+        span: Option<&SpanId>,
+        now: Timestamp,
+    ) -> Result<Summary, Problem> {
+        let (mut scores, mut complete) = self.scores(Path::trace(workspace, trace), now).await?;
+        if let Some(span) = span {
+            let target = Target::Span(trace.clone(), span.clone());
+            let partition = keys::partition(&target);
+            scores.retain(|scored| scored.partition != partition);
+            let (own, all) = self.scores(Path::target(workspace, &target), now).await?;
+            complete &= all;
+            scores.extend(own);
+            scores.sort_by_key(|scored| scored.id);
+        }
+        let mut summary = Summary {
+            truncated: !complete || scores.len() > MAX_SUMMARY,
+            ..Summary::default()
+        };
+        for scored in scores.iter().take(MAX_SUMMARY) {
+            summary.add(scored.score);
+        }
+        Ok(summary)
+    }
+
+    /// The scores of one path, oldest first, and whether they are all there are: reading stops
+    /// once there are more than a summary takes.
+    async fn scores(&self, path: Path, now: Timestamp) -> Result<(Vec<Scored>, bool), Problem> {
+        let (mut scores, mut start) = (Vec::new(), None);
+        loop {
+            let page = self
+                .query(&path, Ids::ALL)
+                .projection_expression("pk, sk, #schema, #value, weight, rating, expires_at")
+                .expression_attribute_names("#schema", schema::ATTRIBUTE)
+                .expression_attribute_names("#value", "value")
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| dynamo::problem(&error, false))?;
+            for item in page.items().iter().filter(|item| !item::is_expired(item, now)) {
+                scores.extend(readable(item::to_scored(item)));
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() || scores.len() > MAX_SUMMARY {
+                return Ok((scores, start.is_none()));
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A change as an update expression.
+
+use std::collections::HashMap;
+
+use crate::dynamo::attributes::{AttributeValue, Item, number, text};
+use crate::feedback::{Change, ScoreChange};
+use crate::fields::Patch;
+use crate::id::{FeedbackId, Workspace};
+use crate::indexed::Indexed;
+use crate::problem::Problem;
+use crate::score::Weight;
+use crate::store::item;
+use crate::timestamp::Timestamp;
+use crate::{random, schema};
+
+/// A [`Change`] as an update expression: the one place where a change meets what is stored. Its
+/// names and values are also those of [`KNOWN`], which its condition holds.
+pub(in crate::store) struct UpdateExpression {
+    pub(in crate::store) text: String,
+    pub(in crate::store) names: HashMap<String, String>,
+    pub(in crate::store) values: Item,
+    /// A random mark of this one write.
+    pub(in crate::store) write_id: AttributeValue,
+}
+
+impl UpdateExpression {
+    pub(in crate::store) fn new(
+        workspace: &Workspace,
+        id: FeedbackId,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
+        let mut mark = [0; 8];
+        random::fill(&mut mark)?;
+        let write_id = AttributeValue::B(mark.to_vec().into());
+        let mut clauses = Clauses::default();
+        clauses
+            .names
+            .insert("#schema".to_owned(), schema::ATTRIBUTE.to_owned());
+        clauses
+            .values
+            .insert(":schema".to_owned(), number(schema::FEEDBACK));
+        clauses.set("updated_at", number(now.millis()));
+        clauses.set("write_id", write_id.clone());
+        clauses.sets.push("#version = #version + :one".to_owned());
+        clauses.names.insert("#version".to_owned(), "version".to_owned());
+        clauses.values.insert(":one".to_owned(), number(1));
+        match change.score {
+            ScoreChange::Keep => {}
+            ScoreChange::Rating(rating) => {
+                clauses.set("rating", number(rating.get()));
+                clauses.remove("value");
+                clauses.remove("weight");
+            }
+            ScoreChange::Value(value, weight) => {
+                clauses.set("value", number(value.get()));
+                clauses.remove("rating");
+                let default = text(Weight::DEFAULT.get().to_string());
+                match weight {
+                    // A rating has no weight, so what replaces it gets the default.
+                    Patch::Keep => clauses.set_if_absent("weight", default),
+                    Patch::Clear => clauses.set("weight", default),
+                    Patch::Set(weight) => clauses.set("weight", text(weight.get().to_string())),
+                }
+            }
+        }
+        match &change.comment {
+            Patch::Keep => {}
+            Patch::Clear => clauses.remove("comment"),
+            Patch::Set(comment) => clauses.set("comment", text(comment.as_str())),
+        }
+        let indexed = match &change.metadata {
+            Patch::Keep => None,
+            Patch::Clear => {
+                clauses.remove("metadata");
+                Some(Indexed::default())
+            }
+            Patch::Set(metadata) => {
+                clauses.set("metadata", text(metadata.json()));
+                Some(metadata.indexed().clone())
+            }
+        };
+        for (name, key) in indexed
+            .iter()
+            .flat_map(|indexed| item::index_keys(workspace, id, indexed))
+        {
+            match key {
+                Some(key) => clauses.set(name, text(key)),
+                None => clauses.remove(name),
+            }
+        }
+        Ok(Self {
+            text: clauses.text(),
+            names: clauses.names,
+            values: clauses.values,
+            write_id,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Clauses {
+    sets: Vec<String>,
+    removes: Vec<String>,
+    names: HashMap<String, String>,
+    values: Item,
+}
+
+impl Clauses {
+    fn set(&mut self, name: &str, value: AttributeValue) {
+        self.sets.push(format!("#{name} = :{name}"));
+        self.names.insert(format!("#{name}"), name.to_owned());
+        self.values.insert(format!(":{name}"), value);
+    }
+
+    fn set_if_absent(&mut self, name: &str, value: AttributeValue) {
+        self.sets
+            .push(format!("#{name} = if_not_exists(#{name}, :{name})"));
+        self.names.insert(format!("#{name}"), name.to_owned());
+        self.values.insert(format!(":{name}"), value);
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.removes.push(format!("#{name}"));
+        self.names.insert(format!("#{name}"), name.to_owned());
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("SET {}", self.sets.join(", "));
+        if !self.removes.is_empty() {
+            text.push_str(" REMOVE ");
+            text.push_str(&self.removes.join(", "));
+        }
+        text
+    }
+}
