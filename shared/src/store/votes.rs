@@ -150,7 +150,7 @@ impl Store {
             "expires_at",
         ];
         if columns.indexed {
-            names.extend(Field::ALL.map(|field| field.key()));
+            names.extend(Field::ALL.map(Field::key));
         }
         if columns.metadata {
             names.push("metadata");

@@ -1,0 +1,228 @@
+//! Rebuilds, and whatever goes on beside them.
+
+use super::*;
+
+/// A rebuild of this deployment.
+pub(super) fn rebuild(api: &Api) -> Rebuild {
+    Rebuild::new(api.client.clone(), "feedback", "stats")
+}
+
+/// Begins a generation at once, and lets every write of before land.
+pub(super) async fn settled(api: &Api, rebuild: &Rebuild) -> Generation {
+    // DynamoDB's date is that of the last full second.
+    api.time.forward(Duration::from_secs(1));
+    let generation = rebuild.begin(Duration::ZERO).await.unwrap();
+    api.time.forward(WRITE_TIME + CLOCK_SKEW + Duration::from_secs(1));
+    rebuild.wait_for_writes(generation).await.unwrap();
+    generation
+}
+
+#[tokio::test]
+async fn a_rebuild_makes_good_what_the_stream_has_lost() {
+    let (api, _) = recorded(7).await;
+    api.forget_the_stream().await;
+    assert!(verified(&api).await.is_err(), "the numbers are off");
+    let rebuild = rebuild(&api);
+    let generation = settled(&api, &rebuild).await;
+    let mut seen = 0;
+    rebuild
+        .touch(generation, |records| seen += records)
+        .await
+        .unwrap();
+    assert_eq!(seen, api.database.items("feedback").len());
+    let touched = u64::try_from(seen).unwrap();
+    let progress = async || rebuild.progress(generation).await.unwrap();
+    assert_eq!(progress().await, Progress { touched, counted: 0 });
+    api.count().await;
+    let counted = touched;
+    assert_eq!(progress().await, Progress { touched, counted });
+    rebuild.finish(generation).await.unwrap();
+    assert_eq!(verified(&api).await, Ok(()));
+    assert!(rebuild.clear(generation).await.unwrap() > 0);
+    assert_eq!(progress().await, Progress { touched: 0, counted });
+    assert_eq!(verified(&api).await, Ok(()));
+    // What a caller sees of a record is as it was.
+    let list = api.get("/v1/feedback?trace_id=t&limit=100").await.ok().json();
+    assert!(
+        list["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|record| record.get("generation").is_none())
+    );
+    // And the next one begins where this one ended.
+    let next = rebuild.begin(Duration::ZERO).await.unwrap();
+    assert_eq!(next.number, generation.number + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebuild_that_was_interrupted_knows_what_it_still_has_to_see_counted() {
+    let (api, _) = recorded(8).await;
+    let rebuild = rebuild(&api);
+    let generation = settled(&api, &rebuild).await;
+    let records = u64::try_from(api.database.items("feedback").len()).unwrap();
+    api.database.fail_on("UpdateItem", [Fault::AccessDenied]);
+    assert!(rebuild.touch(generation, |_| {}).await.is_err());
+    api.database.recover();
+    api.count().await;
+    let first = rebuild.progress(generation).await.unwrap();
+    assert!(first.touched < records, "{first:?}");
+    rebuild.touch(generation, |_| {}).await.unwrap();
+    let second = rebuild.progress(generation).await.unwrap();
+    assert!(second.counted < second.touched && second.counted == first.counted);
+    // What changes or goes now was touched all the same, and comes through the stream behind it.
+    let ids = api.get("/v1/feedback?trace_id=t&limit=2").await.ok().ids();
+    api.put(&format!("{PORTKEY}/{}", ids[0]), json!({"value": 3}))
+        .await
+        .ok();
+    api.delete(&format!("{PORTKEY}/{}", ids[1])).await.ok();
+    api.count().await;
+    let last = rebuild.progress(generation).await.unwrap();
+    assert_eq!(last.counted, records);
+    assert!(
+        last.counted >= last.touched,
+        "it would be waited for in vain: {last:?}"
+    );
+}
+
+/// What a writer does to one of the records, or makes a new one.
+#[derive(Clone, Debug)]
+struct Write {
+    /// When it begins, since the rebuild did.
+    begins: Duration,
+    /// How far the writer's clock is off, in milliseconds.
+    skew: i64,
+    /// How long it is on its way: it lands as late as a request may take.
+    takes: Duration,
+    /// What it does: create, update, delete.
+    kind: u8,
+}
+
+fn writes() -> impl Strategy<Value = Vec<Write>> {
+    let (skew, takes) = (CLOCK_SKEW.as_millis() as i64, WRITE_TIME.as_millis() as u64);
+    let write = (0_u64..40_000, -skew..=skew, 0..takes, 0_u8..4);
+    let write = write.prop_map(|(begins, skew, takes, kind)| Write {
+        begins: Duration::from_millis(begins),
+        skew,
+        takes: Duration::from_millis(takes),
+        kind,
+    });
+    proptest::collection::vec(write, 5..40)
+}
+
+/// Does a write as a request does: its time is taken first, and it lands later.
+async fn write(api: &Api, write: &Write, ids: &[String]) {
+    tokio::time::sleep(write.begins).await;
+    let now = api.time.now().millis().saturating_add_signed(write.skew);
+    let now = Timestamp::from_millis(now);
+    tokio::time::sleep(write.takes).await;
+    let (store, workspace) = (api.store(), Workspace::parse("test").unwrap());
+    let id = &ids[usize::try_from(write.begins.as_millis()).unwrap() % ids.len()];
+    match write.kind {
+        0 | 1 => {
+            let body = json!({"trace_id": "t", "value": 2, "weight": 0.3, "metadata": {"_user": "new", "_session": "new"}});
+            let Create::One(draft) = portkey::parse_create(&body.to_string()).unwrap().value else {
+                panic!("one record");
+            };
+            store.create(&workspace, vec![*draft], now).await.unwrap();
+        }
+        // It may be gone by now.
+        2 => {
+            api.put(
+                &format!("{PORTKEY}/{id}"),
+                json!({"value": 3, "metadata": {"_model": "m9", "_session": "moved"}}),
+            )
+            .await;
+        }
+        _ => {
+            api.delete(&format!("{PORTKEY}/{id}")).await;
+        }
+    }
+}
+
+/// Lets the time of a deployment pass with the test's own, which is virtual.
+async fn pass(api: &Api) {
+    const STEP: Duration = Duration::from_millis(250);
+    loop {
+        tokio::time::sleep(STEP).await;
+        api.time.forward(STEP);
+    }
+}
+
+/// Counts every so often.
+async fn count(api: &Api) {
+    loop {
+        api.count().await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+}
+
+/// A rebuild beside time that passes and counting that goes on.
+pub(crate) async fn rebuilt(api: &Api) {
+    tokio::select! {
+        () = run_rebuild(api) => {}
+        () = pass(api) => {}
+        () = count(api) => {}
+    }
+}
+
+/// Every step of a rebuild, as `stats rebuild` makes them; those that may be, interrupted and called again.
+async fn run_rebuild(api: &Api) {
+    let rebuild = rebuild(api);
+    let generation = rebuild.begin(CLOCK_SKEW + Duration::from_secs(2)).await.unwrap();
+    assert_eq!(rebuild.begin(Duration::ZERO).await.unwrap(), generation);
+    rebuild.wait_for_writes(generation).await.unwrap();
+    api.database.fail_on("UpdateItem", [Fault::AccessDenied; 2]);
+    let _ = rebuild.touch(generation, |_| {}).await;
+    api.database.recover();
+    rebuild.touch(generation, |_| {}).await.unwrap();
+    loop {
+        let Progress { touched, counted } = rebuild.progress(generation).await.unwrap();
+        if counted >= touched {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    rebuild.finish(generation).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    rebuild.clear(generation).await.unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(12)))]
+
+    /// Writes that are under way, late and of clocks that are off, counting, and a rebuild that is
+    /// interrupted and called again, all beside each other.
+    #[test]
+    fn a_rebuild_is_exact_whatever_goes_on_beside_it(
+        seed in any::<u64>(),
+        writes in writes(),
+        lost in any::<bool>(),
+        schema in 1..=schema::STATS,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (api, _) = recorded_in(seed, schema).await;
+            if schema < Field::Session.counted_since() {
+                unindex(&api, Field::Session);
+            }
+            if lost {
+                api.forget_the_stream().await;
+            }
+            let ids = api.get("/v1/feedback?trace_id=t&limit=100").await.ok().ids();
+            let all = join_all(writes.iter().map(|one| write(&api, one, &ids)));
+            tokio::select! {
+                _ = async { tokio::join!(run_rebuild(&api), all) } => {}
+                () = pass(&api) => {}
+                () = count(&api) => {}
+            }
+            api.count().await;
+            assert_eq!(verified(&api).await, Ok(()));
+            assert_index_keys(&api);
+            vote(&api, 2, 1.0, json!({})).await;
+            api.put(&format!("{PORTKEY}/{}", ids[0]), json!({"value": -5})).await;
+            api.count().await;
+            assert_eq!(verified(&api).await, Ok(()));
+        });
+    }
+}
