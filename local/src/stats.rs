@@ -45,6 +45,10 @@ struct Place {
 }
 
 /// Does what was asked and returns what to print. The error is what to print before failing.
+///
+/// # Errors
+///
+/// A line to print.
 pub async fn run(stats: Stats) -> Result<String, String> {
     match stats.action {
         StatsAction::Verify { place } => {

@@ -35,6 +35,10 @@ pub trait FromJson: Sized {
     const EXPECTED: &str;
 
     /// Takes the value, or says why not.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if the type does not take it.
     fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal>;
 }
 
@@ -171,6 +175,10 @@ impl<'a> Fields<'a> {
     }
 
     /// `value`, which a reader has when it noted no fault, or all the faults.
+    ///
+    /// # Errors
+    ///
+    /// The faults.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<Fault>> {
         match value {
             Some(value) if self.faults.is_empty() => Ok(value),
@@ -197,6 +205,10 @@ impl<'a> Fields<'a> {
     }
 
     /// The same as [`Fields::finish`], with the warnings noted, and one for each unknown field.
+    ///
+    /// # Errors
+    ///
+    /// The faults.
     pub fn accept<T>(mut self, value: Option<T>) -> Result<Accepted<T>, Vec<Fault>> {
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(self.unknown().iter().map(|name| unknown_field(name)));
@@ -219,6 +231,10 @@ pub fn within(outer: &str, faults: Vec<Fault>) -> impl Iterator<Item = Fault> {
 }
 
 /// The one object of a body, to read fields from.
+///
+/// # Errors
+///
+/// [`Problem::Invalid`] if the body is no JSON object.
 pub fn body_fields(body: &str) -> Result<Fields<'_>, Problem> {
     Object::parse(body)
         .map(Fields::new)

@@ -94,6 +94,10 @@ impl Aggregate {
     }
 
     /// Answers an invocation. An error is a batch to be delivered again.
+    ///
+    /// # Errors
+    ///
+    /// A batch that must be delivered again.
     pub async fn answer(&self, event: LambdaEvent<Payload>) -> Result<Response, lambda_http::Error> {
         let (started, cold) = (Instant::now(), !self.warm.swap(true, Ordering::Relaxed));
         let LambdaEvent { payload, context } = event;

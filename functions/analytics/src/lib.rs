@@ -32,6 +32,10 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
 }
 
 /// Answers a GET of any of the routes.
+///
+/// # Errors
+///
+/// What is wrong with the request, a range that is too much for one answer, or a failure of DynamoDB.
 pub async fn handle(reader: Arc<Reader>, call: Call) -> Result<Reply, Problem> {
     let Operation::Analytics(report) = call.route.operation else {
         return Err(Problem::internal("a route of another function"));

@@ -32,6 +32,10 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
 }
 
 /// Answers a POST of either dialect.
+///
+/// # Errors
+///
+/// What is wrong with the request, or what [`Store::create`] fails with.
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     match call.route.dialect {
         Dialect::Portkey => {

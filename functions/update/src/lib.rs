@@ -31,6 +31,10 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
 }
 
 /// Answers a PUT of either dialect.
+///
+/// # Errors
+///
+/// What is wrong with the request, or what [`Store::update`] fails with.
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     match call.route.dialect {
         Dialect::Portkey => {

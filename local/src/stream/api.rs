@@ -56,6 +56,10 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// The one at this URL. The error is a line to print.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is none, in one line.
     pub fn new(url: &str) -> Result<Self, String> {
         Ok(Self {
             url: url.to_owned(),
@@ -129,6 +133,10 @@ pub struct Stream<S> {
 
 impl<S: Streams + Send + Sync> Stream<S> {
     /// The stream of this table, the newest if it has had several. The error is a line to print.
+    ///
+    /// # Errors
+    ///
+    /// If the table has no stream, in one line.
     pub async fn of_table(streams: S, table: &str) -> Result<Self, String> {
         let mut stream = Self {
             streams: Arc::new(streams),

@@ -46,6 +46,10 @@ impl Keyring {
     /// whose look-up fails is never let in: [`Problem::Unauthorized`] for a key that is mistyped,
     /// unknown, revoked, expired or has a wrong secret, [`Problem::Unavailable`] and its like for a
     /// database that does not answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Unauthorized`] for a key that is none, unknown, revoked or expired; a failure of DynamoDB.
     pub async fn verify(&self, text: &str, now: Timestamp) -> Result<Caller, Problem> {
         let key = ApiKey::parse(text).ok_or(Problem::Unauthorized)?;
         let record = self.find(key.id(), now).await?.ok_or(Problem::Unauthorized)?;

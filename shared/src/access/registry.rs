@@ -63,6 +63,10 @@ impl Registry {
     }
 
     /// A new key and its record, from the system's random source; not stored yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Internal`] if the system has no random source.
     pub fn mint(
         workspace: Workspace,
         name: String,
@@ -90,6 +94,10 @@ impl Registry {
     }
 
     /// Stores a new key's record.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB.
     pub async fn insert(&self, record: &KeyRecord) -> Result<(), Problem> {
         let attempts = Attempts::default();
         self.client
@@ -106,6 +114,10 @@ impl Registry {
 
     /// A key's record, `None` if there is none of this id. Read consistently, so that a key works
     /// as soon as it was made.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB, or a key of a newer schema version.
     pub async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, Problem> {
         self.client
             .get_item()
@@ -121,6 +133,10 @@ impl Registry {
     }
 
     /// All keys, or those of one workspace, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB, or a key of a newer schema version.
     pub async fn list(&self, workspace: Option<&Workspace>) -> Result<Vec<KeyRecord>, Problem> {
         let mut pages = self
             .client
@@ -143,6 +159,10 @@ impl Registry {
 
     /// Revokes a key for good. Functions that remember it forget it within a minute. A key that
     /// was revoked before keeps the earlier moment. [`Problem::NotFound`] if there is no such key.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::NotFound`] for an unknown key; a failure of DynamoDB.
     pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<KeyRecord, Problem> {
         let result = self
             .client

@@ -37,6 +37,10 @@ pub enum Create {
 }
 
 /// Reads the body of a POST.
+///
+/// # Errors
+///
+/// [`Problem::Invalid`] with every faulty field, of each element of a bulk.
 pub fn parse_create(body: &str) -> Result<Accepted<Create>, Problem> {
     let json = document(body).map_err(|rest| Problem::invalid("body", rest))?;
     match Kind::of(json) {
@@ -165,6 +169,10 @@ fn trace_id(fields: &mut Fields<'_>) -> Option<TraceId> {
 
 /// Reads the body of a PUT, and the id that the Node SDK repeats in it: the vendor's own sample
 /// calls `PUT /v1/feedback/undefined`, and then the body's is the only one there is.
+///
+/// # Errors
+///
+/// [`Problem::Invalid`] with every faulty field, the id among them.
 pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(FeedbackId, Change)>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let id = if path == "undefined" && fields.has("feedback_id") {
@@ -207,6 +215,10 @@ impl fields::FromJson for BodyId {
 }
 
 /// Reads the id in the path of a GET or DELETE.
+///
+/// # Errors
+///
+/// [`Problem::Invalid`] if it is no id.
 pub fn parse_id(path: &str) -> Result<FeedbackId, Problem> {
     path_id(path).map_err(|fault| Problem::Invalid(vec![fault]))
 }

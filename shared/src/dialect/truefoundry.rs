@@ -96,6 +96,10 @@ impl FromJson for TargetId {
 }
 
 /// Reads the body of a POST.
+///
+/// # Errors
+///
+/// [`Problem::Invalid`] with every faulty field.
 pub fn parse_create(body: &str) -> Result<Accepted<Draft>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let target = fields.required::<TargetField>("target");
@@ -118,6 +122,10 @@ pub fn parse_create(body: &str) -> Result<Accepted<Draft>, Problem> {
 
 /// Reads the path and body of a PUT: which record, about which target if the body says, and what
 /// to change of it.
+///
+/// # Errors
+///
+/// [`Problem::Invalid`] with every faulty field, the id among them.
 pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(RecordRef, Change)>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let id = path_id(path).map_err(|fault| fields.fault(fault)).ok();
@@ -155,6 +163,10 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(RecordRef, Chang
 }
 
 /// Reads the path and body of a DELETE. The body may be missing: some clients and proxies drop it.
+///
+/// # Errors
+///
+/// [`Problem::Invalid`] with every faulty field, the id among them.
 pub fn parse_delete(path: &str, body: &str) -> Result<RecordRef, Problem> {
     let id = path_id(path);
     if body.trim_ascii().is_empty() {
@@ -173,6 +185,10 @@ pub fn parse_delete(path: &str, body: &str) -> Result<RecordRef, Problem> {
 }
 
 /// Reads the id in the path of a GET.
+///
+/// # Errors
+///
+/// [`Problem::Invalid`] if it is no id.
 pub fn parse_id(path: &str) -> Result<FeedbackId, Problem> {
     path_id(path).map_err(|fault| Problem::Invalid(vec![fault]))
 }

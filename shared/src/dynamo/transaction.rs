@@ -31,6 +31,10 @@ impl Cancelled {
 
 /// Runs a transaction. The SDK gives each a `ClientRequestToken`, so its own retries take effect
 /// once.
+///
+/// # Errors
+///
+/// [`Cancelled`], with the conditions that failed; nothing was written then.
 pub async fn transact(client: &Client, actions: Vec<TransactWriteItem>) -> Result<(), Cancelled> {
     let attempts = Attempts::default();
     let result = client

@@ -22,6 +22,10 @@ pub struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// Reads an object from text that need not be JSON at all. The error is a sentence's rest.
+    ///
+    /// # Errors
+    ///
+    /// What was expected and what came.
     pub fn parse(text: &'a str) -> Result<Self, String> {
         let json = document(text)?;
         if Kind::of(json) != Kind::Object {
@@ -31,6 +35,10 @@ impl<'a> Object<'a> {
     }
 
     /// Reads the members of a value that is an object. The error is a sentence's rest.
+    ///
+    /// # Errors
+    ///
+    /// What was expected and what came.
     pub fn from_json(json: JsonRef<'a>) -> Result<Self, String> {
         let members: Members<'a> = serde_json::from_str(json.get())
             .map_err(|error| format!("expected a JSON object: {}", position(&error)))?;
@@ -53,6 +61,10 @@ impl<'a> Object<'a> {
 
     /// The member of this name. The error, a sentence's rest, tells that there are several: which of them
     /// was meant cannot be known.
+    ///
+    /// # Errors
+    ///
+    /// That there are several: which of them was meant cannot be known.
     pub fn once(&self, name: &str) -> Result<Option<JsonRef<'a>>, String> {
         match self.all(name).count() {
             0 | 1 => Ok(self.get(name)),
@@ -136,6 +148,10 @@ impl<'de> Deserialize<'de> for Wtf8 {
 
 /// Checks that `text` is one JSON value, nested no deeper than [`MAX_DEPTH`]. The error is the
 /// rest of a sentence that begins with the name of what the text is.
+///
+/// # Errors
+///
+/// What was expected and what came.
 pub fn document(text: &str) -> Result<JsonRef<'_>, String> {
     if text.starts_with('\u{feff}') {
         return Err("expected JSON without a byte order mark".to_owned());
@@ -235,6 +251,10 @@ pub fn describe(json: JsonRef<'_>) -> String {
 }
 
 /// The text of a string value; [`Refusal::Mismatch`] for another kind.
+///
+/// # Errors
+///
+/// [`Refusal::Mismatch`] for another kind, [`Refusal::Because`] for a lone surrogate.
 pub fn string(json: JsonRef<'_>) -> Result<String, Refusal> {
     if Kind::of(json) != Kind::String {
         return Err(Refusal::Mismatch);
@@ -243,6 +263,10 @@ pub fn string(json: JsonRef<'_>) -> Result<String, Refusal> {
 }
 
 /// The text of a string value, in which each lone surrogate is what `replace` makes of it;
+/// [`Refusal::Mismatch`] for another kind.
+///
+/// # Errors
+///
 /// [`Refusal::Mismatch`] for another kind.
 pub fn string_with(json: JsonRef<'_>, replace: impl Fn(u16) -> String) -> Result<String, Refusal> {
     let Wtf8(bytes) = match Kind::of(json) {
@@ -283,6 +307,10 @@ pub fn scalar_text(json: JsonRef<'_>) -> Option<String> {
 }
 
 /// The elements of a value that is an array; [`Refusal::Mismatch`] for another kind.
+///
+/// # Errors
+///
+/// [`Refusal::Mismatch`] for another kind.
 pub fn elements(json: JsonRef<'_>) -> Result<Vec<JsonRef<'_>>, Refusal> {
     if Kind::of(json) != Kind::Array {
         return Err(Refusal::Mismatch);

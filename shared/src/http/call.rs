@@ -66,6 +66,10 @@ impl Call {
     }
 
     /// The body as text. Its size was checked when the call was let in.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Invalid`] if it is not UTF-8.
     pub fn body(&self) -> Result<&str, Problem> {
         std::str::from_utf8(&self.body).map_err(|error| {
             Problem::invalid(
@@ -76,6 +80,11 @@ impl Call {
     }
 
     /// The version that `If-Match` asks for. `None` where there is no such header, or `*`.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Invalid`] if the header is no entity tag or there twice, [`Problem::VersionMismatch`] for a tag that
+    /// no record ever has.
     pub fn if_match(&self) -> Result<Option<u64>, Problem> {
         let Some(value) = self.header("If-Match")? else {
             return Ok(None);
@@ -101,6 +110,10 @@ impl Call {
     }
 
     /// The `Idempotency-Key`, with what makes this request the same as another.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Invalid`] if it is not 1 to 255 bytes of UTF-8, or there twice.
     pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
         let Some(key) = self.header("Idempotency-Key")? else {
             return Ok(None);

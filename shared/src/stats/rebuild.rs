@@ -249,6 +249,10 @@ impl Rebuild {
     /// How many touches there were, by all attempts, and how many of them have come through the
     /// stream and are counted. The first is never too many; it falls short by what an attempt that
     /// was killed did not live to note, a page at most, and by touches whose answer was lost.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB.
     pub async fn progress(&self, generation: Generation) -> Result<Progress, Problem> {
         let noted = self
             .client
@@ -283,6 +287,10 @@ impl Rebuild {
     }
 
     /// Lets the new generation be read in place of the old one.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB, or [`Problem::Unavailable`] if another rebuild has gone on.
     pub async fn finish(&self, generation: Generation) -> Result<(), Problem> {
         let before = Generations::read(&self.client, &self.stats).await?;
         if before.current == generation {
@@ -297,6 +305,10 @@ impl Rebuild {
 
     /// Deletes the roll-ups of earlier generations, and returns how many there were. To be called
     /// when nobody counts or reads them any more.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB; another call goes on.
     pub async fn clear(&self, generation: Generation) -> Result<usize, Problem> {
         let (mut cleared, mut start) = (0, None);
         loop {

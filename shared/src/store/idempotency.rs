@@ -92,6 +92,10 @@ impl Store {
 
     /// [`Store::create`] under a key. Of the 100 actions of a transaction the marker is one, so
     /// `drafts` may be 99 at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::KeyReused`] if the key was used for another request; a failure of DynamoDB.
     pub async fn create_once(
         &self,
         workspace: &Workspace,
@@ -105,6 +109,10 @@ impl Store {
 
     /// [`Store::update`] under a key. A transaction cannot answer with the version it made, so the
     /// version is read before it and is part of its condition.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::update`], and [`Problem::KeyReused`] if the key was used for another request.
     pub async fn update_once(
         &self,
         workspace: &Workspace,
@@ -124,6 +132,10 @@ impl Store {
     }
 
     /// [`Store::delete`] under a key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::delete`], and [`Problem::KeyReused`] if the key was used for another request.
     pub async fn delete_once(
         &self,
         workspace: &Workspace,

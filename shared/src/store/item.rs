@@ -108,12 +108,20 @@ pub fn wrong_index_keys(item: &Item) -> Vec<(&'static str, Option<String>)> {
 
 /// The record of an item. An item that is none, in a table that is ours alone, is a defect; one of
 /// a newer form is not ours to read.
+///
+/// # Errors
+///
+/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] for a defect.
 pub fn to_feedback(item: &Item) -> Result<Feedback, Problem> {
     schema::check(item, schema::FEEDBACK)?;
     read(item).ok_or_else(|| unreadable(item))
 }
 
 /// The score of an item alone, and what it belongs to.
+///
+/// # Errors
+///
+/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] for a defect.
 pub fn to_scored(item: &Item) -> Result<Scored, Problem> {
     schema::check(item, schema::FEEDBACK)?;
     let read = || {

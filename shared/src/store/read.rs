@@ -90,6 +90,10 @@ impl Store {
     }
 
     /// One record, as it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::NotFound`]; a failure of DynamoDB; a record of a newer schema version.
     pub async fn get(
         &self,
         workspace: &Workspace,
@@ -116,6 +120,10 @@ impl Store {
     }
 
     /// One page of a list.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB.
     pub async fn list(
         &self,
         workspace: &Workspace,

@@ -31,6 +31,11 @@ pub(super) const KNOWN: &str = "(attribute_not_exists(#schema) OR #schema <= :sc
 
 impl Store {
     /// Stores feedback, all of it or none. One record is a plain put; several are one transaction.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB: [`Problem::Throttled`] if nothing was written, [`Problem::Unavailable`] if that is not
+    /// known.
     pub async fn create(
         &self,
         workspace: &Workspace,
@@ -100,6 +105,11 @@ impl Store {
     }
 
     /// Changes a record. `if_match` is the version it must be at.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::NotFound`] if there is no such record about that target, [`Problem::VersionMismatch`] if it is at
+    /// another version; a failure of DynamoDB.
     pub async fn update(
         &self,
         workspace: &Workspace,
@@ -152,6 +162,10 @@ impl Store {
     }
 
     /// Deletes a record. `if_match` is the version it must be at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::update`].
     pub async fn delete(
         &self,
         workspace: &Workspace,

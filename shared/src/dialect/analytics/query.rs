@@ -91,6 +91,10 @@ pub struct AnalyticsQuery {
 impl AnalyticsQuery {
     /// Reads a query string's parameters. [`Problem::ForeignWorkspace`] for the slug of another
     /// workspace than the key's.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Invalid`] with every parameter that is missing, unknown or wrong.
     pub fn parse(pairs: &[(String, String)], workspace: &Workspace) -> Result<Self, Problem> {
         let known: Vec<&str> = KNOWN.into_iter().chain(UNKNOWABLE).collect();
         let mut parameters = Parameters::new(pairs, &known);

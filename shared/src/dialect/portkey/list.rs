@@ -11,6 +11,10 @@ use crate::target::{SpanId, TraceId};
 const KNOWN: [&str; 7] = ["trace_id", "span_id", "from", "to", "limit", "cursor", "order"];
 
 /// Reads the query of `GET /v1/feedback`.
+///
+/// # Errors
+///
+/// [`Problem::Invalid`] with every parameter that is unknown or wrong.
 pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     let mut parameters = Parameters::new(
         pairs,

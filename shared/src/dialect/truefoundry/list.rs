@@ -6,6 +6,10 @@ use crate::query::{Filter, ListQuery, Order};
 use crate::target::{SpanId, TraceId, decode_target_id};
 
 /// Reads the query of `GET /api/svc/v1/gateway-feedback`: newest first, of one trace or span.
+///
+/// # Errors
+///
+/// [`Problem::Invalid`] with every parameter that is missing, unknown or wrong.
 pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     let mut parameters = Parameters::new(
         pairs,

@@ -15,6 +15,10 @@ use crate::timestamp::Timestamp;
 impl Store {
     /// The scores of a trace, over all of its spans. Those of `span`, if one is given, are read
     /// consistently; the others from the index.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB.
     pub async fn summary(
         &self,
         workspace: &Workspace,
