@@ -37,8 +37,19 @@ impl fmt::Display for Workspace {
     }
 }
 
-/// A feedback's name, a UUIDv7 minted here. Its text order is its time order, so it is sort key,
-/// cursor and time of creation at once.
+/// A feedback's id: a UUIDv7 minted here. Its text order is its time order, so it serves as sort key,
+/// cursor and creation time.
+///
+/// ```
+/// use shared::id::FeedbackId;
+/// use shared::timestamp::Timestamp;
+///
+/// let now = Timestamp::parse("2025-11-23T21:40:48.198Z").unwrap();
+/// let (first, second) = (FeedbackId::mint(now, 0, [7; 10]), FeedbackId::mint(now, 1, [0; 10]));
+/// assert!(first < second);
+/// assert_eq!(first.created_at(), now);
+/// assert_eq!(FeedbackId::parse(&first.simple().to_uppercase()), FeedbackId::parse(&first.hyphenated()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FeedbackId(Uuid);
 

@@ -72,12 +72,21 @@ pub struct ListQuery {
     pub after: Option<FeedbackId>,
 }
 
-/// The first byte of every cursor: the form the rest has.
-const CURSOR_FORM: u8 = 1;
+/// The first byte of every cursor: its version.
+const CURSOR_VERSION: u8 = 1;
 
-/// The text a page's caller comes back with: the id of the page's last record. It names a place
-/// in an order and not a record that must exist, so records may come and go around it; and it
-/// grants nothing, since a list is bounded by its caller's workspace wherever it begins.
+/// The cursor of the page that follows a record. It names a place in an order, and the record need not exist
+/// any more. It grants nothing: a list is bounded by its caller's workspace.
+///
+/// ```
+/// use shared::id::FeedbackId;
+/// use shared::query::{Order, decode_cursor, encode_cursor};
+///
+/// let last = FeedbackId::parse("019ab2a98fc6e80483eae496e2dd611d").unwrap();
+/// let cursor = encode_cursor(last, Order::Descending);
+/// assert_eq!(decode_cursor(&cursor, Order::Descending), Some(last));
+/// assert_eq!(decode_cursor(&cursor, Order::Ascending), None);
+/// ```
 pub fn encode_cursor(last: FeedbackId, order: Order) -> String {
     let mut bytes = cursor_body(last, order);
     let check = cursor_check(&bytes);
@@ -97,7 +106,7 @@ fn cursor_body(last: FeedbackId, order: Order) -> Vec<u8> {
         Order::Ascending => 0,
         Order::Descending => 1,
     };
-    let mut bytes = vec![CURSOR_FORM, direction];
+    let mut bytes = vec![CURSOR_VERSION, direction];
     bytes.extend_from_slice(last.as_bytes());
     bytes
 }

@@ -96,6 +96,16 @@ const MAX_TARGET_ID: usize = 8 * 1024;
 
 /// Encodes the feedback target id of a span, as TrueFoundry's gateway hands it out in
 /// `x-tfy-feedback-target-id`: compact JSON, `spanId` first, standard base64 with padding.
+///
+/// ```
+/// use shared::target::{SpanId, TraceId, decode_target_id, encode_target_id};
+///
+/// let trace = TraceId::parse("my-trace").unwrap();
+/// let span = SpanId::parse("my-span").unwrap();
+/// let id = encode_target_id(&trace, &span);
+/// assert_eq!(id, "eyJzcGFuSWQiOiJteS1zcGFuIiwidHJhY2VJZCI6Im15LXRyYWNlIn0=");
+/// assert_eq!(decode_target_id(&id), Ok((trace, span)));
+/// ```
 pub fn encode_target_id(trace: &TraceId, span: &SpanId) -> String {
     #[derive(serde::Serialize)]
     #[serde(rename_all = "camelCase")]

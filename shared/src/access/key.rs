@@ -15,7 +15,18 @@ const ID: usize = 16;
 const SECRET: usize = 64;
 const CHECKSUM: usize = 8;
 
-/// An API key, secret and all. Its `Debug` shows the id alone.
+/// An API key with its secret. Its `Debug` shows only the id.
+///
+/// ```
+/// use shared::access::key::ApiKey;
+///
+/// let key = ApiKey::from_random([1; 8], [2; 32]);
+/// let text = key.reveal();
+/// assert!(text.starts_with("hsk_0101010101010101_0202"));
+/// assert!(ApiKey::parse(&text) == Some(key));
+/// // The checksum tells a mistyped key without a look-up.
+/// assert!(ApiKey::parse(&text.replace("0202", "0203")).is_none());
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey {
     id: KeyId,
