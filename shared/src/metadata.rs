@@ -147,6 +147,16 @@ fn indexed_text(json: JsonRef<'_>) -> Result<Option<String>, String> {
     }
 }
 
+/// Which question was asked: what the caller put in metadata as `_name`, as text. The empty name where there is
+/// none, or no text of 1 to 512 bytes.
+pub fn name(metadata: Option<&Metadata>) -> String {
+    let read = || {
+        let object = Object::parse(metadata?.json()).ok()?;
+        scalar_text(object.get("_name")?).filter(|text| (1..=MAX_INDEXED).contains(&text.len()))
+    };
+    read().unwrap_or_default()
+}
+
 /// What is counted where metadata names no model.
 pub const UNKNOWN_MODEL: &str = "unknown";
 

@@ -19,6 +19,7 @@ use crate::indexed::{Field, Indexed};
 use crate::metadata::Metadata;
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, MAX_LIMIT, Order};
+use crate::reasons::Reasons;
 use crate::schema;
 use crate::score::Score;
 use crate::timestamp::Timestamp;
@@ -51,6 +52,8 @@ pub struct Vote {
     pub indexed: Indexed,
     /// The metadata, if it was asked for and the record has any.
     pub metadata: Option<Metadata>,
+    /// The reasons.
+    pub reasons: Reasons,
 }
 
 /// The limit that an answer would have gone over.
@@ -147,6 +150,7 @@ impl Store {
             "value",
             "weight",
             "rating",
+            "reasons",
             "expires_at",
         ];
         if columns.indexed {
@@ -190,7 +194,7 @@ fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote
         keys::indexed_text(field, key).map(str::to_owned)
     });
     // Without these keys the path alone has decided.
-    let admits = !columns.indexed || filter.admits(&indexed);
+    let admits = !columns.indexed || filter.admits_indexed(&indexed);
     let is_about = || keys::target(&scored.partition).is_some_and(|target| filter.is_about(&target));
     if !admits || (filter.trace.is_some() && !is_about()) {
         return Ok(None);
@@ -199,6 +203,7 @@ fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote
         id: scored.id,
         score: scored.score,
         indexed,
+        reasons: item::reasons(item),
         metadata: string(item, "metadata").map(|json| Metadata::from_stored(json.to_owned())),
     }))
 }
