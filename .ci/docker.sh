@@ -34,10 +34,12 @@ have_docker() {
     done
 }
 
-# Installs what is missing, and lets no service of it start.
+# Installs what is missing, and lets no service of it start. An engine from elsewhere stays: docker.io would conflict
+# with it.
 install_docker() {
     have_docker && return
-    local policy=/usr/sbin/policy-rc.d status=0
+    local policy=/usr/sbin/policy-rc.d status=0 packages=(debootstrap iproute2)
+    command -v dockerd >/dev/null && command -v docker >/dev/null || packages+=(docker.io)
     if [[ ! -e $policy ]]; then
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod +x "$policy"
@@ -46,8 +48,7 @@ install_docker() {
     fi
     {
         apt-get update -qq &&
-            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-                docker.io debootstrap iproute2
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
     } >"$logs/apt.log" 2>&1 || status=$?
     [[ -z $policy ]] || rm "$policy"
     ((status == 0)) || cat "$logs/apt.log"
