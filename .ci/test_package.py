@@ -107,6 +107,7 @@ class Package(unittest.TestCase):
         self.compile("arm64", needs="GLIBC_2.36")
         with self.assertRaisesRegex(ValueError, "aggregate: expected to need glibc 2.34 at most, got 2.36"):
             package("arm64", self.binaries, files)
+        self.assertFalse(files.exists())
 
     def test_a_function_that_is_missing_is_named(self):
         self.compile("arm64")
