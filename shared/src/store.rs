@@ -1,7 +1,7 @@
 //! Feedback in DynamoDB.
 //!
 //! The condition of a write decides, never a read before it; what a write promised is awaited
-//! before it is answered. [`write`] holds the plain writes, [`idempotency`] the same under an
+//! before it is answered. [`mod@write`] holds the plain writes, [`idempotency`] the same under an
 //! `Idempotency-Key`, [`read`] look-ups and lists, [`votes`] what analytics read of records.
 
 pub mod idempotency;

@@ -239,7 +239,7 @@ async fn what_is_refused_says_why_and_is_counted_by_it() {
             Some(Fault::ServerError),
             503,
             "unavailable",
-            "dynamodb: ",
+            "DynamoDB",
         ),
         (
             Method::POST,
@@ -249,7 +249,7 @@ async fn what_is_refused_says_why_and_is_counted_by_it() {
             Some(Fault::AccessDenied),
             500,
             "internal",
-            "dynamodb: ",
+            "DynamoDB",
         ),
     ] {
         let fault = fault.map_or(Vec::new(), |fault| vec![fault; 9]);
