@@ -56,6 +56,9 @@ pub struct FeedbackId(Uuid);
 /// Random bits for one id; the version and variant bits, and the place of the index, are overwritten.
 pub type Entropy = [u8; 10];
 
+/// The highest bit of `rand_a`, below the version. The index of a record in its bulk does not reach it.
+const UPSERTED: u8 = 0x08;
+
 impl FeedbackId {
     /// The form an id must have, for messages.
     pub const EXPECTED: &str = "a UUID, hyphenated or as 32 hex digits";
@@ -64,10 +67,24 @@ impl FeedbackId {
     /// (RFC 9562, section 6.2, method 1), so the ids of one bulk sort in the order of its input.
     pub fn mint(now: Timestamp, index: usize, entropy: Entropy) -> Self {
         let mut bytes = entropy;
-        let [high, low] = u16::try_from(index).unwrap_or(u16::MAX).min(0x0fff).to_be_bytes();
+        let [high, low] = u16::try_from(index).unwrap_or(u16::MAX).min(0x07ff).to_be_bytes();
         bytes[0] = high;
         bytes[1] = low;
         Self(uuid::Builder::from_unix_timestamp_millis(now.millis(), &bytes).into_uuid())
+    }
+
+    /// The id of the `index`-th record written at `now`, which is upserted: a bit above the index says so. Its
+    /// last byte is the caller's, so that the shard of the record's index keys is known before its id is.
+    pub fn mint_upserted(now: Timestamp, index: usize, entropy: Entropy, last: u8) -> Self {
+        let mut bytes = *Self::mint(now, index, entropy).as_bytes();
+        bytes[6] |= UPSERTED;
+        bytes[15] = last;
+        Self::from_bytes(bytes)
+    }
+
+    /// Whether the record is upserted: its sort key cannot be made from the id then.
+    pub fn is_upserted(self) -> bool {
+        self.as_bytes()[6] & UPSERTED != 0
     }
 
     /// Reads the hyphenated form or 32 hex digits, in any case. `None` for anything else, the

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::keys;
+use super::keys::{self, Owner};
 use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::feedback::{Draft, Feedback};
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::{Field, Indexed};
 use crate::metadata::{Comment, Metadata};
+use crate::person::Person;
 use crate::problem::Problem;
 use crate::reasons::Reasons;
 use crate::schema;
@@ -26,15 +27,22 @@ pub struct Scored {
     pub score: Score,
 }
 
+/// The schema version of records that are not upserted.
+const PLAIN: u32 = 1;
+
 /// The item of a record. A weight is kept as text: DynamoDB's numbers end at 1e-130, a weight's do not.
 pub fn from_feedback(feedback: &Feedback) -> Item {
     let Feedback {
         workspace, id, draft, ..
     } = feedback;
+    let (sort, version) = match &draft.person {
+        Some(person) => (keys::upserted_sort(workspace, person), schema::FEEDBACK),
+        None => (keys::sort(workspace, *id), PLAIN),
+    };
     let trace = draft.target.trace().as_str();
     let mut item = HashMap::from([
         ("pk".to_owned(), text(keys::partition(&draft.target))),
-        ("sk".to_owned(), text(keys::sort(workspace, *id))),
+        ("sk".to_owned(), text(sort)),
         ("id".to_owned(), text(id.hyphenated())),
         (
             "time_key".to_owned(),
@@ -43,7 +51,7 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
         ("trace_key".to_owned(), text(keys::spread(workspace, trace))),
         ("updated_at".to_owned(), number(feedback.updated_at.millis())),
         ("version".to_owned(), number(feedback.version)),
-        (schema::ATTRIBUTE.to_owned(), number(schema::FEEDBACK)),
+        (schema::ATTRIBUTE.to_owned(), number(version)),
     ]);
     match draft.score {
         Score::Value(value, weight) => {
@@ -65,10 +73,14 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
     }
     if let Some(metadata) = &draft.metadata {
         item.insert("metadata".to_owned(), text(metadata.json()));
-        for (name, key) in index_keys(workspace, *id, metadata.indexed()) {
-            if let Some(key) = key {
-                item.insert(name.to_owned(), text(key));
-            }
+    }
+    if let Some(person) = &draft.person {
+        item.insert("person".to_owned(), text(&person.user));
+        item.insert("question".to_owned(), text(&person.name));
+    }
+    for (name, key) in index_keys(workspace, *id, &draft.indexed()) {
+        if let Some(key) = key {
+            item.insert(name.to_owned(), text(key));
         }
     }
     if let Some(end) = feedback.expires_at {
@@ -95,15 +107,18 @@ pub fn index_keys(
 /// to be removed. A record that was written before a field was indexed lacks its key, and one that older
 /// code changed since has an old one. Nothing is told of an item that cannot be read.
 pub fn wrong_index_keys(item: &Item) -> Vec<(&'static str, Option<String>)> {
-    let Some((workspace, id)) = string(item, "sk").and_then(keys::owner) else {
+    let Some((workspace, id)) = owner(item) else {
         return Vec::new();
     };
     if schema::check(item, schema::FEEDBACK).is_err() {
         return Vec::new();
     }
-    let indexed = string(item, "metadata")
+    let mut indexed = string(item, "metadata")
         .map(|json| Metadata::from_stored(json.to_owned()).indexed().clone())
         .unwrap_or_default();
+    if let Some(person) = person(item) {
+        indexed.set(Field::User, person.user);
+    }
     index_keys(&workspace, id, &indexed)
         .into_iter()
         .filter(|(name, key)| string(item, name) != key.as_deref())
@@ -143,9 +158,25 @@ fn unreadable(item: &Item) -> Problem {
     Problem::internal(format!("an item of the feedback table cannot be read: {sk}"))
 }
 
-/// The id in an item's sort key.
+/// The workspace and id of an item.
+pub fn owner(item: &Item) -> Option<(Workspace, FeedbackId)> {
+    match keys::owner(string(item, "sk")?)? {
+        Owner::Plain(workspace, id) => Some((workspace, id)),
+        Owner::Upserted(workspace) => Some((workspace, FeedbackId::parse(string(item, "id")?)?)),
+    }
+}
+
+/// The id of an item.
 pub fn id(item: &Item) -> Option<FeedbackId> {
-    keys::owner(string(item, "sk")?).map(|(_, id)| id)
+    owner(item).map(|(_, id)| id)
+}
+
+/// Whose only vote an item is, if it is upserted.
+fn person(item: &Item) -> Option<Person> {
+    Some(Person {
+        user: string(item, "person")?.to_owned(),
+        name: string(item, "question")?.to_owned(),
+    })
 }
 
 fn score(item: &Item) -> Option<Score> {
@@ -158,7 +189,7 @@ fn score(item: &Item) -> Option<Score> {
 }
 
 fn read(item: &Item) -> Option<Feedback> {
-    let (workspace, id) = keys::owner(string(item, "sk")?)?;
+    let (workspace, id) = owner(item)?;
     Some(Feedback {
         workspace,
         id,
@@ -173,6 +204,7 @@ fn read(item: &Item) -> Option<Feedback> {
             metadata: optional(item, "metadata", |json| {
                 Some(Metadata::from_stored(json.to_owned()))
             })?,
+            person: person(item),
         },
         updated_at: Timestamp::from_millis(int(item, "updated_at")?),
         version: int(item, "version")?,

@@ -3,8 +3,11 @@
 //! A workspace's name holds no `#`, so what follows the first `#` of a key that begins with one is
 //! the rest, whatever it holds. Only the partition key begins with the caller's text, and escapes it.
 
+use std::fmt::Write as _;
+
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::Field;
+use crate::person::Person;
 use crate::target::{SpanId, Target, TraceId};
 
 /// How many partitions share a key that all traffic of a workspace would otherwise have in
@@ -61,10 +64,37 @@ pub fn sort(workspace: &Workspace, id: FeedbackId) -> String {
     format!("{workspace}#{}", id.hyphenated())
 }
 
-/// The workspace and id of a sort key. `None` if it is none.
-pub fn owner(sort: &str) -> Option<(Workspace, FeedbackId)> {
-    let (workspace, id) = sort.split_once('#')?;
-    Some((Workspace::parse(workspace)?, FeedbackId::parse(id)?))
+/// The sort key of an upserted record: behind those of all others, since no id begins with `~`.
+pub fn upserted_sort(workspace: &Workspace, person: &Person) -> String {
+    let mut sort = upserted_prefix(workspace);
+    for byte in person.hash() {
+        let _ = write!(sort, "{byte:02x}");
+    }
+    sort
+}
+
+/// What the sort keys of a workspace's upserted records begin with.
+pub fn upserted_prefix(workspace: &Workspace) -> String {
+    format!("{workspace}#~")
+}
+
+/// What a sort key says of its record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The workspace and id of a plain record.
+    Plain(Workspace, FeedbackId),
+    /// The workspace of an upserted record, whose id is an attribute.
+    Upserted(Workspace),
+}
+
+/// The owner of a sort key. `None` if it is none.
+pub fn owner(sort: &str) -> Option<Owner> {
+    let (workspace, rest) = sort.split_once('#')?;
+    let workspace = Workspace::parse(workspace)?;
+    if rest.starts_with('~') {
+        return Some(Owner::Upserted(workspace));
+    }
+    Some(Owner::Plain(workspace, FeedbackId::parse(rest)?))
 }
 
 /// The key of `by-time`.
