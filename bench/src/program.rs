@@ -10,7 +10,15 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 /// The functions, by the names of their packages and binaries.
-pub const FUNCTIONS: [&str; 6] = ["create", "update", "delete", "read", "analytics", "aggregate"];
+pub const FUNCTIONS: [&str; 7] = [
+    "create",
+    "update",
+    "delete",
+    "read",
+    "analytics",
+    "vote",
+    "aggregate",
+];
 
 /// A program that speaks the Lambda Runtime API.
 #[derive(Clone, Debug)]

@@ -69,6 +69,58 @@ pub enum Command {
     Keys(Keys),
     /// Verify or rebuild analytics
     Stats(Stats),
+    /// Sign vote tokens, to try them out
+    Votes(Votes),
+}
+
+/// The command `votes`.
+#[derive(Args, Debug)]
+pub struct Votes {
+    /// The subcommand
+    #[command(subcommand)]
+    pub action: VotesAction,
+}
+
+/// The subcommands of `votes`.
+#[derive(Debug, Subcommand)]
+pub enum VotesAction {
+    /// Sign a vote token and print it
+    Sign(Sign),
+}
+
+/// What a vote token is to allow.
+#[derive(Args, Debug)]
+pub struct Sign {
+    /// File with the private key as a JWK, as `keys create --scope vote` printed it
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Workspace of the key
+    #[arg(long, default_value = "default")]
+    pub workspace: String,
+    /// The person who votes: a pseudonym of 1 to 512 bytes
+    #[arg(long)]
+    pub user: String,
+    /// Trace to vote on; repeatable
+    #[arg(long, required = true, value_name = "ID")]
+    pub trace: Vec<String>,
+    /// Span of the trace to vote on
+    #[arg(long, value_name = "ID")]
+    pub span: Option<String>,
+    /// Which question is asked, such as helpful
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Which scores are allowed: thumbs, rating, or two integers such as 0..10
+    #[arg(long, default_value = "thumbs", allow_hyphen_values = true)]
+    pub scale: String,
+    /// Allow a comment
+    #[arg(long)]
+    pub comment: bool,
+    /// Allow this reason; repeatable
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Vec<String>,
+    /// How long the token is valid, at most 30d
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub expires: String,
 }
 
 /// The command `stats`.
@@ -161,7 +213,8 @@ pub enum KeysAction {
         /// Label shown by `keys list`, 1 to 128 bytes
         #[arg(long)]
         name: String,
-        /// What the key allows: write (create, update, delete), read (reads, analytics) or admin (both); repeatable
+        /// What the key allows: write (create, update, delete), read (reads, analytics), admin (both); repeatable.
+        /// Or vote: a key pair whose private key signs vote tokens for pages
         #[arg(long, required = true, value_name = "SCOPE")]
         scope: Vec<String>,
         /// How long the key is valid, in days, hours or minutes: 90d, 12h, 30m; without it, until revoked

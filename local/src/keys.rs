@@ -45,6 +45,30 @@ pub async fn run(keys: Keys) -> Result<String, String> {
                 ));
             }
             let registry = registry(&place).await?;
+            if scopes.contains(&Scope::Vote) {
+                if scopes.len() > 1 || upsert {
+                    return Err(
+                        "--scope: expected vote alone, since its key only signs vote tokens".to_owned(),
+                    );
+                }
+                let (pair, record) = Registry::mint_vote(workspace, name, expires_at, now).map_err(line)?;
+                registry.insert(&record).await.map_err(line)?;
+                let (jwk, pem) = (pair.jwk(&record.id), pair.pem());
+                return Ok(if place.json {
+                    let mut shown = shown(&record, now);
+                    shown["jwk"] = serde_json::from_str(&jwk).map_err(|error| error.to_string())?;
+                    shown["pem"] = json!(pem);
+                    shown.to_string()
+                } else {
+                    format!(
+                        "{jwk}\n\n{pem}\nSave the private key now, in either form: it is not shown again. It signs vote \
+                         tokens, so keep it in your backend. Id {}, workspace {}, {}.",
+                        record.id,
+                        record.workspace,
+                        end(&record),
+                    )
+                });
+            }
             if let Some(field) = &user_field
                 && !(1..=128).contains(&field.len())
             {
@@ -131,7 +155,7 @@ fn parse_scopes(names: &[String]) -> Result<Vec<Scope>, String> {
     let mut scopes = Vec::new();
     for name in names.iter().flat_map(|names| names.split(',')) {
         let scope = Scope::parse(name)
-            .ok_or_else(|| format!("--scope: expected write, read or admin, got {name:?}"))?;
+            .ok_or_else(|| format!("--scope: expected write, read, admin or vote, got {name:?}"))?;
         scopes.push(scope);
     }
     scopes.sort_unstable();
@@ -140,7 +164,7 @@ fn parse_scopes(names: &[String]) -> Result<Vec<Scope>, String> {
 }
 
 /// Parses a whole number of days, hours or minutes: at least one.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || {
         format!(
             "--expires: expected a number of days, hours or minutes, such as 90d, 12h or 30m, got {text:?}"
@@ -280,7 +304,7 @@ mod tests {
         assert_eq!(scopes(&["read,write"]), Ok(vec![Scope::Write, Scope::Read]));
         assert_eq!(
             scopes(&["root"]),
-            Err("--scope: expected write, read or admin, got \"root\"".to_owned())
+            Err("--scope: expected write, read, admin or vote, got \"root\"".to_owned())
         );
     }
 }

@@ -12,6 +12,7 @@ pub mod server;
 pub mod stack;
 pub mod stats;
 pub mod stream;
+pub mod votes;
 
 use shared::config::ConfigError;
 use shared::http::{ApiService, Function, Wiring};
@@ -28,5 +29,6 @@ pub fn function(name: Function, wiring: Wiring) -> Result<ApiService, ConfigErro
         Function::Delete => delete::service(wiring),
         Function::Read => read::service(wiring),
         Function::Analytics => analytics::service(wiring),
+        Function::Vote => vote::service(wiring),
     }
 }

@@ -3,6 +3,7 @@
 pub mod key;
 pub mod keyring;
 pub mod registry;
+pub mod token;
 
 use std::fmt;
 
@@ -17,11 +18,13 @@ pub enum Scope {
     Read,
     /// Everything.
     Admin,
+    /// Nothing by itself: it signs vote tokens.
+    Vote,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Write, Self::Read, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Write, Self::Read, Self::Admin, Self::Vote];
 
     /// The name.
     pub fn name(self) -> &'static str {
@@ -29,6 +32,7 @@ impl Scope {
             Self::Write => "write",
             Self::Read => "read",
             Self::Admin => "admin",
+            Self::Vote => "vote",
         }
     }
 

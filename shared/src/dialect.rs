@@ -8,6 +8,7 @@ mod parameters;
 pub mod portkey;
 pub mod record;
 pub mod truefoundry;
+pub mod vote;
 
 use serde::Serialize;
 
@@ -23,6 +24,8 @@ pub enum Dialect {
     Portkey,
     /// `/api/svc/v1/gateway-feedback`
     TrueFoundry,
+    /// `/v1/vote`: ours, for pages.
+    Vote,
 }
 
 impl Dialect {
@@ -31,6 +34,7 @@ impl Dialect {
         match self {
             Self::Portkey => "portkey",
             Self::TrueFoundry => "truefoundry",
+            Self::Vote => "vote",
         }
     }
 }

@@ -25,8 +25,8 @@ use lambda_http::tower::{ServiceExt as _, service_fn};
 use lambda_http::{Adapter, Body, IntoResponse, LambdaEvent, Request, Response, lambda_runtime, tracing};
 use serde::Serialize;
 
-pub use call::{Call, Reply, Votes};
-pub use route::{Function, Operation, ROUTES, Read, Report, Route};
+pub use call::{Call, Document, Reply, Votes};
+pub use route::{Credential, Function, Operation, ROUTES, Read, Report, Route, Vote};
 
 use crate::access::key::KeyId;
 use crate::access::keyring::Keyring;
@@ -66,7 +66,7 @@ pub fn service<S, H, F>(
     function: Function,
     wiring: Wiring,
     state: S,
-    document: fn(Operation) -> Option<&'static str>,
+    document: fn(Operation, &str) -> Option<Document>,
     handler: H,
 ) -> ApiService
 where
@@ -92,7 +92,7 @@ where
 }
 
 /// No document for any operation: of a function whose routes all ask for a key.
-pub fn no_document(_: Operation) -> Option<&'static str> {
+pub fn no_document(_: Operation, _: &str) -> Option<Document> {
     None
 }
 

@@ -52,6 +52,10 @@ pub enum Problem {
     },
     /// 403: the query names another workspace than the key's.
     ForeignWorkspace,
+    /// 401: a vote token that is malformed, forged, expired or of an unknown or revoked key, with what is wrong.
+    BadToken(String),
+    /// 403: what a vote token does not allow, with the claim that does not.
+    Denied(String),
     /// 404: no such feedback in this workspace.
     NotFound,
     /// 409: this `Idempotency-Key` was used for another request.
@@ -108,8 +112,8 @@ impl Problem {
         match self {
             Self::Invalid(faults) if faults.iter().any(|fault| fault.too_large) => "too_large",
             Self::Invalid(_) => "invalid",
-            Self::Unauthorized => "unauthorized",
-            Self::Forbidden { .. } => "forbidden",
+            Self::Unauthorized | Self::BadToken(_) => "unauthorized",
+            Self::Forbidden { .. } | Self::Denied(_) => "forbidden",
             Self::ForeignWorkspace => "foreign_workspace",
             Self::NotFound => "not_found",
             Self::KeyReused => "key_reused",
@@ -133,6 +137,7 @@ impl Problem {
             Self::Forbidden { needs } => {
                 format!("this API key lacks the scope {needs}, which this call needs")
             }
+            Self::BadToken(message) | Self::Denied(message) => message.clone(),
             Self::ForeignWorkspace => "this API key belongs to another workspace".into(),
             Self::NotFound => "no such feedback".into(),
             Self::KeyReused => "this Idempotency-Key was used for a different request".into(),
@@ -155,6 +160,9 @@ impl Problem {
                 format!("invalid: {}", fields.join(", "))
             }
             Self::Unavailable { cause } | Self::Internal { cause } => cause.clone(),
+            // The message may name an unknown claim, which is the caller's text.
+            Self::BadToken(_) => "a vote token that is not valid".into(),
+            Self::Denied(_) => "not allowed by the vote token".into(),
             other => other.message(),
         }
     }

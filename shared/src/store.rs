@@ -7,6 +7,7 @@
 pub mod idempotency;
 pub mod item;
 pub mod keys;
+pub mod own;
 pub mod read;
 pub mod upsert;
 pub mod votes;

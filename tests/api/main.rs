@@ -42,3 +42,4 @@ mod transport;
 mod truefoundry;
 mod upsert;
 mod verbatim;
+mod vote;

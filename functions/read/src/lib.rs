@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use shared::config::ConfigError;
 use shared::dialect::{Dialect, portkey, truefoundry};
-use shared::http::{self, ApiService, Call, Function, Operation, Read, Reply, Wiring};
+use shared::http::{self, ApiService, Call, Document, Function, Operation, Read, Reply, Wiring};
 use shared::problem::Problem;
 use shared::query;
 use shared::store::Store;
@@ -33,10 +33,10 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
 }
 
 /// What operations without a key are answered with.
-fn document(operation: Operation) -> Option<&'static str> {
+fn document(operation: Operation, _: &str) -> Option<Document> {
     match operation {
-        Operation::Read(Read::Specification) => Some(SPECIFICATION),
-        Operation::Read(Read::Health) => Some(HEALTH),
+        Operation::Read(Read::Specification) => Some(Document::json(SPECIFICATION)),
+        Operation::Read(Read::Health) => Some(Document::json(HEALTH)),
         _ => None,
     }
 }
@@ -63,6 +63,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
             let feedback = store.get(call.workspace(), id, call.now).await?;
             Ok(Reply::about(truefoundry::render_one(&feedback), feedback.version))
         }
+        (Read::One | Read::List, Dialect::Vote) => Err(Problem::internal("a route of another function")),
         (Read::Specification | Read::Health, _) => {
             Err(Problem::internal("a route without a key has no handler"))
         }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::Caller;
 use super::key::{ApiKey, KeyId};
 use super::registry::{KeyRecord, Registry};
+use super::token::{Unverified, VoteToken};
+use crate::id::Workspace;
 use crate::problem::Problem;
 use crate::timestamp::Timestamp;
 
@@ -62,6 +64,26 @@ impl Keyring {
         } else {
             Err(Problem::Unauthorized)
         }
+    }
+
+    /// What a vote token allows, and the workspace of its key.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::BadToken`] for one that is malformed, forged or expired, or of a key that is unknown, revoked or
+    /// expired; a failure of DynamoDB.
+    pub async fn verify_token(&self, text: &str, now: Timestamp) -> Result<(Workspace, VoteToken), Problem> {
+        let token = Unverified::parse(text)?;
+        // One message for all: whoever forges a token learns nothing of keys.
+        let unknown =
+            || Problem::BadToken("token: expected one signed with a valid key of scope vote".to_owned());
+        let record = self.find(&token.key, now).await?.ok_or_else(unknown)?;
+        let public_key = record.public_key.as_ref().filter(|_| record.is_valid(now));
+        if !public_key.is_some_and(|public_key| token.is_signed_by(public_key)) {
+            return Err(unknown());
+        }
+        let allowed = token.claims(&record.workspace, now)?;
+        Ok((record.workspace, allowed))
     }
 
     /// Looks a key up before anybody bears it, and remembers it as if somebody had.

@@ -8,11 +8,13 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 
 use super::key::{ApiKey, KeyId};
+use super::token::SigningKey;
 use super::{Scope, Upserts};
 use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::dynamo::{self, Attempts};
 use crate::id::Workspace;
 use crate::problem::Problem;
+use crate::random;
 use crate::schema;
 use crate::timestamp::Timestamp;
 
@@ -42,6 +44,9 @@ pub struct KeyRecord {
     pub revoked_at: Option<Timestamp>,
     /// Whether creates by it are upserts.
     pub upserts: Option<Upserts>,
+    /// The public key (Ed25519, 32 bytes) of a key pair that signs vote tokens. Such a key has no secret here, and
+    /// `hash` is empty.
+    pub public_key: Option<Vec<u8>>,
 }
 
 impl KeyRecord {
@@ -81,7 +86,7 @@ impl Registry {
     ) -> Result<(ApiKey, KeyRecord), Problem> {
         let (mut id, mut secret) = ([0; 8], [0; 32]);
         for bytes in [&mut id[..], &mut secret[..]] {
-            getrandom::fill(bytes).map_err(|error| Problem::internal(format!("no random bytes: {error}")))?;
+            random::fill(bytes)?;
         }
         let key = ApiKey::from_random(id, secret);
         let record = KeyRecord {
@@ -95,8 +100,33 @@ impl Registry {
             expires_at,
             revoked_at: None,
             upserts: None,
+            public_key: None,
         };
         Ok((key, record))
+    }
+
+    /// A new key pair that signs vote tokens, and its record; not stored yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Internal`] if the system has no random source.
+    pub fn mint_vote(
+        workspace: Workspace,
+        name: String,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(SigningKey, KeyRecord), Problem> {
+        let mut seed = [0; 32];
+        random::fill(&mut seed)?;
+        let pair = SigningKey::of_seed(seed).ok_or_else(|| Problem::internal("no key pair"))?;
+        let (_, record) = Self::mint(workspace, name, vec![Scope::Vote], expires_at, now)?;
+        let record = KeyRecord {
+            hash: Vec::new(),
+            last_four: String::new(),
+            public_key: Some(pair.public_key().to_vec()),
+            ..record
+        };
+        Ok((pair, record))
     }
 
     /// Stores a new key's record.
@@ -214,6 +244,13 @@ fn to_item(record: &KeyRecord) -> Item {
         ("created_at".to_owned(), number(record.created_at.millis())),
         (schema::ATTRIBUTE.to_owned(), number(PLAIN)),
     ]);
+    if let Some(public_key) = &record.public_key {
+        item.insert(schema::ATTRIBUTE.to_owned(), number(schema::API_KEY));
+        item.insert(
+            "public_key".to_owned(),
+            AttributeValue::B(Blob::new(public_key.clone())),
+        );
+    }
     if let Some(upserts) = &record.upserts {
         // Code that does not know of them would store every vote beside the last.
         item.insert(schema::ATTRIBUTE.to_owned(), number(schema::API_KEY));
@@ -255,6 +292,10 @@ fn from_item(item: &Item) -> Result<KeyRecord, Problem> {
             created_at: Timestamp::from_millis(int(item, "created_at")?),
             expires_at: moment("expires_at")?,
             revoked_at: moment("revoked_at")?,
+            public_key: match item.get("public_key") {
+                None => None,
+                Some(public_key) => Some(public_key.as_b().ok()?.clone().into_inner()),
+            },
             upserts: item.contains_key("upserts").then(|| Upserts {
                 user_field: string(item, "user_field").map(str::to_owned),
             }),

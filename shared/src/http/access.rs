@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock};
 use lambda_http::http::{HeaderMap, header};
 use lambda_http::{Body, Request};
 
-use super::call::{Call, MAX_BODY, Reply};
-use super::route::{Operation, Route};
+use super::call::{Call, Document, MAX_BODY, Reply};
+use super::route::{Credential, Operation, Route};
+use crate::access::Caller;
 use crate::access::keyring::Keyring;
 use crate::id::Workspace;
 use crate::problem::{Fault, Problem};
@@ -24,8 +25,8 @@ pub struct Access {
     pub keyring: Keyring,
     /// What tells when a request came.
     pub clock: Clock,
-    /// The JSON object that an operation without a key is answered with.
-    pub document: fn(Operation) -> Option<&'static str>,
+    /// What an operation without a key is answered with; its parameter is the path's, empty if it has none.
+    pub document: fn(Operation, &str) -> Option<Document>,
 }
 
 /// A request on its way in, and what is known of it so far.
@@ -61,10 +62,30 @@ impl Access {
             workspace,
         } = arrival;
         let now = self.clock.now();
-        let Some(scope) = route.operation.scope() else {
-            return (self.document)(route.operation)
-                .map(|document| Admitted::Open(Reply::new(document.to_owned())))
-                .ok_or_else(|| Problem::internal("a route without a key has no document"));
+        let Some(needed) = route.operation.credential() else {
+            return (self.document)(route.operation, &id)
+                .map(|document| Admitted::Open(Reply::document(document)))
+                .ok_or(Problem::NotFound);
+        };
+        let scope = match needed {
+            Credential::Key(scope) => scope,
+            Credential::Token => {
+                let text = bearer(request.headers());
+                let text =
+                    text.ok_or_else(|| Problem::BadToken("authorization: expected a vote token".to_owned()))?;
+                let (of, token) = self.keyring.verify_token(text, now).await?;
+                // Nobody else sets it.
+                let _ = workspace.set(of.clone());
+                let caller = Caller {
+                    workspace: of,
+                    scopes: Vec::new(),
+                    upserts: None,
+                };
+                let query = query(&request);
+                let (parts, body) = request.into_parts();
+                let call = Call::new(route, caller, now, id, query, parts.headers, bytes(body)?);
+                return Ok(Admitted::Call(call.with_token(token)));
+            }
         };
         let text = credential(request.headers()).ok_or(Problem::Unauthorized)?;
         let caller = self.keyring.verify(text, now).await?;
@@ -89,6 +110,11 @@ fn credential(headers: &HeaderMap) -> Option<&str> {
     if let Some(key) = portkey.filter(|key| !key.is_empty()) {
         return std::str::from_utf8(key).ok();
     }
+    bearer(headers)
+}
+
+/// What `Authorization` bears.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())

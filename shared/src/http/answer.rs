@@ -18,7 +18,7 @@ use super::call::Reply;
 use super::route::{Function, Route};
 use super::trace::TraceContext;
 use super::{DEADLINE, event};
-use crate::dialect::{Dialect, portkey, truefoundry};
+use crate::dialect::{Dialect, portkey, truefoundry, vote};
 use crate::id::Workspace;
 use crate::invocation::Invocation;
 use crate::log::milliseconds;
@@ -115,6 +115,17 @@ fn request_id(request: &Request) -> HeaderValue {
 
 fn ok(reply: Reply) -> Response<Body> {
     let mut response = Response::new(Body::Text(reply.body));
+    if let Some(document) = reply.document {
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(document.content_type),
+        );
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static(document.cache_control),
+        );
+    }
     let tag = reply.version.map(|version| format!("\"{version}\""));
     if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -129,8 +140,8 @@ fn status(problem: &Problem) -> StatusCode {
             StatusCode::PAYLOAD_TOO_LARGE
         }
         Problem::Invalid(_) => StatusCode::BAD_REQUEST,
-        Problem::Unauthorized => StatusCode::UNAUTHORIZED,
-        Problem::Forbidden { .. } | Problem::ForeignWorkspace => StatusCode::FORBIDDEN,
+        Problem::Unauthorized | Problem::BadToken(_) => StatusCode::UNAUTHORIZED,
+        Problem::Forbidden { .. } | Problem::ForeignWorkspace | Problem::Denied(_) => StatusCode::FORBIDDEN,
         Problem::NotFound => StatusCode::NOT_FOUND,
         Problem::KeyReused => StatusCode::CONFLICT,
         Problem::VersionMismatch => StatusCode::PRECONDITION_FAILED,
@@ -145,6 +156,7 @@ fn error(dialect: Dialect, problem: &Problem, request_id: &HeaderValue) -> Respo
     let body = match dialect {
         Dialect::Portkey => portkey::render_problem(problem),
         Dialect::TrueFoundry => truefoundry::render_problem(problem, status.as_u16()),
+        Dialect::Vote => vote::render_problem(problem),
     };
     let mut response = Response::new(Body::Text(body));
     *response.status_mut() = status;
@@ -210,8 +222,13 @@ pub(super) fn other(invocation: &event::Invocation, context: &LambdaContext) -> 
 /// The headers that every answer has.
 fn with_common_headers(mut response: Response<Body>, request_id: &HeaderValue) -> Response<Body> {
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A document has its own.
+    headers
+        .entry(header::CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("application/json"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),

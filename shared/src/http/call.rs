@@ -4,6 +4,7 @@ use lambda_http::http::HeaderMap;
 
 use super::Route;
 use crate::access::Caller;
+use crate::access::token::VoteToken;
 use crate::id::Workspace;
 use crate::problem::Problem;
 use crate::store::Written;
@@ -29,6 +30,7 @@ pub struct Call {
     query: Vec<(String, String)>,
     headers: HeaderMap,
     body: Vec<u8>,
+    token: Option<VoteToken>,
 }
 
 impl Call {
@@ -50,7 +52,21 @@ impl Call {
             query,
             headers,
             body,
+            token: None,
         }
+    }
+
+    /// The same call, with the vote token that it bears.
+    pub fn with_token(self, token: VoteToken) -> Self {
+        Self {
+            token: Some(token),
+            ..self
+        }
+    }
+
+    /// The vote token that it bears, on a route that asks for one.
+    pub fn token(&self) -> Option<&VoteToken> {
+        self.token.as_ref()
     }
 
     /// Whose feedback it is about.
@@ -187,6 +203,39 @@ pub struct Reply {
     pub version: Option<u64>,
     /// What was stored, if the request stored any.
     pub votes: Option<Votes>,
+    /// The type and caching of a body that is no JSON object of one moment.
+    pub document: Option<Document>,
+}
+
+/// What a route without a key is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The body.
+    pub body: &'static str,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// How long it may be cached.
+    pub cache_control: &'static str,
+}
+
+impl Document {
+    /// A JSON object that is not to be cached.
+    pub const fn json(body: &'static str) -> Self {
+        Self {
+            body,
+            content_type: "application/json",
+            cache_control: "no-store",
+        }
+    }
+
+    /// JavaScript.
+    pub const fn script(body: &'static str, cache_control: &'static str) -> Self {
+        Self {
+            body,
+            content_type: "text/javascript; charset=utf-8",
+            cache_control,
+        }
+    }
 }
 
 /// New feedback, for the log and the metrics.
@@ -205,6 +254,15 @@ impl Reply {
             body,
             version: None,
             votes: None,
+            document: None,
+        }
+    }
+
+    /// The answer to a request without a key.
+    pub fn document(document: Document) -> Self {
+        Self {
+            document: Some(document),
+            ..Self::new(document.body.to_owned())
         }
     }
 

@@ -18,16 +18,19 @@ pub enum Function {
     Read,
     /// Answers with analytics.
     Analytics,
+    /// Casts, retracts and reads one person's votes.
+    Vote,
 }
 
 impl Function {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Create,
         Self::Update,
         Self::Delete,
         Self::Read,
         Self::Analytics,
+        Self::Vote,
     ];
 
     /// The package's name.
@@ -38,6 +41,7 @@ impl Function {
             Self::Delete => "delete",
             Self::Read => "read",
             Self::Analytics => "analytics",
+            Self::Vote => "vote",
         }
     }
 }
@@ -55,6 +59,34 @@ pub enum Operation {
     Read(Read),
     /// Answers with analytics.
     Analytics(Report),
+    /// One person's votes, with a vote token; or the element that casts them.
+    Vote(Vote),
+}
+
+/// What is done with one person's votes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Vote {
+    /// Casts or changes a vote.
+    Cast,
+    /// Retracts it.
+    Retract,
+    /// Reads it.
+    Own,
+    /// Reads those on several targets.
+    OwnOfSeveral,
+    /// The newest element for pages.
+    Element,
+    /// A released one.
+    Release,
+}
+
+/// What a request must bear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// An API key of this scope.
+    Key(Scope),
+    /// A vote token.
+    Token,
 }
 
 /// What is read.
@@ -94,15 +126,21 @@ impl Operation {
             Self::Delete => Function::Delete,
             Self::Read(_) => Function::Read,
             Self::Analytics(_) => Function::Analytics,
+            Self::Vote(_) => Function::Vote,
         }
     }
 
-    /// What a key must allow; `None` where no key is asked for.
-    pub const fn scope(self) -> Option<Scope> {
+    /// What a request must bear; `None` where nothing is asked for.
+    pub const fn credential(self) -> Option<Credential> {
         match self {
-            Self::Create | Self::Update | Self::Delete => Some(Scope::Write),
-            Self::Read(Read::One | Read::List) | Self::Analytics(_) => Some(Scope::Read),
-            Self::Read(Read::Specification | Read::Health) => None,
+            Self::Create | Self::Update | Self::Delete => Some(Credential::Key(Scope::Write)),
+            Self::Read(Read::One | Read::List) | Self::Analytics(_) => Some(Credential::Key(Scope::Read)),
+            Self::Vote(Vote::Cast | Vote::Retract | Vote::Own | Vote::OwnOfSeveral) => {
+                Some(Credential::Token)
+            }
+            Self::Read(Read::Specification | Read::Health) | Self::Vote(Vote::Element | Vote::Release) => {
+                None
+            }
         }
     }
 }
@@ -157,7 +195,22 @@ pub const ROUTES: &[Route] = &[
     analytics("/v1/analytics/groups/metadata/{key}", Report::Groups),
     portkey(Method::GET, "/openapi.json", Operation::Read(Read::Specification)),
     portkey(Method::GET, "/health", Operation::Read(Read::Health)),
+    vote(Method::PUT, "/v1/vote", Vote::Cast),
+    vote(Method::DELETE, "/v1/vote", Vote::Retract),
+    vote(Method::GET, "/v1/vote", Vote::Own),
+    vote(Method::POST, "/v1/votes/read", Vote::OwnOfSeveral),
+    vote(Method::GET, "/v1/vote.js", Vote::Element),
+    vote(Method::GET, "/v1/vote.js/{version}", Vote::Release),
 ];
+
+const fn vote(method: Method, path: &'static str, vote: Vote) -> Route {
+    Route {
+        method,
+        path,
+        dialect: Dialect::Vote,
+        operation: Operation::Vote(vote),
+    }
+}
 
 const fn analytics(path: &'static str, report: Report) -> Route {
     portkey(Method::GET, path, Operation::Analytics(report))
