@@ -1,4 +1,4 @@
-//! The query of `GET /v1/feedback`.
+//! The query parameters of `GET /v1/feedback`.
 
 use super::SPAN_WITHOUT_TRACE;
 use crate::dialect::parameters::Parameters;
@@ -7,14 +7,14 @@ use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, Order};
 use crate::target::{SpanId, TraceId};
 
-/// The parameters, beside one for each indexed field.
+/// The supported parameters, besides one for each indexed field.
 const KNOWN: [&str; 7] = ["trace_id", "span_id", "from", "to", "limit", "cursor", "order"];
 
-/// Reads the query of `GET /v1/feedback`.
+/// Parses the query of `GET /v1/feedback`.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] with every parameter that is unknown or wrong.
+/// [`Problem::Invalid`] with every parameter that is unknown or invalid.
 pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     let mut parameters = Parameters::new(
         pairs,

@@ -1,15 +1,15 @@
-//! The query of `GET /api/svc/v1/gateway-feedback`.
+//! The query parameters of `GET /api/svc/v1/gateway-feedback`.
 
 use crate::dialect::parameters::Parameters;
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, Order};
 use crate::target::{SpanId, TraceId, decode_target_id};
 
-/// Reads the query of `GET /api/svc/v1/gateway-feedback`: newest first, of one trace or span.
+/// Parses the query of `GET /api/svc/v1/gateway-feedback`, which lists a trace or span, newest first.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] with every parameter that is missing, unknown or wrong.
+/// [`Problem::Invalid`] with every parameter that is missing, unknown or invalid.
 pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     let mut parameters = Parameters::new(
         pairs,
@@ -17,7 +17,7 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     );
     let mut encoded = None;
     if let Some((name, text)) = pairs.iter().find(|(name, _)| name == "feedbackTargetId") {
-        // In a query, an unescaped plus of standard base64 has become a space.
+        // An unescaped plus of standard base64 arrives as a space.
         match decode_target_id(&text.replace(' ', "+")) {
             Ok(target) => encoded = Some(target),
             Err(rest) => parameters.fault(name, &rest),
