@@ -56,7 +56,7 @@ impl FromJson for Rating {
     }
 }
 
-/// Portkey's weight: a number from 0 to 1. A vote with weight 0 is counted but adds nothing to averages. It
+/// Portkey's weight: a number from 0 to 1. A weight of 0 is valid: the vote is counted. It
 /// is stored as the nearest `f64`: `1e-400` is valid and stored as 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weight(f64);

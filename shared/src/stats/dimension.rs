@@ -1,18 +1,18 @@
-//! By what feedback is counted, and in which series.
+//! The dimensions that feedback is counted by, and the series of each.
 
 use super::series::Series;
 use crate::indexed::Field;
 use crate::metadata::model;
 use crate::store::votes::Vote;
 
-/// By what feedback is counted.
+/// A dimension that feedback is counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dimension {
-    /// Everything together.
+    /// All feedback together.
     All,
-    /// `_model`
+    /// The model, from `_model` or `ai_model` in metadata.
     Model,
-    /// An indexed field.
+    /// An indexed metadata field.
     Field(Field),
 }
 
@@ -24,7 +24,7 @@ impl Dimension {
             .chain(Field::ALL.map(Self::Field))
     }
 
-    /// The name it has in keys.
+    /// The dimension's name in keys.
     pub fn name(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -33,7 +33,7 @@ impl Dimension {
         }
     }
 
-    /// The dimension that counts by this metadata field.
+    /// The dimension of this metadata field, if it has one.
     pub fn of_metadata(name: &str) -> Option<Self> {
         match name {
             "_model" => Some(Self::Model),
@@ -41,8 +41,8 @@ impl Dimension {
         }
     }
 
-    /// A vote's value by it, if the vote has one. [`Dimension::Model`] needs the vote's metadata, the others its
-    /// indexed fields.
+    /// Returns a vote's value of the dimension, if it has one. [`Dimension::Model`] needs the vote's
+    /// metadata, the others its indexed fields.
     pub fn value_of(self, vote: &Vote) -> Option<String> {
         match self {
             Self::All => Some(String::new()),
@@ -51,7 +51,7 @@ impl Dimension {
         }
     }
 
-    /// The first schema version that counts by it.
+    /// The first schema version that counts by the dimension.
     pub fn since(self) -> u32 {
         match self {
             Self::All | Self::Model => 1,
@@ -63,9 +63,9 @@ impl Dimension {
         matches!(self, Self::Field(field) if field.has_many_values())
     }
 
-    /// The series that a generation of this schema version counts it in, the coarsest first. None is
-    /// a dimension that the version does not count by: it must stay uncounted there, since records
-    /// that were counted without it would be taken away with it, and leave less than nothing.
+    /// The series that a generation of this schema version counts the dimension in, coarsest first. It is
+    /// empty if the version does not count by the dimension. Such a generation must not start to: deleting
+    /// records from before would bring its counts below zero.
     pub fn series(self, schema: u32) -> &'static [Series] {
         match schema {
             _ if schema < self.since() => &[],
