@@ -1,4 +1,4 @@
-//! One process, from its start to its last answer.
+//! Measuring one process, from its start to its last response.
 
 use std::fs;
 use std::io;
@@ -12,31 +12,31 @@ use tokio::process::Command;
 use crate::lambda::{Bootstrap, Invoked};
 use crate::share::Share;
 
-/// What one process took.
+/// The measurements of one process.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// From the start of the process until it asked for its first event.
+    /// The time from the start of the process until it requested its first event.
     pub init: Duration,
-    /// Its processor time until then.
+    /// The CPU time until then.
     pub init_cpu: Duration,
-    /// From its first event to the answer.
+    /// The time from the first event to its response.
     pub first: Duration,
-    /// Its processor time from the first event until it asked for the second.
+    /// The CPU time from the first event until the process requested the second.
     pub first_cpu: Duration,
-    /// Each request after the first.
+    /// The time of each request after the first.
     pub warm: Vec<Duration>,
-    /// Its processor time for each of these.
+    /// The CPU time of each of these requests.
     pub warm_cpu: Duration,
-    /// The most memory it held at a time, in bytes.
+    /// The peak resident memory, in bytes.
     pub rss: u64,
 }
 
-/// Starts a process, has it answer these events, and ends it. After its start it is held to a
-/// share of a processor, if there is one.
+/// Starts a process, sends it these events and stops it. After its init, it is limited to a share of a
+/// processor, if one is given.
 ///
 /// # Errors
 ///
-/// If it does not start, or answers anything but a success.
+/// If the process does not start, or a response is not a success.
 pub async fn measure(
     name: &str,
     command: Command,
@@ -79,16 +79,16 @@ pub async fn measure(
     })
 }
 
-/// A measurement of what fails is worth nothing.
+/// Returns the time of a successful invocation. Failures are not worth measuring.
 fn success(invoked: Invoked) -> io::Result<Duration> {
     match invoked.outcome {
-        // A function behind a stream answers without a status.
+        // The response of a function behind a stream has no status.
         Ok(answer) if answer.get("statusCode").is_none_or(|status| status == 200) => Ok(invoked.took),
         Ok(answer) | Err(answer) => Err(io::Error::other(format!("it answered {answer}"))),
     }
 }
 
-/// The processor time of a process and all its threads, those that ended included.
+/// The CPU time of a process and all its threads, including those that have ended.
 fn cpu(process: u32) -> io::Result<Duration> {
     let process = i32::try_from(process).map_err(io::Error::other)?;
     let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(process))?;

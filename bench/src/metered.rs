@@ -1,4 +1,4 @@
-//! The function `analytics` over a database in memory, with the read units of its answers.
+//! The function `analytics` over an in-memory database, with the read units of each request.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,10 +31,10 @@ use shared::timestamp::{Clock, Timestamp};
 
 use crate::event::event_json;
 
-/// How often each question is asked.
+/// The number of times that each query is sent.
 const TIMES: usize = 21;
 
-/// A database and the function `analytics` over it.
+/// The function `analytics` and its database.
 pub(crate) struct Metered {
     pub(crate) engine: Engine,
     /// A client whose calls are not metered.
@@ -47,11 +47,11 @@ pub(crate) struct Metered {
 }
 
 impl Metered {
-    /// An empty one.
+    /// Creates an empty database.
     ///
     /// # Errors
     ///
-    /// If the database cannot be made.
+    /// If the database cannot be created.
     pub(crate) async fn new() -> io::Result<Self> {
         let failed = |problem: Problem| io::Error::other(problem.log_message());
         let engine = Engine::memory().map_err(io::Error::other)?;
@@ -88,7 +88,7 @@ impl Metered {
         })
     }
 
-    /// The median time of an answer and its read units, over [`TIMES`] requests.
+    /// Returns the median time and the read units of a query, over [`TIMES`] requests.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Metered {
     }
 }
 
-/// Adds up what reads consume.
+/// Adds up the read units of calls.
 #[derive(Clone, Debug, Default)]
 struct Units(Arc<Mutex<f64>>);
 

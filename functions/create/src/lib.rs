@@ -12,10 +12,10 @@ use shared::problem::Problem;
 use shared::store::{Store, Written};
 use shared::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY, Table};
 
-/// The tables it needs.
+/// The tables that the function needs.
 pub const TABLES: &[&Table] = &[&FEEDBACK, &IDEMPOTENCY, &API_KEYS];
 
-/// The function as a service.
+/// Builds the function's service.
 ///
 /// # Errors
 ///
@@ -31,11 +31,11 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
     ))
 }
 
-/// Answers a POST of either dialect.
+/// Handles a POST of either dialect.
 ///
 /// # Errors
 ///
-/// What is wrong with the request, or what [`Store::create`] fails with.
+/// The faults of the request, or the error of [`Store::create`].
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     match call.route.dialect {
         Dialect::Portkey => {
@@ -47,7 +47,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
             let scale = scale(&drafts);
             let written = save(&store, &call, drafts).await?;
             let body = portkey::render_written(Action::Saved, &written.ids, &warnings);
-            // A bulk of one is answered as a bulk is: without a version.
+            // A bulk request with one record has a bulk response, without a version.
             let reply = if single {
                 Reply::written(body, &written)
             } else {
@@ -66,7 +66,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     }
 }
 
-/// The scale of drafts of one request, which one dialect has made: all have the same.
+/// The scale of a request's drafts. One dialect made them, so all have the same.
 fn scale(drafts: &[Draft]) -> &'static str {
     drafts.first().map_or("", |draft| draft.score.scale())
 }
