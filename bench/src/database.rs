@@ -41,7 +41,7 @@ impl fmt::Display for Backend {
 }
 
 /// The operations that a function calls with different requests within one of its own.
-const READS_OF_SEVERAL: [&str; 1] = ["DynamoDB_20120810.GetItem"];
+const DISTINCT_READS: [&str; 1] = ["DynamoDB_20120810.GetItem"];
 
 /// Recorded responses by request.
 type Memory = Arc<Mutex<HashMap<(String, Bytes), (StatusCode, String)>>>;
@@ -94,7 +94,7 @@ async fn replay(
         .and_then(|target| target.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let asked = if READS_OF_SEVERAL.contains(&target.as_str()) {
+    let asked = if DISTINCT_READS.contains(&target.as_str()) {
         body.clone()
     } else {
         Bytes::new()

@@ -110,7 +110,7 @@ async fn large_records(
             false,
         );
         let mut process = Bootstrap::start("analytics", command(&service, &endpoint)).await?;
-        process.asks().await?;
+        process.next_request().await?;
         let id = process
             .id()
             .ok_or_else(|| io::Error::other("the process ended"))?;
@@ -118,7 +118,7 @@ async fn large_records(
             share.hold(id)?;
         }
         let invoked = process.invoke(event).await?;
-        process.asks().await?;
+        process.next_request().await?;
         let memory = peak_memory(id)?;
         process.stop().await?;
         let status = invoked

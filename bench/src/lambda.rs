@@ -24,7 +24,7 @@ const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 
 /// The maximum time to wait for a process to start or respond. It does not bound any measurement; it only
 /// keeps a dead process from being waited for forever.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The trace header that Lambda sets for every invocation.
 pub const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
@@ -140,11 +140,11 @@ impl Bootstrap {
     /// # Errors
     ///
     /// If the process ends, or does not request an event within two minutes.
-    pub async fn asks(&mut self) -> io::Result<Instant> {
+    pub async fn next_request(&mut self) -> io::Result<Instant> {
         tokio::select! {
             asked = self.asked.recv() => asked.ok_or_else(|| io::Error::other("the Runtime API has ended")),
             ended = self.process.wait() => Err(io::Error::other(format!("the process ended: {}", ended?))),
-            () = tokio::time::sleep(PATIENCE) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+            () = tokio::time::sleep(TIMEOUT) => Err(io::Error::from(io::ErrorKind::TimedOut)),
         }
     }
 
@@ -164,7 +164,7 @@ impl Bootstrap {
         tokio::select! {
             invoked = answered => invoked,
             ended = self.process.wait() => Err(io::Error::other(format!("the process ended: {}", ended?))),
-            () = tokio::time::sleep(PATIENCE) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+            () = tokio::time::sleep(TIMEOUT) => Err(io::Error::from(io::ErrorKind::TimedOut)),
         }
     }
 

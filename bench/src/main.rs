@@ -231,7 +231,7 @@ fn environment(program: &Program, endpoint: &str, authority: &Authority) -> Comm
 /// Builds the command of a plan's program, with the environment that Lambda gives a function.
 fn command(plan: &Plan, authority: &Authority) -> Command {
     let mut command = environment(&plan.program, &plan.endpoint, authority);
-    if plan.row.scenario != Scenario::Stranger {
+    if plan.row.scenario != Scenario::UnexpectedKey {
         command.env(EXPECTED_KEY_VARIABLE, &plan.service.key_id);
     }
     command

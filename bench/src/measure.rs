@@ -45,7 +45,7 @@ pub async fn measure(
 ) -> io::Result<Sample> {
     let started = Instant::now();
     let mut bootstrap = Bootstrap::start(name, command).await?;
-    let init = bootstrap.asks().await?.saturating_duration_since(started);
+    let init = bootstrap.next_request().await?.saturating_duration_since(started);
     let process = bootstrap
         .id()
         .ok_or_else(|| io::Error::other("the process ended"))?;
@@ -58,12 +58,12 @@ pub async fn measure(
         .next()
         .ok_or_else(|| io::Error::other("there is no event"))?;
     let first = success(bootstrap.invoke(event).await?)?;
-    bootstrap.asks().await?;
+    bootstrap.next_request().await?;
     let after_first = cpu(process)?;
     let mut warm = Vec::with_capacity(events.len());
     for event in events {
         warm.push(success(bootstrap.invoke(event).await?)?);
-        bootstrap.asks().await?;
+        bootstrap.next_request().await?;
     }
     let warm_cpu = (cpu(process)? - after_first) / u32::try_from(warm.len().max(1)).unwrap_or(u32::MAX);
     let rss = peak_memory(process)?;

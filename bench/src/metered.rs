@@ -32,7 +32,7 @@ use shared::timestamp::{Clock, Timestamp};
 use crate::event::event_json;
 
 /// The number of times that each query is sent.
-const TIMES: usize = 21;
+const REQUESTS: usize = 21;
 
 /// The function `analytics` and its database.
 pub(crate) struct Metered {
@@ -88,7 +88,7 @@ impl Metered {
         })
     }
 
-    /// Returns the median time and the read units of a query, over [`TIMES`] requests.
+    /// Returns the median time and the read units of a query, over [`REQUESTS`] requests.
     ///
     /// # Errors
     ///
@@ -98,9 +98,9 @@ impl Metered {
         let path = format!("/v1/analytics/{path}");
         let headers = [("x-portkey-api-key", self.key.as_str())];
         let event = event_json(&Method::GET, &path, query, &headers, "", false);
-        let mut times = Vec::with_capacity(TIMES);
+        let mut times = Vec::with_capacity(REQUESTS);
         let mut read = 0.0;
-        for _ in 0..TIMES {
+        for _ in 0..REQUESTS {
             let request: LambdaRequest = serde_json::from_value(event.clone())?;
             self.units.take();
             let began = Instant::now();
@@ -116,7 +116,7 @@ impl Metered {
             }
         }
         times.sort_unstable();
-        Ok((times[TIMES / 2], read))
+        Ok((times[REQUESTS / 2], read))
     }
 }
 

@@ -91,7 +91,7 @@ impl Processes {
             Some(process) => process,
             None => {
                 let mut process = Bootstrap::start(self.name, self.deployment.command(self.name)).await?;
-                process.asks().await?;
+                process.next_request().await?;
                 process
             }
         };

@@ -117,7 +117,7 @@ pub enum Scenario {
     /// A Portkey create with the most frequently indexed metadata fields.
     Create,
     /// The same, with a key that is not the function's expected key.
-    Stranger,
+    UnexpectedKey,
     /// A TrueFoundry create with a target id.
     Rate,
     /// A Portkey create of 25 records.
@@ -140,7 +140,7 @@ impl Scenario {
     /// All scenarios.
     pub const ALL: [Self; 10] = [
         Self::Create,
-        Self::Stranger,
+        Self::UnexpectedKey,
         Self::Rate,
         Self::Bulk,
         Self::UpdateById,
@@ -155,7 +155,7 @@ impl Scenario {
     pub fn title(self) -> &'static str {
         match self {
             Self::Create => "create",
-            Self::Stranger => "create, by a key not expected",
+            Self::UnexpectedKey => "create, by a key not expected",
             Self::Rate => "create, TrueFoundry",
             Self::Bulk => "create, bulk of 25",
             Self::UpdateById => "update by id",
@@ -170,7 +170,7 @@ impl Scenario {
     /// The function that handles it.
     pub fn function(self) -> &'static str {
         match self {
-            Self::Create | Self::Stranger | Self::Rate | Self::Bulk => "create",
+            Self::Create | Self::UnexpectedKey | Self::Rate | Self::Bulk => "create",
             Self::UpdateById | Self::UpdateByTarget => "update",
             Self::Delete => "delete",
             Self::Read => "read",
@@ -188,7 +188,7 @@ impl Scenario {
     pub async fn events(self, service: &Service, round: usize, count: usize) -> io::Result<Vec<Value>> {
         let repeat = |event: Value| Ok(vec![event; count]);
         match self {
-            Self::Create | Self::Stranger => Ok((0..count)
+            Self::Create | Self::UnexpectedKey => Ok((0..count)
                 .map(|n| service.event(&Method::POST, PORTKEY, "", &portkey(n)))
                 .collect()),
             Self::Rate => repeat(service.event(&Method::POST, TRUEFOUNDRY, "", &rating(5))),

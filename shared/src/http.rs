@@ -117,7 +117,7 @@ pub async fn run(
         clock: Clock::system(),
     })?;
     lambda_runtime::run(service_fn(move |LambdaEvent { payload, context }| {
-        let requests = Adapter::from(service.clone().map_response(Ready));
+        let requests = Adapter::from(service.clone().map_response(TextResponse));
         async move {
             Ok::<_, Infallible>(match payload {
                 Invocation::Request(event) => {
@@ -143,9 +143,9 @@ enum Outcome<A> {
 
 /// A response whose body is already text. lambda_http's own conversion would link its charset tables into
 /// each function.
-struct Ready(Response<Body>);
+struct TextResponse(Response<Body>);
 
-impl IntoResponse for Ready {
+impl IntoResponse for TextResponse {
     fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         Box::pin(future::ready(self.0))
     }

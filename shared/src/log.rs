@@ -22,7 +22,7 @@ use crate::timestamp::Timestamp;
 /// The crates whose log lines contain no caller's text at any level. All other crates are dependencies.
 /// Below INFO they print the data that passes through them: lambda_runtime prints events, and the AWS SDK
 /// prints requests and responses, including keys, comments and metadata.
-const OURS: [&str; 7] = [
+const OWN_CRATES: [&str; 7] = [
     "aggregate",
     "analytics",
     "create",
@@ -34,7 +34,7 @@ const OURS: [&str; 7] = [
 
 /// Targets whose lines repeat a line of this service. lambda_runtime logs errors and panics of handlers
 /// again. The SDK logs after every failed attempt that a custom transport reports no connection.
-const REPEATED: [&str; 2] = [
+const REDUNDANT_TARGETS: [&str; 2] = [
     "lambda_runtime::layers::panic",
     "aws_smithy_runtime::client::http::connection_poisoning",
 ];
@@ -104,7 +104,7 @@ where
         event.record(&mut fields);
         let Fields(mut fields) = fields;
         let namespace = self.namespace.as_ref();
-        if let Some(namespace) = namespace.filter(|_| is_ours(event.metadata().target())) {
+        if let Some(namespace) = namespace.filter(|_| is_own(event.metadata().target())) {
             let directives = metrics::directives(namespace, &fields, now);
             fields.extend(directives.map(|directives| ("_aws", directives)));
         }
@@ -178,12 +178,12 @@ fn rust_log(directives: &str) -> Targets {
 
 /// Whether a line may be printed, provided that its level is enabled.
 fn is_allowed(line: &Metadata<'_>) -> bool {
-    is_ours(line.target()) || (*line.level() <= Level::INFO && !REPEATED.contains(&line.target()))
+    is_own(line.target()) || (*line.level() <= Level::INFO && !REDUNDANT_TARGETS.contains(&line.target()))
 }
 
-fn is_ours(target: &str) -> bool {
+fn is_own(target: &str) -> bool {
     let name = target.split("::").next().unwrap_or_default();
-    OURS.contains(&name)
+    OWN_CRATES.contains(&name)
 }
 
 #[cfg(test)]
@@ -217,11 +217,11 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_is_ours_by_its_whole_name() {
-        assert!(is_ours("shared"));
-        assert!(is_ours("shared::http::answer"));
-        assert!(!is_ours("readable"));
-        assert!(!is_ours("aws_smithy_runtime::client::orchestrator"));
-        assert!(!is_ours(""));
+    fn own_crates_are_matched_by_their_whole_name() {
+        assert!(is_own("shared"));
+        assert!(is_own("shared::http::answer"));
+        assert!(!is_own("readable"));
+        assert!(!is_own("aws_smithy_runtime::client::orchestrator"));
+        assert!(!is_own(""));
     }
 }

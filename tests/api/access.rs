@@ -6,7 +6,7 @@ use lambda_http::http::Method;
 use serde_json::json;
 use shared::access::Scope;
 use shared::access::key::{ApiKey, KeyId};
-use shared::access::keyring::REMEMBERED;
+use shared::access::keyring::CACHE_LIFETIME;
 use shared::access::registry::Registry;
 use shared::http::{ROUTES, Route};
 use shared::id::Workspace;
@@ -210,7 +210,7 @@ async fn a_revoked_key_is_dead_after_a_minute_and_a_warm_request_costs_no_look_u
         verify(now + Duration::from_millis(59_999)).await.is_ok(),
         "remembered"
     );
-    assert_eq!(verify(now + REMEMBERED).await, Err(Problem::Unauthorized));
+    assert_eq!(verify(now + CACHE_LIFETIME).await, Err(Problem::Unauthorized));
     assert_eq!(api.database.calls(), ["GetItem"]);
     // And at once where nothing is remembered.
     api.restarted()

@@ -113,7 +113,7 @@ async fn the_expected_key_is_looked_up_while_the_function_starts() {
         };
         let variables = [(EXPECTED_KEY_VARIABLE, expected.as_str())];
         let mut read = lambda::start_with("read", &api.database, Stdio::null(), &variables).await;
-        read.asks().await.unwrap();
+        read.next_request().await.unwrap();
         api.registry.revoke(&id, Timestamp::now()).await.unwrap();
         let answer = call(&mut read, Method::GET, "/v1/feedback?trace_id=t", &api.key, "").await;
         assert_eq!(answer.0, status);

@@ -18,7 +18,7 @@ use crate::lambda;
 
 /// How long to wait for what must come. Not a bound on the speed of anything: a server that hangs would
 /// be waited for for ever.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A gateway of a test's own.
 struct Server {
@@ -71,7 +71,7 @@ impl Server {
 
     /// What is logged of the first request, once it is.
     async fn logged(&self) -> String {
-        let logged = tokio::time::timeout(PATIENCE, async {
+        let logged = tokio::time::timeout(TIMEOUT, async {
             loop {
                 let text = String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap();
                 if text.ends_with('\n') {
@@ -104,7 +104,7 @@ struct Response(String);
 impl Response {
     async fn read(stream: &mut TcpStream) -> Self {
         let mut bytes = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes));
+        let read = tokio::time::timeout(TIMEOUT, stream.read_to_end(&mut bytes));
         // Where the server has closed it with something unread, what came before counts.
         drop(read.await.expect("the connection is closed"));
         Self(String::from_utf8(bytes).unwrap())
@@ -360,12 +360,12 @@ async fn bodies_are_held_up_to_a_total() {
             String::from_utf8(answer.to_vec()).unwrap()
         }));
     }
-    let first = tokio::time::timeout(PATIENCE, select_all(uploads)).await;
+    let first = tokio::time::timeout(TIMEOUT, select_all(uploads)).await;
     let (answer, _, others) = first.expect("one of them is refused");
     assert_eq!(answer, "HTTP/1.1 429 ");
     // What is given up is no longer held.
     drop(others);
-    let answer = tokio::time::timeout(PATIENCE, async {
+    let answer = tokio::time::timeout(TIMEOUT, async {
         loop {
             let answer = server.vote(b"again").await;
             if answer.status() != 429 {
@@ -406,7 +406,7 @@ async fn output_that_nobody_reads_holds_up_neither_requests_nor_the_end() {
     let id = process.id().unwrap().to_string();
     let told = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
     assert!(told.success());
-    let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
+    let ended = tokio::time::timeout(TIMEOUT, process.wait()).await;
     assert!(ended.expect("it ends").unwrap().success());
     drop(stdout);
 }

@@ -11,7 +11,7 @@ use crate::problem::Problem;
 use crate::timestamp::Timestamp;
 
 /// How long a look-up is cached. A revoked key stops working within this time.
-pub const REMEMBERED: Duration = Duration::from_secs(60);
+pub const CACHE_LIFETIME: Duration = Duration::from_secs(60);
 
 /// The maximum number of keys in each cache: of keys that exist, and of ids that do not.
 const MAX_KEYS: usize = 1_024;
@@ -102,7 +102,7 @@ impl Keyring {
 
 /// Whether an entry may still be used. If the clock was set back, older entries are stale at once.
 fn is_fresh(since: Timestamp, now: Timestamp) -> bool {
-    since <= now && since.age(now) < REMEMBERED
+    since <= now && since.age(now) < CACHE_LIFETIME
 }
 
 /// Caches a value. If the cache is full, removes stale entries first, and then everything.

@@ -38,7 +38,7 @@ pub const MAX_ITEMS: usize = 99;
 const MAX_PARKED: usize = 2 * 1024 * 1024;
 
 /// How long a checkpoint is kept after its last use. The stream keeps a change for one day.
-const CHECKPOINT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const CHECKPOINT_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The partition key of all checkpoints.
 pub const CHECKPOINTS: &str = "checkpoint";
@@ -276,7 +276,7 @@ impl Counter {
             .expression_attribute_names("#part", "part")
             .expression_attribute_values(
                 ":expires_at",
-                number((Timestamp::now() + CHECKPOINT_KEPT).seconds()),
+                number((Timestamp::now() + CHECKPOINT_LIFETIME).seconds()),
             );
         let mut set = "SET expires_at = :expires_at, #schema = :schema".to_owned();
         let mut rest = String::new();

@@ -158,7 +158,7 @@ impl Reader {
             wanted.then_some(value)
         };
         for range in &plan.records {
-            let end = Unsummed {
+            let end = RecordRange {
                 range: *range,
                 most: MAX_END_RECORDS,
                 columns,
@@ -198,7 +198,7 @@ impl Reader {
     ) -> Result<Counts, Unanswered> {
         let (_, as_of) = self.counted(slice.workspace).await?;
         let mut cells = Cells::new();
-        let all = Unsummed {
+        let all = RecordRange {
             range: slice.range,
             most: MAX_RECORDS,
             columns,
@@ -214,11 +214,11 @@ impl Reader {
     async fn records(
         &self,
         slice: &Slice<'_>,
-        unsummed: Unsummed,
+        record_range: RecordRange,
         value: &impl Fn(&Vote) -> Option<String>,
         cells: &mut Cells,
     ) -> Result<(), Unanswered> {
-        let Unsummed { range, most, columns } = unsummed;
+        let RecordRange { range, most, columns } = record_range;
         let within = |filter: &Filter| Filter {
             from: Some(range.from),
             to: Some(range.to),
@@ -390,7 +390,7 @@ impl Reader {
 
 /// A range whose records are read one by one.
 #[derive(Clone, Copy)]
-struct Unsummed {
+struct RecordRange {
     range: Range,
     most: usize,
     columns: Columns,

@@ -28,10 +28,10 @@ pub const WRITE_TIME: Duration = Duration::from_secs(10);
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
 /// The longest wait before the time is checked again.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The number of records that are touched concurrently.
-const AT_ONCE: usize = 16;
+const CONCURRENCY: usize = 16;
 
 /// The condition that a record exists and does not have the generation's number.
 const UNTOUCHED: &str =
@@ -115,7 +115,7 @@ impl Rebuild {
             if left.is_zero() {
                 return Ok(());
             }
-            tokio::time::sleep(left.min(LOOK)).await;
+            tokio::time::sleep(left.min(POLL_INTERVAL)).await;
         }
     }
 
@@ -151,7 +151,7 @@ impl Rebuild {
             });
             let touched = AtomicU64::new(0);
             let result = stream::iter(untouched.map(Ok))
-                .try_for_each_concurrent(AT_ONCE, async |record| {
+                .try_for_each_concurrent(CONCURRENCY, async |record| {
                     let by_us = self.touch_record(generation, record).await?;
                     touched.fetch_add(u64::from(by_us), Ordering::Relaxed);
                     Ok(())
@@ -329,7 +329,7 @@ impl Rebuild {
             });
             cleared += stream::iter(old)
                 .map(|item| self.delete(item))
-                .buffer_unordered(AT_ONCE)
+                .buffer_unordered(CONCURRENCY)
                 .try_fold(0, |count, ()| async move { Ok(count + 1) })
                 .await?;
             start = page.last_evaluated_key;

@@ -29,7 +29,7 @@ use crate::schema;
 use crate::timestamp::Timestamp;
 
 /// How long a key is remembered.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const MARKER_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An `Idempotency-Key`, with a hash of its request.
 #[derive(Clone, Debug)]
@@ -294,7 +294,7 @@ impl Store {
                 AttributeValue::B(key.fingerprint.clone()),
             ),
             ("ids".to_owned(), AttributeValue::B(Blob::new(ids))),
-            ("expires_at".to_owned(), number((now + KEPT).seconds())),
+            ("expires_at".to_owned(), number((now + MARKER_LIFETIME).seconds())),
             (schema::ATTRIBUTE.to_owned(), number(schema::MARKER)),
         ]);
         if let Some(version) = written.version {

@@ -16,7 +16,7 @@ use crate::target::{SpanId, TraceId};
 use crate::timestamp::Granularity;
 
 /// The longest range, in hours, that a graph shows by hour. Longer ranges are shown by day.
-const HOURLY: u64 = 48;
+const MAX_HOURS_BY_HOUR: u64 = 48;
 
 /// The maximum number of combinations of traces, spans and prompts that one request may filter by.
 const MAX_FILTERS: usize = 100;
@@ -26,7 +26,7 @@ const MAX_FILTERS: usize = 100;
 pub(super) const MAX_PAGE: usize = 1_000;
 
 /// The parameters that are supported.
-const KNOWN: [&str; 12] = [
+const SUPPORTED: [&str; 12] = [
     "time_of_generation_min",
     "time_of_generation_max",
     "workspace_slug",
@@ -42,7 +42,7 @@ const KNOWN: [&str; 12] = [
 ];
 
 /// Parameters that Portkey documents and that filter by request data, which Hindsight does not store.
-const UNKNOWABLE: [&str; 19] = [
+const UNSUPPORTED: [&str; 19] = [
     "api_key_ids",
     "cache_status",
     "columns",
@@ -96,9 +96,9 @@ impl AnalyticsQuery {
     /// [`Problem::Invalid`] with every parameter that is missing, unknown or invalid.
     /// [`Problem::ForeignWorkspace`] if the slug names another workspace than the key's.
     pub fn parse(pairs: &[(String, String)], workspace: &Workspace) -> Result<Self, Problem> {
-        let known: Vec<&str> = KNOWN.into_iter().chain(UNKNOWABLE).collect();
+        let known: Vec<&str> = SUPPORTED.into_iter().chain(UNSUPPORTED).collect();
         let mut parameters = Parameters::new(pairs, &known);
-        for name in UNKNOWABLE {
+        for name in UNSUPPORTED {
             if parameters.has(name) {
                 parameters.fault(name, "not supported: Hindsight stores feedback, not request data");
             }
@@ -200,7 +200,7 @@ impl AnalyticsQuery {
     /// The bucket size of a graph over this range.
     pub fn buckets(&self) -> Granularity {
         let hours = (self.range.to.millis() - self.range.from.millis()).div_ceil(60 * 60 * 1000);
-        if hours <= HOURLY {
+        if hours <= MAX_HOURS_BY_HOUR {
             Granularity::Hour
         } else {
             Granularity::Day

@@ -8,7 +8,7 @@ use crate::query::{Filter, ListQuery, Order};
 use crate::target::{SpanId, TraceId};
 
 /// The supported parameters, besides one for each indexed field.
-const KNOWN: [&str; 7] = ["trace_id", "span_id", "from", "to", "limit", "cursor", "order"];
+const PARAMETERS: [&str; 7] = ["trace_id", "span_id", "from", "to", "limit", "cursor", "order"];
 
 /// Parses the query of `GET /v1/feedback`.
 ///
@@ -18,7 +18,7 @@ const KNOWN: [&str; 7] = ["trace_id", "span_id", "from", "to", "limit", "cursor"
 pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     let mut parameters = Parameters::new(
         pairs,
-        &KNOWN
+        &PARAMETERS
             .into_iter()
             .chain(Field::ALL.map(Field::name))
             .collect::<Vec<_>>(),
