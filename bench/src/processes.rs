@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_answer_becomes_a_response() {
+    async fn payload_format_2_0_becomes_an_http_response() {
         let answer = json!({
             "statusCode": 404, "headers": {"etag": "\"1\""}, "multiValueHeaders": {},
             "body": "aGk=", "isBase64Encoded": true, "cookies": [],
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_an_error() {
+    fn invalid_responses_are_errors() {
         for answer in [
             json!(null),
             json!("statusCode"),

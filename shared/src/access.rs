@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn admin_may_everything_and_the_others_their_own() {
+    fn admin_allows_everything_and_other_scopes_only_themselves() {
         for held in Scope::ALL {
             let caller = Caller {
                 workspace: Workspace::parse("w").unwrap(),

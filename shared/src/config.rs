@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_expected_by_its_id_and_its_secret_is_not_repeated() {
+    fn expected_key_takes_an_id_and_errors_do_not_repeat_a_secret() {
         assert_eq!(expected_key(None), Ok(None));
         assert_eq!(expected_key(Some("")), Ok(None));
         let id = "hsk_0123456789abcdef";

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bulk_sorts_in_its_own_order_whatever_the_random_bits() {
+    fn ids_of_a_bulk_sort_in_input_order() {
         let now = Timestamp::from_millis(1);
         let first = FeedbackId::mint(now, 3, [0xff; 10]);
         let second = FeedbackId::mint(now, 4, [0; 10]);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_cannot_hold_the_separator_of_keys() {
+    fn a_workspace_name_cannot_contain_the_key_separator() {
         assert!(Workspace::parse("acme-eu_1").is_some());
         for not in ["", "a#b", "Acme", "a b", "ä", &"x".repeat(65)] {
             assert_eq!(Workspace::parse(not), None, "{not}");

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_at_its_own_place_and_its_names_follow_from_one() {
+    fn fields_are_in_order_and_their_names_are_consistent() {
         for (place, field) in Field::ALL.into_iter().enumerate() {
             assert_eq!(field as usize, place);
             let name = field.name();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_asks_for_some_fields_alone() {
+    fn has_all_compares_only_the_fields_of_the_filter() {
         let texts = |field: Field| Some(field.name().to_owned());
         let (all, mut asked) = (Indexed::from_fn(texts), Indexed::default());
         assert!(all.has_all(&asked));

@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_read_as_lambda_and_rust_spell_them() {
+    fn log_levels_follow_lambda_or_rust_log() {
         for (level, filter) in [
             ("TRACE", LevelFilter::TRACE),
             ("debug", LevelFilter::DEBUG),

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_kept_to_the_letter() {
+    fn metadata_is_kept_unchanged() {
         let nested = format!("{{\"deep\":{}1{}}}", "[".repeat(60), "]".repeat(60));
         for json in [
             "{}",
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_no_metadata() {
+    fn metadata_must_be_an_object() {
         for json in ["[]", "1", "true", "\"x\""] {
             assert_eq!(read::<Metadata>(json).unwrap_err(), Refusal::Mismatch, "{json}");
         }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_on_the_text_and_is_told() {
+    fn metadata_over_the_size_limit_is_rejected() {
         let of = |size: usize| format!("{{\"x\":\"{}\"}}", "x".repeat(size - 8));
         assert!(read::<Metadata>(&of(MAX_METADATA)).is_ok());
         let refused = read::<Metadata>(&of(MAX_METADATA + 1)).unwrap_err();
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_has_a_limit_too() {
+    fn a_comment_over_the_size_limit_is_rejected() {
         let of = |size: usize| format!("\"{}\"", "x".repeat(size));
         assert!(read::<Comment>(&of(MAX_COMMENT)).is_ok());
         assert!(matches!(

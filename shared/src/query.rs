@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_comes_back_and_nothing_else_is_one() {
+    fn a_cursor_round_trips_and_other_text_is_rejected() {
         let id = FeedbackId::from_bytes([7; 16]);
         let cursor = encode_cursor(id, Order::Ascending);
         assert_eq!(decode_cursor(&cursor, Order::Ascending), Some(id));

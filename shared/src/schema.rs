@@ -57,7 +57,7 @@ mod tests {
     use crate::dynamo::attributes::{number, text};
 
     #[test]
-    fn a_version_is_known_or_refused() {
+    fn newer_and_invalid_versions_are_rejected() {
         let of = |schema| Item::from([("pk".to_owned(), text("x")), (ATTRIBUTE.to_owned(), schema)]);
         assert_eq!(check(&Item::new(), 1), Ok(()));
         for version in 1..=3 {

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_an_integer_of_the_range() {
+    fn other_values_are_not_integers_in_range() {
         for json in [
             "5.5",
             "4.99999999999999999999",

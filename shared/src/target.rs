@@ -173,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn the_target_id_of_truefoundry_s_documentation_byte_for_byte() {
+    fn the_documented_target_id_is_reproduced_byte_for_byte() {
         let (trace, span) = documented();
         assert_eq!(encode_target_id(&trace, &span), DOCUMENTED);
         assert_eq!(decode_target_id(DOCUMENTED), Ok(documented()));
     }
 
     #[test]
-    fn either_alphabet_padded_or_not() {
+    fn both_base64_alphabets_decode_with_and_without_padding() {
         // `>>>` and `???` make `+` and `/` in the standard alphabet.
         let trace = TraceId::parse("~~>>>???~~").unwrap();
         let span = SpanId::parse("???>>>").unwrap();
@@ -195,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn other_members_are_let_be() {
+    fn other_members_are_ignored() {
         let text = STANDARD.encode(r#"{"dataRoutingDestination":"eu","traceId":"t","spanId":"s"}"#);
         assert!(decode_target_id(&text).is_ok());
     }
 
     #[test]
-    fn garbage_is_told_apart() {
+    fn invalid_target_ids_are_rejected_with_a_reason() {
         for (text, says) in [
             ("%%%".to_owned(), "not base64"),
             (STANDARD.encode("nonsense"), "got base64 of something else"),

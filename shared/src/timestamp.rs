@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_renders() {
+    fn timestamps_round_trip() {
         for (text, millis) in [
             ("1970-01-01T00:00:00.000Z", 0),
             ("2026-11-21T02:53:05.042Z", 1_795_229_585_042),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_outside_moves_to_the_nearer_end() {
+    fn times_out_of_range_become_the_nearest_limit() {
         assert_eq!(Timestamp::parse("1969-12-31T23:59:59Z"), Some(Timestamp(0)));
         assert_eq!(Timestamp::from_millis(u64::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::parse("yesterday"), None);

@@ -1,7 +1,7 @@
-//! Finding a deployed stack's tables, against a small CloudFormation: the query protocol and
-//! `DescribeStackResource` as AWS's API reference has them
+//! Finding a deployed stack's tables, with a simulated CloudFormation: the query protocol and
+//! `DescribeStackResource` follow AWS's API reference
 //! (docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackResource.html, "Common
-//! errors" there, and "AWS Query protocol" of Smithy's specification).
+//! errors" there, and "AWS Query protocol" in Smithy's specification).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -23,9 +23,9 @@ const STACK_ID: &str =
 /// One account's CloudFormation.
 #[derive(Clone, Debug, Default)]
 struct CloudFormation {
-    /// By stack name or id: its resources with their physical names and states.
+    /// The resources by stack name or id, each with its physical name and status.
     stacks: BTreeMap<&'static str, Vec<(&'static str, &'static str, &'static str)>>,
-    /// What is answered whatever is asked: a status, a code, a message.
+    /// The response to every request: a status, a code and a message.
     fault: Option<(u16, &'static str, &'static str)>,
     is_unreachable: bool,
     asked: Arc<Mutex<Vec<String>>>,
@@ -165,14 +165,14 @@ fn deployed() -> CloudFormation {
 }
 
 #[tokio::test]
-async fn a_table_is_the_one_that_the_stack_itself_knows() {
+async fn tables_are_found_through_the_stack() {
     let aws = deployed();
     for resource in ["FeedbackTable", "ApiKeysTable", "StatsTable"] {
         let expected = Ok(format!("hindsight-{resource}-1A2B3C4D5E6F"));
         assert_eq!(aws.table("hindsight", resource).await, expected);
         assert_eq!(aws.table(STACK_ID, resource).await, expected);
     }
-    // One call each, and no list of all tables, among which those of an earlier stack would be.
+    // One call per table. A list of all tables could contain those of an earlier stack.
     assert_eq!(aws.asked.lock().unwrap().len(), 6);
 }
 
@@ -275,7 +275,7 @@ async fn an_error_is_one_line_that_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn without_a_region_or_credentials_nothing_is_asked() {
+async fn without_region_or_credentials_no_request_is_sent() {
     let aws = deployed();
     let nowhere = aws.config().into_builder().region(None).build();
     let line = Account::of(nowhere).await.unwrap_err();

@@ -324,20 +324,20 @@ class Analytics:
             (client or self.portkey).call(method, **{**around_now(), **query})
         return caught.exception
 
-    def test_every_graph_is_of_what_was_sent(self):
+    def test_every_graph_matches_the_sent_votes(self):
         records = self.create(VOTES, _model=f"large-{self.run_id}")
         records += self.create(VOTES[:5], ai_model=f"small-{self.run_id}") + self.create(VOTES[5:8])
         self.assert_graphs(records, prompt_slug=self.prompt)
         self.assert_graphs(records, metadata=json.dumps({"_prompt": self.prompt}))
         self.assert_graphs(records, trace_id=self.trace)
 
-    def test_ratings_have_numbers_of_their_own(self):
+    def test_ratings_are_counted_separately(self):
         model = {"_model": f"large-{self.run_id}"}
         records = self.create(VOTES[:3], **model) + self.rate(1, 5, 5, 4, **model) + self.rate(2)
         self.assert_graphs(records, prompt_slug=self.prompt)
         self.assert_groups(records, "_prompt", prompt_slug=self.prompt)
 
-    def test_the_weighted_summary_says_how_sure_it_is(self):
+    def test_the_weighted_summary_has_a_confidence_interval(self):
         records = self.create(VOTES)
         answer = self.settled(
             "analytics.graphs.feedbacks_weighted", Numbers.read_weighted, Numbers.weighted(records, HOUR),
@@ -382,7 +382,7 @@ class Analytics:
             # Nothing is counted again by later rounds.
             time.sleep(1.2)
 
-    def test_what_was_deleted_leaves_nothing(self):
+    def test_deleted_votes_are_not_counted(self):
         records = self.create(VOTES[:3], _model=f"large-{self.run_id}") + self.rate(3)
         self.assert_graphs(records, prompt_slug=self.prompt)
         for record in records:
@@ -465,7 +465,7 @@ class Analytics:
             error = self.refused(exceptions.BadRequestError, "analytics.groups.metadata", **{**query, name: value})
             self.assertIn(name, str(error))
 
-    def test_without_a_filter_an_answer_holds_these_too(self):
+    def test_without_a_filter_the_response_includes_these_votes(self):
         model, organisation = f"large-{self.run_id}", f"o-{self.run_id}"
         records = self.create(VOTES, _model=model, _organisation=organisation)
         # A year of whole hours: nothing that others do makes it too much to read.
@@ -485,7 +485,7 @@ class Analytics:
             self.assertGreaterEqual(answer.summary["total"], len(records))
             self.assertEqual(sum(point["total"] for point in answer.data_points), answer.summary["total"])
 
-    def test_a_range_is_of_moments_in_any_time_zone(self):
+    def test_a_range_may_use_any_time_zone(self):
         records = []
         for vote in VOTES[:6]:
             records += self.create([vote])
@@ -518,7 +518,7 @@ class Analytics:
             moments = [(now + offset).replace(tzinfo=zone) for offset in (-HOUR, HOUR)]
             self.assert_graphs(expected, prompt_slug=self.prompt, **between(*moments))
 
-    def test_a_year_is_by_the_day(self):
+    def test_a_year_is_shown_by_day(self):
         records = self.create(VOTES, _model=f"large-{self.run_id}", _user="u-1")
         now = datetime.datetime.now(INDIA)
         for start, end in (
@@ -540,7 +540,7 @@ class Analytics:
         answer = self.portkey.call("analytics.graphs.feedbacks_weighted", **query)
         self.assertEqual((answer.summary["avg"], answer.data_points), (0, []))
 
-    def test_a_filter_that_cannot_be_honoured_is_refused(self):
+    def test_an_unsupported_filter_is_rejected(self):
         for name, value in (
             ("cost_min", 0.5), ("cost_max", 1), ("total_units_min", 1), ("total_units_max", 2), ("virtual_keys", "v"),
             ("configs", "c"), ("status_code", "200"), ("api_key_ids", "k"), ("cache_status", "hit"),
@@ -552,7 +552,7 @@ class Analytics:
                     self.assertEqual(error.status_code, 400)
                     self.assertRegex(str(error), rf"\b{name}\b")
 
-    def test_a_refusal_names_the_parameter(self):
+    def test_an_error_names_the_parameter(self):
         now = datetime.datetime.now(UTC)
         for query, name in (
             ({"time_of_generation_min": "yesterday"}, "time_of_generation_min"),

@@ -201,7 +201,7 @@ class Feedback:
                 answer = self.portkey.call("create", trace_id=trace, value=1)
                 self.assertEqual(stored(answer.feedback_ids[0])["trace_id"], trace)
 
-    def test_a_bulk_is_answered_in_its_order(self):
+    def test_a_bulk_response_is_in_input_order(self):
         feedbacks = [
             {"trace_id": self.trace, "value": index % 21 - 10, "weight": index / 100, "metadata": {"index": index}}
             for index in range(100)
@@ -311,7 +311,7 @@ class Feedback:
                 self.assertNotIn(wrong, raised.exception.message)
                 self.assertEqual(raised.exception.response.json()["error"]["code"], "AB05")
 
-    def test_too_much_is_refused_with_the_limit(self):
+    def test_sizes_over_their_limit_are_rejected_with_the_limit(self):
         for much, limit in (
             ({"metadata": {"text": "x" * 65_536}}, "65536"),
             ({"padding": "x" * 1_048_576}, "1048576"),
@@ -328,7 +328,7 @@ class Feedback:
                 answer = self.client(Authorization=authorization).call("create", trace_id=self.trace, value=4)
                 self.assertEqual(stored(answer.feedback_ids[0])["value"], 4)
 
-    def test_somebody_elses_authorization_does_not_matter_beside_a_key(self):
+    def test_the_portkey_header_takes_precedence_over_authorization(self):
         client = self.client(api_key=KEY, Authorization="Bearer sk-of-a-model-provider")
         answer = client.call("create", trace_id=self.trace, value=4)
         self.assertEqual(stored(answer.feedback_ids[0])["value"], 4)
@@ -421,19 +421,19 @@ class Assumptions:
                 client.close()
             return len(asked)
 
-    def test_a_5xx_is_tried_once_more(self):
+    def test_a_5xx_is_retried_once(self):
         for status in (500, 502, 503, 504):
             self.assertEqual(self.attempts(status), 2, status)
 
-    def test_a_4xx_is_not_tried_again(self):
+    def test_a_4xx_is_not_retried(self):
         for status in (400, 401, 403, 404, 409, 412, 413, 429):
             self.assertEqual(self.attempts(status, ("retry-after", "0")), 1, status)
 
-    def test_a_5xx_with_a_trace_id_is_not_tried_again(self):
+    def test_a_5xx_with_a_trace_id_is_not_retried(self):
         for name in ("x-portkey-trace-id", "x-portkey-request-id", "x-portkey-gateway-exception"):
             self.assertEqual(self.attempts(500, (name, "1")), 1, name)
 
-    def test_a_connection_that_ends_without_an_answer_is_tried_once_more(self):
+    def test_a_connection_closed_without_a_response_is_retried_once(self):
         # No header can prevent it: only an Idempotency-Key makes this one write.
         self.assertEqual(self.attempts(None), 2)
 

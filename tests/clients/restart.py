@@ -143,7 +143,7 @@ class Restart(Directory):
         listed = server.send("GET", path, params={"traceId": trace, "spanId": span}).json()["data"]
         self.assertEqual([(record["rating"], record["comment"]) for record in listed], [(4, "stays")])
 
-    def test_every_answered_write_survives_a_kill(self):
+    def test_every_acknowledged_write_survives_a_kill(self):
         server = self.start()
         ids = []
         for index in range(50):
@@ -172,7 +172,7 @@ class Restart(Directory):
         self.assertEqual(status, 0, server.said())
         self.assertLess(seconds, 5)
 
-    def test_a_deleted_data_directory_takes_no_more_writes(self):
+    def test_writes_fail_after_the_data_directory_is_deleted(self):
         server = self.start()
         vote = {"trace_id": "t", "value": 1}
         self.assertEqual(server.send("POST", "/v1/feedback", json=vote).status_code, 200)
@@ -193,7 +193,7 @@ class Restart(Directory):
         self.assertEqual(self.start().key, server.key)
         self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
 
-    def test_a_key_that_opens_nothing_is_replaced(self):
+    def test_an_invalid_key_is_replaced(self):
         other = Server(self.home / "other")
         self.addCleanup(other.close)
         other.stop()

@@ -254,7 +254,7 @@ class Feedback(unittest.TestCase):
             self.refused("DELETE", f"/{feedback_id}", status=404, json={"target": target})
         self.assertEqual(self.stored(feedback_id), before)
 
-    def test_what_is_deleted_is_gone(self):
+    def test_deleted_feedback_is_not_found(self):
         feedback_id = self.create(self.by_id)
         self.delete(feedback_id, json={"target": self.by_id})
         self.refused("DELETE", f"/{feedback_id}", status=404)
@@ -294,12 +294,12 @@ class Feedback(unittest.TestCase):
         self.assertIn("16384", self.refused("POST", status=413, json=long, field="comment"))
         self.assertEqual(self.send("GET", params={"feedbackTargetId": self.target_id})["data"], [])
 
-    def test_several_faults_are_told_at_once(self):
+    def test_all_faults_are_reported_at_once(self):
         error = self.send("POST", status=400, json={"rating": 9, "comment": 1, "metadata": 2})
         self.assertEqual({detail["field"] for detail in error["details"]}, {"target", "rating", "comment", "metadata"})
         self.assertEqual((error["statusCode"], error["code"]), (400, "BAD_REQUEST"))
 
-    def test_a_key_is_needed(self):
+    def test_a_key_is_required(self):
         body = {"target": self.by_id, "rating": 4}
         for headers in ({}, {"Authorization": "Bearer YOUR_API_TOKEN"}, {"Authorization": KEY}):
             self.assertIn("API key", self.refused("POST", status=401, json=body, headers=headers))

@@ -256,7 +256,7 @@ class Isolation(unittest.TestCase):
             with self.assertRaises(exceptions.ConflictError):
                 clients[other].feedback.create(trace_id=self.trace, value=2)
 
-    def test_the_key_that_counts_names_the_workspace(self):
+    def test_the_portkey_header_determines_the_workspace(self):
         # Somebody else's key in Authorization does not matter beside x-portkey-api-key.
         headers = {"x-portkey-api-key": globex.text}
         answer = acme.send("POST", "/v1/feedback", json={"trace_id": self.trace, "value": 1}, headers=headers)
@@ -362,7 +362,7 @@ class KeyScopes(unittest.TestCase):
         self.assertEqual((shown[acme.id]["name"], shown[acme.id]["state"]), ("web", "valid"))
         self.assertNotIn(acme.text.split("_")[2][:32], json.dumps(shown))
 
-    def test_a_key_for_a_minute_is_good_for_now(self):
+    def test_a_key_that_expires_in_a_minute_works(self):
         made = keys("create", "--workspace", "acme", "--name", "brief", "--scope", "read", "--expires", "1m")
         self.assertIsNotNone(made["expires_at"])
         response = requests.get(f"{server.url}/v1/feedback", headers={"x-portkey-api-key": made["key"]}, timeout=20)

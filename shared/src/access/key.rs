@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_character_anywhere_is_told_without_a_look_up() {
+    fn a_single_wrong_character_is_detected_without_a_look_up() {
         let text = key().reveal();
         for index in 0..text.len() {
             for wrong in [b'0', b'f', b'_', b'G', b'A'] {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_secret_s_own_hash_matches() {
+    fn only_the_hash_of_the_secret_matches() {
         assert!(key().matches(&key().hash()));
         assert!(!key().matches(&ApiKey::from_random([0xab; 8], [0x18; 32]).hash()));
         assert!(!key().matches(b""));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_read_with_or_without_its_prefix() {
+    fn an_id_parses_with_or_without_its_prefix() {
         assert_eq!(KeyId::parse("hsk_abababababababab").as_ref(), Some(key().id()));
         assert_eq!(KeyId::parse("abababababababab").as_ref(), Some(key().id()));
         for wrong in ["", "hsk_", "abc", "ABABABABABABABAB"] {

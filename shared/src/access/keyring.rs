@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_bounded() {
+    fn the_cache_is_bounded() {
         let mut memory = HashMap::new();
         for number in 0..3 * MAX_KEYS {
             let id = KeyId::parse(&format!("{number:016x}")).unwrap();

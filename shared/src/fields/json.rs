@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_told_with_its_place() {
+    fn invalid_json_is_reported_with_its_position() {
         for (text, says) in [
             ("", "expected JSON, got nothing"),
             (" \n", "expected JSON, got nothing"),
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_name_that_is_there_twice_the_last_counts_unless_it_must_be_there_once() {
+    fn get_returns_the_last_of_repeated_names_and_once_rejects_them() {
         let object = Object::parse(r#"{"a":1,"b":0,"\u0061":2}"#).unwrap();
         assert_eq!(object.get("a").map(RawValue::get), Some("2"));
         assert_eq!(object.once("a").unwrap_err(), "expected once, got 2 times");
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_a_lone_surrogate_is_nobody_s() {
+    fn a_name_with_a_lone_surrogate_matches_no_field() {
         let object = Object::parse(r#"{"\ud83d":1,"\ufffd":2,"a\udc00":3}"#).unwrap();
         assert!(object.has_lone_surrogates());
         assert_eq!(object.members().len(), 1);
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn each_lone_surrogate_is_replaced_and_nothing_else() {
+    fn only_lone_surrogates_are_replaced() {
         for (json, text) in [
             (r#""""#, ""),
             (r#""\ud83d\ude00 \ufffd ü""#, "😀 \u{fffd} ü"),
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_is_described_without_quoting_text() {
+    fn values_are_described_without_quoting_text() {
         for (json, says) in [
             ("null", "null"),
             ("5.5", "5.5"),

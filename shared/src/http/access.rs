@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn either_header_holds_the_key_and_portkey_s_wins() {
+    fn portkey_s_header_takes_precedence_over_authorization() {
         for (portkey, authorization, found) in [
             (None, None, None),
             (Some("k"), None, Some("k")),

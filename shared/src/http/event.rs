@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_makes_the_conversion_panic() {
+    fn no_event_makes_lambda_http_panic() {
         for (host, path, query, body, base64) in [
             ("exa mple:99999999", "v1", "a=<b>&c=\"", Some("!!"), true),
             ("", "", " #{}|\\^`é\u{0}", None, true),
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_known_by_its_shape() {
+    fn events_are_classified_by_their_members() {
         for (event, foreign) in [
             (
                 json!({"version": "1.0", "httpMethod": "GET", "path": "/", "requestContext": {"httpMethod": "GET"}}),
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_panic_is_refused_before_it_is_read() {
+    fn events_that_would_panic_are_rejected_before_parsing() {
         let many = |count: usize| {
             let headers = (0..count).map(|n| (format!("x-{n}"), json!("v")));
             serde_json::Value::Object(headers.collect())

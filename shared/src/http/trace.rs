@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_wholly_as_specified_is_not_there() {
+    fn malformed_trace_headers_are_ignored() {
         let upper = TRACE.to_uppercase();
         let zeros = "0".repeat(32);
         for text in [

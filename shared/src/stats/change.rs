@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_even_where_its_change_is_not() {
+    fn a_record_is_read_even_if_its_change_cannot_be() {
         let read = |json: &str| serde_json::from_str::<StreamRecord>(json);
         let json =
             r#"{"dynamodb":{"SequenceNumber":"7","NewImage":"no image","ApproximateCreationDateTime":12}}"#;

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn text_comes_back() {
+    fn text_round_trips() {
         for text in [
             "0",
             "1",

@@ -83,7 +83,7 @@ mod tests {
     use crate::schema;
 
     #[test]
-    fn a_schema_version_counts_by_a_dimension_from_its_first_on() {
+    fn a_dimension_is_counted_from_its_first_schema_version() {
         for dimension in Dimension::all() {
             assert!((1..=schema::STATS).contains(&dimension.since()), "{dimension:?}");
             for version in 1..=schema::STATS {

@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_cut_between_characters_and_put_together_again() {
+    fn a_change_is_split_between_characters_and_reassembled() {
         let long = "aé😀".repeat(CHUNK / 4);
         let pieces: Vec<&str> = split(&long).collect();
         assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.len() <= CHUNK));

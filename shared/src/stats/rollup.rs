@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_says_what_was_counted() {
+    fn an_item_contains_all_counts() {
         for series in Series::ALL {
             let rollup = rollup(series);
             let slots = full(&rollup, 7);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_come_back() {
+    fn keys_round_trip() {
         for series in Series::ALL {
             for generation in [0, 7] {
                 let rollup = Rollup {

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_fits_into_a_bucket_is_read_for_it() {
+    fn a_series_fits_buckets_that_contain_its_slots() {
         assert!(!Series::Day.fits(Granularity::Hour));
         for series in [Series::Hour, Series::Hours, Series::Minutes] {
             assert!(series.fits(Granularity::Hour) && series.fits(Granularity::Day));

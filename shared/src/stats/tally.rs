@@ -126,7 +126,7 @@ mod tests {
     use crate::score::{Rating, Value, Weight};
 
     #[test]
-    fn what_goes_takes_back_what_it_counted_for() {
+    fn subtracting_a_record_reverses_adding_it() {
         let at = Timestamp::from_millis(1);
         let value = |value, weight| Score::Value(Value::new(value).unwrap(), Weight::new(weight).unwrap());
         let scores = [

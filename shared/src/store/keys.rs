@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_key_holds_its_text_whatever_that_is() {
+    fn an_index_key_contains_any_text() {
         let workspace = Workspace::parse("test").unwrap();
         let id = FeedbackId::from_bytes([7; 16]);
         for field in Field::ALL {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn separators_in_ids_do_not_meet() {
+    fn separators_in_ids_are_escaped() {
         let trace = |text: &str| TraceId::parse(text).unwrap();
         let span = |text: &str| SpanId::parse(text).unwrap();
         let targets = [
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_partition_key_is_names_no_target() {
+    fn invalid_partition_keys_are_rejected() {
         for text in ["", "a", "#", "a%#", "a%2#", "a%41#", "%é#"] {
             assert_eq!(target(text), None, "{text}");
         }

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_of_a_trace() {
+    fn lists_filter_by_trace() {
         assert_eq!(faulty(parse_list(&[])), ["traceId"]);
     }
 }

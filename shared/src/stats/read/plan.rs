@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_cut_where_slots_begin() {
+    fn ranges_are_split_at_slot_boundaries() {
         let now = at("2027-01-01T00:00:00Z");
         let plan = |from, to, buckets| Plan::of(range(from, to), buckets, &SLOTS, now);
         assert_eq!(
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_schema_version_and_users_are_cut_at_hours() {
+    fn schema_version_1_and_users_are_split_at_hours() {
         let now = at("2027-01-01T00:00:00Z");
         for series in [&[Series::Day, Series::Hour][..], &[Series::Hours]] {
             let plan = Plan::of(
