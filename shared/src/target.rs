@@ -149,12 +149,12 @@ pub fn decode_target_id(text: &str) -> Result<(TraceId, SpanId), String> {
             .ok()
             .flatten()
             .and_then(|value| string(value).ok())
-            .ok_or_else(|| format!("{EXPECTED}, got no string {name} in it"))
+            .ok_or_else(|| format!("{EXPECTED}, got an object without a string {name}"))
     };
     let trace = TraceId::parse(&member("traceId")?)
-        .ok_or_else(|| format!("expected as traceId in it {}", TraceId::EXPECTED))?;
+        .ok_or_else(|| format!("expected its traceId to be {}", TraceId::EXPECTED))?;
     let span = SpanId::parse(&member("spanId")?)
-        .ok_or_else(|| format!("expected as spanId in it {}", SpanId::EXPECTED))?;
+        .ok_or_else(|| format!("expected its spanId to be {}", SpanId::EXPECTED))?;
     Ok((trace, span))
 }
 

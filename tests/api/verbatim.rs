@@ -207,7 +207,7 @@ async fn repeated_known_names_are_reported() {
     let item = r#"{"trace_id":"t","value":1}"#;
     post(&api, PORTKEY, &format!(r#"{{"0":{item},"0":{item}}}"#))
         .await
-        .refused(400, "body: expected each number once");
+        .refused(400, "body: expected array indexes without duplicates");
     let twice = format!(r#"{{"feedback_id":"{id}","feedback_id":"{id}","value":1}}"#);
     put(&api, &format!("{PORTKEY}/undefined"), &twice)
         .await

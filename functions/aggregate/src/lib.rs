@@ -70,7 +70,11 @@ impl From<serde_json::Error> for Unreadable {
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the event is not a stream's, from column {} on", self.column)
+        write!(
+            f,
+            "event: expected a DynamoDB stream batch, got something else at column {}",
+            self.column
+        )
     }
 }
 

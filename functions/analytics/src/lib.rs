@@ -38,7 +38,7 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
 /// The faults of the request, a range that takes too many reads, or a failure of DynamoDB.
 pub async fn handle(reader: Arc<Reader>, call: Call) -> Result<Reply, Problem> {
     let Operation::Analytics(report) = call.route.operation else {
-        return Err(Problem::internal("a route of another function"));
+        return Err(Problem::internal("the route belongs to another function"));
     };
     let query = AnalyticsQuery::parse(call.query(), call.workspace())?;
     let body = match report {

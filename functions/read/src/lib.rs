@@ -48,7 +48,7 @@ fn document(operation: Operation) -> Option<&'static str> {
 /// The faults of the request, [`Problem::NotFound`], or a failure of DynamoDB.
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     let Operation::Read(read) = call.route.operation else {
-        return Err(Problem::internal("a route of another function"));
+        return Err(Problem::internal("the route belongs to another function"));
     };
     match (read, call.route.dialect) {
         (Read::List, Dialect::Portkey) => portkey_list(&store, &call).await,

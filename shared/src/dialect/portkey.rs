@@ -53,7 +53,7 @@ pub fn parse_create(body: &str) -> Result<Accepted<Create>, Problem> {
             match numbered(&object) {
                 Some(_) if object.has_repeated_names() => Err(Problem::invalid(
                     "body",
-                    "expected each number once in place of an array, got one twice",
+                    "expected array indexes without duplicates, got one twice",
                 )),
                 Some(items) => parse_bulk(items),
                 None => draft(object).map_err(Problem::Invalid).map(|draft| Accepted {

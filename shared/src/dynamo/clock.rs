@@ -61,5 +61,5 @@ pub async fn server_time(client: &Client, table: &str) -> Result<Timestamp, Prob
     let date = clock.date.lock().ok().and_then(|date| *date);
     date.and_then(|date| u64::try_from(date.secs()).ok())
         .map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000)))
-        .ok_or_else(|| Problem::internal("DynamoDB answered without a date"))
+        .ok_or_else(|| Problem::internal("DynamoDB's response has no date"))
 }

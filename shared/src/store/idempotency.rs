@@ -175,7 +175,9 @@ impl Store {
                 return Err(problem);
             }
             if back_off(attempts).await.is_none() {
-                return Err(Problem::unavailable("a transaction kept losing its races"));
+                return Err(Problem::unavailable(
+                    "a transaction conflicted with other requests on every attempt",
+                ));
             }
             attempts += 1;
         }
@@ -347,7 +349,7 @@ impl Store {
             .filter(|found| !item::is_expired(found, now))
             .ok_or(Problem::NotFound)?;
         schema::check(&found, schema::FEEDBACK)?;
-        int(&found, "version").ok_or_else(|| Problem::internal("a record without a version"))
+        int(&found, "version").ok_or_else(|| Problem::internal("a stored record has no version"))
     }
 }
 
@@ -360,7 +362,7 @@ fn replay(marker: &Item, key: &IdempotencyKey) -> Result<Written, Problem> {
     let ids = marker
         .get("ids")
         .and_then(|ids| ids.as_b().ok())
-        .ok_or_else(|| Problem::internal("an idempotency marker without ids"))?;
+        .ok_or_else(|| Problem::internal("an idempotency marker has no ids"))?;
     Ok(Written {
         ids: ids
             .as_ref()

@@ -156,7 +156,9 @@ impl Store {
         };
         Ok(Written {
             ids: vec![named.id],
-            version: Some(version.ok_or_else(|| Problem::internal("an update answered without a version"))?),
+            version: Some(
+                version.ok_or_else(|| Problem::internal("the response to an update has no version"))?,
+            ),
             replayed: false,
         })
     }

@@ -161,7 +161,7 @@ async fn invalid_queries_are_rejected_with_a_reason() {
             TRUEFOUNDRY,
             "feedbackTargetId=e30%3D",
             Some(
-                "feedbackTargetId: expected base64 of a JSON object with traceId and spanId, got no string traceId",
+                "feedbackTargetId: expected base64 of a JSON object with traceId and spanId, got an object without a string traceId",
             ),
         ),
         (

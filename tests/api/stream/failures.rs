@@ -306,7 +306,7 @@ async fn unread_changes_are_lost_after_a_day() {
 }
 
 /// services-dynamodb-errors.html: "If a Lambda event source mapping is unable to invoke the function
-/// due to throttling or other issues, it retries until the records expire or exceed the maximum age":
+/// due to throttling or other issues, it retries until the records expire or exceed the maximum age".
 /// This affects neither retries nor halving.
 #[tokio::test(start_paused = true)]
 async fn a_throttled_invocation_uses_no_retry_and_halves_nothing() {

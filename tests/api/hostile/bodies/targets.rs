@@ -48,19 +48,19 @@ async fn oversized_and_malformed_target_ids_are_rejected() {
         ),
         (
             of(r#"{"traceId":["t"],"spanId":"s"}"#),
-            "expected base64 of a JSON object with traceId and spanId, got no string traceId",
+            "expected base64 of a JSON object with traceId and spanId, got an object without a string traceId",
         ),
         (
             of(r#"{"traceId":1e400,"spanId":"s"}"#),
-            "expected base64 of a JSON object with traceId and spanId, got no string traceId",
+            "expected base64 of a JSON object with traceId and spanId, got an object without a string traceId",
         ),
         (
             of(r#"{"traceId":"t","spanId":null}"#),
-            "expected base64 of a JSON object with traceId and spanId, got no string spanId",
+            "expected base64 of a JSON object with traceId and spanId, got an object without a string spanId",
         ),
         (
             of(&json!({"traceId": "t", "spanId": "s".repeat(129)}).to_string()),
-            "expected as spanId in it a string of 1 to 128 bytes",
+            "expected its spanId to be a string of 1 to 128 bytes",
         ),
         (
             format!("{}!", &seed[..20]),

@@ -41,7 +41,7 @@ async fn lone_surrogates_are_rejected_where_text_is_required() {
             path,
             encoded.as_bytes(),
             400,
-            "target.feedbackTargetId: expected base64 of a JSON object with traceId and spanId, got no string spanId",
+            "target.feedbackTargetId: expected base64 of a JSON object with traceId and spanId, got an object without a string spanId",
         )
         .await;
     }
