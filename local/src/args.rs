@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dynamodb_api_that_other_machines_reach_comes_with_a_warning() {
+    fn the_database_is_on_the_loopback_unless_asked_for_and_then_it_is_warned_of() {
         for quiet in [
             &[][..],
             &["--dynamodb-port", "0"],

@@ -2,8 +2,8 @@
 
 use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
-use crate::indexed::Indexed;
 use crate::metadata::{Comment, Metadata};
+use crate::reasons::Reasons;
 use crate::score::{Rating, Score, Value, Weight};
 use crate::target::{Project, Target};
 use crate::timestamp::Timestamp;
@@ -19,6 +19,8 @@ pub struct Draft {
     pub score: Score,
     /// The comment, if any.
     pub comment: Option<Comment>,
+    /// The reasons, if any.
+    pub reasons: Reasons,
     /// The metadata, if any.
     pub metadata: Option<Metadata>,
 }
@@ -45,15 +47,6 @@ impl Feedback {
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now.seconds())
     }
-
-    /// The indexed metadata fields.
-    pub fn indexed(&self) -> Indexed {
-        self.draft
-            .metadata
-            .as_ref()
-            .map(|metadata| metadata.indexed().clone())
-            .unwrap_or_default()
-    }
 }
 
 /// A reference to a record: by its id, or by its id and target.
@@ -72,7 +65,9 @@ pub struct Change {
     pub score: ScoreChange,
     /// The change of the comment.
     pub comment: Patch<Comment>,
-    /// The change of the metadata.
+    /// The reasons.
+    pub reasons: Patch<Reasons>,
+    /// The metadata.
     pub metadata: Patch<Metadata>,
 }
 

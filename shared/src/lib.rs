@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod problem;
 pub mod query;
 pub mod random;
+pub mod reasons;
 pub mod schema;
 pub mod score;
 pub mod stats;

@@ -148,7 +148,17 @@ fn indexed_text(json: JsonRef<'_>) -> Result<Option<String>, String> {
     }
 }
 
-/// The model of a vote whose metadata names none.
+/// Which question was asked: what the caller put in metadata as `_name`, as text. The empty name where there is
+/// none, or no text of 1 to 512 bytes.
+pub fn name(metadata: Option<&Metadata>) -> String {
+    let read = || {
+        let object = Object::parse(metadata?.json()).ok()?;
+        scalar_text(object.get("_name")?).filter(|text| (1..=MAX_INDEXED).contains(&text.len()))
+    };
+    read().unwrap_or_default()
+}
+
+/// What is counted where metadata names no model.
 pub const UNKNOWN_MODEL: &str = "unknown";
 
 /// Returns `_model` or `ai_model` from metadata as text, or [`UNKNOWN_MODEL`] if there is neither or it

@@ -139,7 +139,8 @@ impl Problem {
             Self::VersionMismatch => "the feedback is not at the version in If-Match".into(),
             Self::Throttled => "the storage is throttled and nothing was written: retry shortly".into(),
             Self::Unavailable { .. } => {
-                "the storage is unavailable: retry shortly, with the same Idempotency-Key if the request had one"
+                "the storage failed or did not answer in time: retry shortly, with the same Idempotency-Key if the \
+                 request had one"
                     .into()
             }
             Self::Internal { .. } => "an internal error occurred".into(),

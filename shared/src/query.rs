@@ -5,8 +5,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::feedback::Draft;
 use crate::id::FeedbackId;
 use crate::indexed::Indexed;
+use crate::metadata::name;
 use crate::score::Score;
 use crate::target::{SpanId, Target, TraceId};
 use crate::timestamp::Timestamp;
@@ -35,7 +37,11 @@ pub struct Filter {
     pub span: Option<SpanId>,
     /// The indexed metadata fields and the text that each must have.
     pub indexed: Indexed,
-    /// The earliest creation time, inclusive.
+    /// `_name`, which may be the empty one.
+    pub name: Option<String>,
+    /// One of the reasons.
+    pub reason: Option<String>,
+    /// Created at this moment or later.
     pub from: Option<Timestamp>,
     /// The latest creation time, exclusive.
     pub to: Option<Timestamp>,
@@ -49,13 +55,35 @@ impl Filter {
     }
 
     /// Whether a record with these indexed fields passes.
-    pub fn admits(&self, indexed: &Indexed) -> bool {
+    pub fn admits_indexed(&self, indexed: &Indexed) -> bool {
         indexed.has_all(&self.indexed)
     }
 
-    /// The number of fields that are set, not counting times.
+    /// Whether a record passes, times aside.
+    pub fn admits(&self, draft: &Draft) -> bool {
+        let metadata = draft.metadata.as_ref();
+        self.is_about(&draft.target)
+            && (self.indexed == Indexed::default()
+                || metadata.is_some_and(|metadata| self.admits_indexed(metadata.indexed())))
+            && self.name.as_ref().is_none_or(|asked| name(metadata) == *asked)
+            && self
+                .reason
+                .as_ref()
+                .is_none_or(|reason| draft.reasons.contains(reason))
+    }
+
+    /// How many fields are given, times aside.
     pub fn fields(&self) -> usize {
-        usize::from(self.trace.is_some()) + usize::from(self.span.is_some()) + self.indexed.iter().count()
+        [
+            self.trace.is_some(),
+            self.span.is_some(),
+            self.name.is_some(),
+            self.reason.is_some(),
+        ]
+        .into_iter()
+        .filter(|given| *given)
+        .count()
+            + self.indexed.iter().count()
     }
 }
 

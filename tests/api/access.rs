@@ -243,7 +243,7 @@ async fn a_failed_look_up_rejects_the_request() {
             api.database.fail_on("GetItem", vec![fault; 20]);
             let answer = api.restarted().call(method, &path, &[], body).await;
             api.database.recover();
-            let answer = answer.refused(503, "the storage is unavailable");
+            let answer = answer.refused(503, "the storage failed or did not answer in time");
             assert_eq!(answer.header("retry-after"), Some("1"));
         }
     }

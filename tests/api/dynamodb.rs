@@ -32,8 +32,8 @@ impl DynamoDb {
         }
     }
 
-    /// Handles one request and returns status and JSON body. It blocks until then, so that a test's clock
-    /// stands still, wherever the database is.
+    /// Answers one request with a status and a JSON body. Blocks, so that a test's paused clock does not
+    /// advance meanwhile.
     pub fn call(&self, operation: &str, body: &str) -> (u16, String) {
         match self {
             Self::Embedded(engine) => engine.call(operation, body),
@@ -41,7 +41,7 @@ impl DynamoDb {
         }
     }
 
-    /// The current content of the feedback table's stream: each shard with its changes.
+    /// The current stream of the feedback table: each shard with its changes.
     pub async fn stream(&self) -> Vec<(String, Vec<Value>)> {
         match self {
             Self::Embedded(engine) => {
@@ -52,7 +52,7 @@ impl DynamoDb {
         }
     }
 
-    /// Deletes expired items, like DynamoDB does in the background, and returns how many.
+    /// Deletes expired items, as DynamoDB does in the background, and returns how many.
     pub fn sweep(&self) -> usize {
         match self {
             Self::Embedded(engine) => engine.sweep().unwrap(),
@@ -60,7 +60,7 @@ impl DynamoDb {
         }
     }
 
-    /// The endpoint and access key with which a function's process reaches it.
+    /// The endpoint for a function's process, and the access key that it needs.
     pub async fn endpoint(&self) -> (String, String) {
         match self {
             Self::Embedded(engine) => {
@@ -74,8 +74,8 @@ impl DynamoDb {
     }
 }
 
-/// The number of cases for a property test. It is lower for a DynamoDB that takes milliseconds per item of
-/// a transaction.
+/// The number of cases for a property test: fewer over DynamoDB Local, which takes milliseconds for each item
+/// of a transaction.
 pub fn cases(embedded: u32) -> u32 {
     match endpoint() {
         None => embedded,
@@ -89,9 +89,9 @@ fn endpoint() -> Option<String> {
         .filter(|endpoint| !endpoint.is_empty())
 }
 
-/// A database in a DynamoDB Local that was started without `-sharedDb`, so that each access key has a
-/// separate database. Its tables are deleted at the end and its access key is reused, because DynamoDB
-/// Local keeps databases as long as it runs.
+/// A database in a DynamoDB Local started without `-sharedDb`, where each access key has a separate database.
+/// Dropping it deletes its tables and frees its access key for reuse, because DynamoDB Local keeps databases
+/// until it stops.
 #[derive(Debug)]
 pub struct Other {
     endpoint: String,
@@ -99,7 +99,7 @@ pub struct Other {
     access_key: String,
 }
 
-/// The access keys of databases that are no longer used.
+/// Access keys of databases that are not in use.
 static FREE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 impl Other {
@@ -139,14 +139,14 @@ impl Other {
         shards.iter().map(of).collect()
     }
 
-    /// The changes in a shard. An empty page is the end.
+    /// The changes in a shard, up to the first empty page.
     fn shard(&self, arn: &Value, id: &str) -> Vec<Value> {
         let place = json!({"StreamArn": arn, "ShardId": id, "ShardIteratorType": "TRIM_HORIZON"});
         let mut iterator = self.ask("GetShardIterator", &place)["ShardIterator"].take();
         let mut changes = Vec::new();
         while !iterator.is_null() {
             let (status, answer) = self.call("GetRecords", &json!({"ShardIterator": iterator}).to_string());
-            // DynamoDB Local may respond like this for a shard that is still empty.
+            // DynamoDB Local may answer this for an empty shard.
             if status == 400 && answer.contains("TrimmedDataAccessException") && changes.is_empty() {
                 break;
             }
@@ -191,7 +191,7 @@ impl Other {
     }
 
     fn call(&self, operation: &str, body: &str) -> (u16, String) {
-        // Not the test's own runtime, whose clock may be paused.
+        // Not the test's own runtime: its clock may be paused.
         static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
             let mut runtime = runtime::Builder::new_multi_thread();
             runtime.worker_threads(1).enable_all().build().unwrap()
@@ -206,7 +206,7 @@ impl Other {
         let headers = request.headers_mut();
         headers.insert("content-type", "application/x-amz-json-1.0");
         headers.insert("x-amz-target", format!("{api}.{operation}"));
-        // DynamoDB Local reads the access key and region from this, and does not check the signature.
+        // DynamoDB Local reads the access key and region from it and does not check the signature.
         let credential = format!("{}/20261121/us-east-1/dynamodb/aws4_request", self.access_key);
         headers.insert(
             "authorization",

@@ -77,7 +77,7 @@ async fn a_failing_or_silent_database_is_503_in_time_with_the_header_that_stops_
                 took <= shared::http::DEADLINE,
                 "{fault:?} {method} {path} took {took:?}"
             );
-            let answer = answer.refused(503, "the storage is unavailable");
+            let answer = answer.refused(503, "the storage failed or did not answer in time");
             assert_eq!(answer.header("retry-after"), Some("1"));
             assert_eq!(answer.header("x-portkey-trace-id"), answer.header("x-request-id"));
             let json = answer.json();
@@ -163,7 +163,7 @@ async fn throttling_after_an_uncertain_write_is_503_instead_of_429() {
     api.database.fail_on("PutItem", faults);
     api.post(PORTKEY, json!({"trace_id": "t", "value": 1}))
         .await
-        .refused(503, "the storage is unavailable");
+        .refused(503, "the storage failed or did not answer in time");
     assert_eq!(api.database.items("feedback").len(), 1);
 }
 
@@ -249,7 +249,7 @@ async fn a_truncated_response_does_not_prove_that_nothing_was_written() {
         api.database.fail_on("PutItem", faults);
         api.post(PORTKEY, json!({"trace_id": "t", "value": 1}))
             .await
-            .refused(503, "the storage is unavailable");
+            .refused(503, "the storage failed or did not answer in time");
         api.database.recover();
         assert_eq!(api.database.items("feedback").len(), count + 1);
     }
@@ -272,7 +272,7 @@ async fn a_write_waits_for_a_transaction_on_its_item() {
     let id = api.vote(1, Value::Null).await;
     api.put(&format!("{PORTKEY}/{id}"), json!({"value": 2}))
         .await
-        .refused(503, "the storage is unavailable");
+        .refused(503, "the storage failed or did not answer in time");
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,7 +314,7 @@ async fn a_delete_that_may_have_happened_is_503_instead_of_429() {
         let body = json!({"target": target}).to_string();
         let answer = api.call(Method::DELETE, &path, &[], &body).await;
         api.database.recover();
-        let answer = answer.refused(503, "the storage is unavailable");
+        let answer = answer.refused(503, "the storage failed or did not answer in time");
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(answer.header("x-portkey-trace-id"), answer.header("x-request-id"));
         assert!(api.database.items("feedback").is_empty(), "it did happen");

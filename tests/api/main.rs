@@ -28,6 +28,7 @@ mod properties;
 mod races;
 mod ranges;
 mod reads;
+mod reasons;
 mod schema;
 mod server;
 mod sizes;

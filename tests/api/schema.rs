@@ -15,6 +15,7 @@ use shared::fields::Patch;
 use shared::id::{FeedbackId, Workspace};
 use shared::indexed::Field;
 use shared::metadata::{Comment, Metadata};
+use shared::reasons::Reasons;
 use shared::schema;
 use shared::score::{Rating, Score, Value as Vote, Weight};
 use shared::stats::change::{SequenceNumber, StreamRecord};
@@ -106,6 +107,7 @@ fn feedback(what: &str) -> (Feedback, u32) {
             project: None,
             score: value(1, 1.0),
             comment: None,
+            reasons: Reasons::default(),
             metadata: None,
         },
         updated_at: now(),
@@ -128,6 +130,7 @@ fn feedback(what: &str) -> (Feedback, u32) {
             record.draft.comment = Some(Comment::from_stored("fine".to_owned()));
             record.draft.metadata = Some(metadata("{}"));
         }
+        "reasons" => record.draft.reasons = Reasons::from_stored(r#"["wrong","too long"]"#),
         "expiring" => record.expires_at = Some(now().seconds() + 86_400),
         "updated" => {
             record.draft.score = Score::Rating(Rating::new(2).unwrap());
@@ -187,6 +190,7 @@ async fn feedback_is_written_in_the_newest_schema_version() {
     let change = Change {
         score: ScoreChange::Rating(Rating::new(2).unwrap()),
         comment: Patch::Keep,
+        reasons: Patch::Keep,
         metadata: Patch::Set(Metadata::from_stored(r#"{"_user":"u"}"#.to_owned())),
     };
     let named = RecordRef {
@@ -286,6 +290,7 @@ async fn once(api: &Api, what: &str) -> Result<Written, shared::problem::Problem
     let change = Change {
         score: ScoreChange::Value(Vote::new(0).unwrap(), Patch::Keep),
         comment: Patch::Keep,
+        reasons: Patch::Keep,
         metadata: Patch::Keep,
     };
     let (store, workspace) = (api.store(), workspace());

@@ -253,9 +253,10 @@ async fn an_update_changes_only_the_named_fields() {
             "{body}"
         );
     }
-    api.put(&path, json!({"target": by_id()}))
-        .await
-        .refused(400, "expected at least one of rating, comment and metadata");
+    api.put(&path, json!({"target": by_id()})).await.refused(
+        400,
+        "expected at least one of rating, comment, reasons and metadata",
+    );
     api.put(&path, json!({"rating": null}))
         .await
         .refused(400, "rating: expected an integer from 1 to 5, got null");

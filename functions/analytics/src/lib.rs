@@ -89,12 +89,15 @@ async fn graph(
         return reader.nothing(&slice).await;
     }
     match query.dimension() {
+        Some((Dimension::Name, Some(values))) if values == [""] => {
+            reader.unnamed(&slice).await.map_err(analytics::problem)
+        }
         Some((dimension, values)) => reader
             .by_dimension(&slice, dimension, values.as_deref())
             .await
             .map_err(analytics::problem),
         None => {
-            let value = |vote: &Vote| query.admits(vote).then(String::new);
+            let value = |vote: &Vote| query.admits(vote).then(String::new).into_iter().collect();
             reader
                 .by_record(&slice, query.columns(), value)
                 .await
@@ -127,21 +130,26 @@ async fn groups(
     let asked = query.columns();
     let columns = Columns {
         indexed: asked.indexed || by.is_some(),
-        metadata: asked.metadata || by.is_none_or(|by| by == Dimension::Model),
+        metadata: asked.metadata || by.is_none_or(Dimension::needs_metadata),
     };
-    let value = |vote: &Vote| {
-        let value = match by {
-            Some(by) => by.value_of(vote),
+    let values = |vote: &Vote| {
+        if !query.admits(vote) {
+            return Vec::new();
+        }
+        let mut values = match by {
+            Some(by) => by.values_of(vote),
             None => vote
                 .metadata
                 .as_ref()
                 .and_then(|metadata| member(metadata.json(), field))
-                .filter(|text| !text.is_empty()),
+                .into_iter()
+                .collect(),
         };
-        value.filter(|_| query.admits(vote))
+        values.retain(|value| !value.is_empty());
+        values
     };
     reader
-        .by_record(&slice, columns, value)
+        .by_record(&slice, columns, values)
         .await
         .map_err(analytics::problem)
 }

@@ -15,6 +15,7 @@ use crate::id::FeedbackId;
 use crate::metadata::{Comment, MaybeText};
 use crate::problem::{Fault, Problem};
 use crate::query::Summary;
+use crate::reasons::Reasons;
 use crate::score::{Score, Value, Weight};
 use crate::target::{Target, TraceId};
 
@@ -137,11 +138,13 @@ fn draft(object: Object<'_>) -> Result<Accepted<Draft>, Vec<Fault>> {
     let metadata = fields.optional::<MaybeText>("metadata");
     let comment = fields.optional::<Comment>("comment");
     warn_of_comment(&mut fields);
+    let reasons = fields.optional::<Reasons>("reasons").unwrap_or_default();
     let draft = trace.zip(value).map(|(trace, value)| Draft {
         target: Target::Trace(trace),
         project: None,
         score: Score::Value(value, weight.unwrap_or(Weight::DEFAULT)),
         comment,
+        reasons,
         metadata: metadata.map(|MaybeText(metadata)| metadata),
     });
     fields.accept(draft)
@@ -187,6 +190,7 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(FeedbackId, Chan
     let weight = fields.patch::<Weight>("weight");
     let comment = fields.patch::<Comment>("comment");
     warn_of_comment(&mut fields);
+    let reasons = fields.patch::<Reasons>("reasons");
     let metadata = match fields.patch::<MaybeText>("metadata") {
         Patch::Keep => Patch::Keep,
         Patch::Clear => Patch::Clear,
@@ -196,6 +200,7 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(FeedbackId, Chan
         let change = Change {
             score: ScoreChange::Value(value, weight),
             comment,
+            reasons,
             metadata,
         };
         (id, change)

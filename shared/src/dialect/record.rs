@@ -55,7 +55,7 @@ impl Serialize for Record<'_> {
             Some(object) => MetadataJson::Object(object),
             None => MetadataJson::Text(metadata.json()),
         });
-        let mut record = serializer.serialize_struct("Record", 14)?;
+        let mut record = serializer.serialize_struct("Record", 15)?;
         record.serialize_field("id", &(spelling.id)(feedback.id))?;
         record.serialize_field(spelling.trace_id, trace.as_str())?;
         record.serialize_field(spelling.span_id, &span.map(super::super::target::SpanId::as_str))?;
@@ -80,6 +80,7 @@ impl Serialize for Record<'_> {
                 .as_ref()
                 .map(super::super::metadata::Comment::as_str),
         )?;
+        record.serialize_field("reasons", &draft.reasons.iter().collect::<Vec<_>>())?;
         record.serialize_field("metadata", &metadata)?;
         record.serialize_field(spelling.created_at, &feedback.id.created_at().to_string())?;
         record.serialize_field(spelling.updated_at, &feedback.updated_at.to_string())?;

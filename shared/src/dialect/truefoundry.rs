@@ -12,6 +12,7 @@ use crate::fields::{self, Accepted, Fields, FromJson, JsonRef, Kind, Object, Ref
 use crate::id::FeedbackId;
 use crate::metadata::{Comment, Metadata};
 use crate::problem::{Fault, Problem};
+use crate::reasons::Reasons;
 use crate::score::{Rating, Score};
 use crate::target::{Project, SpanId, Target, TraceId, decode_target_id};
 
@@ -111,12 +112,14 @@ pub fn parse_create(body: &str) -> Result<Accepted<Draft>, Problem> {
     let rating = fields.required::<Rating>("rating");
     let comment = fields.optional::<Comment>("comment");
     warn_of_comment(&mut fields);
+    let reasons = fields.optional::<Reasons>("reasons").unwrap_or_default();
     let metadata = fields.optional::<Metadata>("metadata");
     let draft = target.zip(rating).map(|(field, rating)| Draft {
         target: field.target,
         project: field.project,
         score: Score::Rating(rating),
         comment,
+        reasons,
         metadata,
     });
     fields.accept(draft).map_err(Problem::Invalid)
@@ -135,13 +138,13 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(RecordRef, Chang
         warn_of_target(&mut fields, target);
     }
     let target = target.map(|field| field.target);
-    if ["rating", "comment", "metadata"]
+    if ["rating", "comment", "reasons", "metadata"]
         .into_iter()
         .all(|name| !fields.has(name))
     {
         fields.fault(Fault::new(
             "body",
-            "expected at least one of rating, comment and metadata",
+            "expected at least one of rating, comment, reasons and metadata",
         ));
     }
     let score = if fields.has("rating") {
@@ -151,11 +154,13 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(RecordRef, Chang
     };
     let comment = fields.patch::<Comment>("comment");
     warn_of_comment(&mut fields);
+    let reasons = fields.patch::<Reasons>("reasons");
     let metadata = fields.patch::<Metadata>("metadata");
     let update = id.zip(score).map(|(id, score)| {
         let change = Change {
             score,
             comment,
+            reasons,
             metadata,
         };
         (RecordRef { id, target }, change)

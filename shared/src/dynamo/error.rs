@@ -94,7 +94,12 @@ pub fn cause<E>(error: &SdkError<E>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let mut text = format!("dynamodb: {error}");
+    let what = match error {
+        SdkError::DispatchFailure(_) => "cannot reach DynamoDB",
+        SdkError::TimeoutError(_) => "DynamoDB did not answer in time",
+        _ => "DynamoDB failed",
+    };
+    let mut text = format!("{what}: {error}");
     if let Some(code) = error.code() {
         text = format!("{text}: {code}: {}", error.message().unwrap_or_default());
     } else {

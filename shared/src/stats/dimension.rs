@@ -2,7 +2,7 @@
 
 use super::series::Series;
 use crate::indexed::Field;
-use crate::metadata::model;
+use crate::metadata::{model, name};
 use crate::store::votes::Vote;
 
 /// A dimension that feedback is counted by.
@@ -12,14 +12,18 @@ pub enum Dimension {
     All,
     /// The model, from `_model` or `ai_model` in metadata.
     Model,
-    /// An indexed metadata field.
+    /// `_name`, where it is not empty: the empty name is everything less the named.
+    Name,
+    /// Each of the reasons.
+    Reason,
+    /// An indexed field.
     Field(Field),
 }
 
 impl Dimension {
     /// Every dimension.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::All, Self::Model]
+        [Self::All, Self::Model, Self::Name, Self::Reason]
             .into_iter()
             .chain(Field::ALL.map(Self::Field))
     }
@@ -29,6 +33,8 @@ impl Dimension {
         match self {
             Self::All => "all",
             Self::Model => "model",
+            Self::Name => "name",
+            Self::Reason => "reason",
             Self::Field(field) => field.name(),
         }
     }
@@ -37,24 +43,34 @@ impl Dimension {
     pub fn of_metadata(name: &str) -> Option<Self> {
         match name {
             "_model" => Some(Self::Model),
+            "_name" => Some(Self::Name),
+            "_reasons" => Some(Self::Reason),
             _ => Field::of_metadata(name).map(Self::Field),
         }
     }
 
-    /// Returns a vote's value of the dimension, if it has one. [`Dimension::Model`] needs the vote's
-    /// metadata, the others its indexed fields.
-    pub fn value_of(self, vote: &Vote) -> Option<String> {
+    /// A vote's values by it: one, the empty name among them, or each of its reasons. [`Dimension::Model`] and
+    /// [`Dimension::Name`] need the vote's metadata, fields its indexed fields.
+    pub fn values_of(self, vote: &Vote) -> Vec<String> {
         match self {
-            Self::All => Some(String::new()),
-            Self::Model => Some(model(vote.metadata.as_ref())),
-            Self::Field(field) => vote.indexed.get(field).map(str::to_owned),
+            Self::All => vec![String::new()],
+            Self::Model => vec![model(vote.metadata.as_ref())],
+            Self::Name => vec![name(vote.metadata.as_ref())],
+            Self::Reason => vote.reasons.iter().map(str::to_owned).collect(),
+            Self::Field(field) => vote.indexed.get(field).map(str::to_owned).into_iter().collect(),
         }
     }
 
-    /// The first schema version that counts by the dimension.
+    /// Whether its values are read from metadata.
+    pub fn needs_metadata(self) -> bool {
+        matches!(self, Self::Model | Self::Name)
+    }
+
+    /// The first schema version that counts by it.
     pub fn since(self) -> u32 {
         match self {
             Self::All | Self::Model => 1,
+            Self::Name | Self::Reason => 3,
             Self::Field(field) => field.counted_since(),
         }
     }

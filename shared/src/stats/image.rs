@@ -12,6 +12,7 @@ use super::tally::Tally;
 use crate::feedback::Feedback;
 use crate::id::{FeedbackId, Workspace};
 use crate::metadata::{self, Metadata};
+use crate::reasons::Reasons;
 use crate::schema;
 use crate::score::Score;
 use crate::store::keys;
@@ -121,11 +122,12 @@ impl Counted {
             Some(_) => return Err(Unreadable::Part("metadata")),
             None => None,
         };
+        let reasons = text("reasons").map(Reasons::from_stored).unwrap_or_default();
         Ok(Self {
             workspace,
             id,
             score,
-            values: values(metadata.as_ref()),
+            values: values(metadata.as_ref(), &reasons),
             touched_for: touched_for(image),
         })
     }
@@ -136,7 +138,7 @@ impl Counted {
             workspace: feedback.workspace.clone(),
             id: feedback.id,
             score: feedback.draft.score,
-            values: values(feedback.draft.metadata.as_ref()),
+            values: values(feedback.draft.metadata.as_ref(), &feedback.draft.reasons),
             touched_for: 0,
         }
     }
@@ -154,11 +156,20 @@ impl Counted {
     }
 }
 
-fn values(metadata: Option<&Metadata>) -> Vec<(Dimension, String)> {
+fn values(metadata: Option<&Metadata>, reasons: &Reasons) -> Vec<(Dimension, String)> {
     let mut values = vec![
         (Dimension::All, String::new()),
         (Dimension::Model, metadata::model(metadata)),
     ];
+    let name = metadata::name(metadata);
+    if !name.is_empty() {
+        values.push((Dimension::Name, name));
+    }
+    values.extend(
+        reasons
+            .iter()
+            .map(|reason| (Dimension::Reason, reason.to_owned())),
+    );
     if let Some(indexed) = metadata.map(Metadata::indexed) {
         let fields = indexed.iter();
         values.extend(fields.map(|(field, text)| (Dimension::Field(field), text.to_owned())));

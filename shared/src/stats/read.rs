@@ -46,8 +46,11 @@ const MAX_KEYS: usize = 1_000;
 /// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
 const BATCH_KEYS: usize = 100;
 
-/// The longest time that a change is expected to take to reach an index. Usually it is milliseconds.
-/// Changes within this time may be missing from a result that was read through an index.
+/// How often everything is read anew where the named changed meanwhile.
+const MAX_REREADS: usize = 8;
+
+/// How long a change may take to reach an index: what was changed later than this may be missing from
+/// an answer that reads records by one. They trail the table by milliseconds; this is generous.
 const INDEX_DELAY: Duration = Duration::from_secs(10);
 
 /// Counts by bucket and by a dimension's value.
@@ -150,12 +153,16 @@ impl Reader {
         }
         let columns = Columns {
             indexed: true,
-            metadata: dimension == Dimension::Model,
+            metadata: dimension.needs_metadata(),
         };
-        let value = |vote: &Vote| {
-            let value = dimension.value_of(vote)?;
-            let wanted = values.is_none_or(|values| values.contains(&value));
-            wanted.then_some(value)
+        let wanted = |value: &String| match values {
+            Some(values) => values.contains(value),
+            None => dimension == Dimension::All || !value.is_empty(),
+        };
+        let of_vote = |vote: &Vote| {
+            let mut values = dimension.values_of(vote);
+            values.retain(wanted);
+            values
         };
         for range in &plan.records {
             let end = RecordRange {
@@ -163,7 +170,7 @@ impl Reader {
                 most: MAX_END_RECORDS,
                 columns,
             };
-            self.records(slice, end, &value, &mut cells).await?;
+            self.records(slice, end, &of_vote, &mut cells).await?;
         }
         Ok(Counts {
             cells,
@@ -171,7 +178,31 @@ impl Reader {
         })
     }
 
-    /// An empty result, with the `as_of` that other results would have.
+    /// The counts of a slice's records that have no name: everything less the named. A record that is counted
+    /// between the two reads would be in one of them alone, so the named are read before and after.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::by_dimension`].
+    pub async fn unnamed(&self, slice: &Slice<'_>) -> Result<Counts, Unanswered> {
+        let mut named = self.by_dimension(slice, Dimension::Name, None).await?;
+        for _ in 0..MAX_REREADS {
+            let mut counts = self.by_dimension(slice, Dimension::All, None).await?;
+            let again = self.by_dimension(slice, Dimension::Name, None).await?;
+            if again.cells == named.cells {
+                counts.as_of = counts.as_of.min(named.as_of);
+                for ((bucket, _), tally) in named.cells {
+                    *counts.cells.entry((bucket, String::new())).or_default() += &-tally;
+                }
+                counts.cells.retain(|_, tally| !tally.is_zero());
+                return Ok(counts);
+            }
+            named = again;
+        }
+        Err(Problem::unavailable("roll-ups by name change faster than they are read").into())
+    }
+
+    /// No counts, as of the moment that others would be of.
     ///
     /// # Errors
     ///
@@ -194,7 +225,7 @@ impl Reader {
         &self,
         slice: &Slice<'_>,
         columns: Columns,
-        value: impl Fn(&Vote) -> Option<String>,
+        values: impl Fn(&Vote) -> Vec<String>,
     ) -> Result<Counts, Unanswered> {
         let (_, as_of) = self.counted(slice.workspace).await?;
         let mut cells = Cells::new();
@@ -203,7 +234,7 @@ impl Reader {
             most: MAX_RECORDS,
             columns,
         };
-        self.records(slice, all, &value, &mut cells).await?;
+        self.records(slice, all, &values, &mut cells).await?;
         Ok(Counts {
             cells,
             as_of: as_of_records(as_of, slice, true),
@@ -215,7 +246,7 @@ impl Reader {
         &self,
         slice: &Slice<'_>,
         record_range: RecordRange,
-        value: &impl Fn(&Vote) -> Option<String>,
+        values: &impl Fn(&Vote) -> Vec<String>,
         cells: &mut Cells,
     ) -> Result<(), Unanswered> {
         let RecordRange { range, most, columns } = record_range;
@@ -226,7 +257,7 @@ impl Reader {
         };
         let filters: Vec<Filter> = slice.filters.iter().map(within).collect();
         let add = |vote: &Vote| {
-            if let Some(value) = value(vote) {
+            for value in values(vote) {
                 let created_at = vote.id.created_at();
                 let cell = (slice.buckets.floor(created_at), value);
                 *cells.entry(cell).or_default() += &Tally::of(vote.score, created_at);

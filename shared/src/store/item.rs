@@ -9,6 +9,7 @@ use crate::id::{FeedbackId, Workspace};
 use crate::indexed::{Field, Indexed};
 use crate::metadata::{Comment, Metadata};
 use crate::problem::Problem;
+use crate::reasons::Reasons;
 use crate::schema;
 use crate::score::Score;
 use crate::target::Project;
@@ -59,6 +60,9 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
     }
     if let Some(comment) = &draft.comment {
         item.insert("comment".to_owned(), text(comment.as_str()));
+    }
+    if !draft.reasons.is_empty() {
+        item.insert("reasons".to_owned(), text(draft.reasons.to_stored()));
     }
     if let Some(metadata) = &draft.metadata {
         item.insert("metadata".to_owned(), text(metadata.json()));
@@ -167,6 +171,7 @@ fn read(item: &Item) -> Option<Feedback> {
             comment: optional(item, "comment", |text| {
                 Some(Comment::from_stored(text.to_owned()))
             })?,
+            reasons: reasons(item),
             metadata: optional(item, "metadata", |json| {
                 Some(Metadata::from_stored(json.to_owned()))
             })?,
@@ -177,7 +182,14 @@ fn read(item: &Item) -> Option<Feedback> {
     })
 }
 
-/// When an item expires, in seconds since the epoch.
+/// The reasons of an item.
+pub fn reasons(item: &Item) -> Reasons {
+    string(item, "reasons")
+        .map(Reasons::from_stored)
+        .unwrap_or_default()
+}
+
+/// The end of an item's time, in seconds since the epoch.
 pub fn expires_at(item: &Item) -> Option<u64> {
     int(item, "expires_at")
 }

@@ -152,8 +152,7 @@ impl Store {
             examined += 1;
             last = Some(feedback.id);
             let filter = &query.filter;
-            let wanted = filter.is_about(&feedback.draft.target) && filter.admits(&feedback.indexed());
-            if wanted && !feedback.is_expired(now) {
+            if filter.admits(&feedback.draft) && !feedback.is_expired(now) {
                 bytes += text_size(&feedback);
                 records.push(feedback);
             }

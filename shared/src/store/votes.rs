@@ -19,6 +19,7 @@ use crate::indexed::{Field, Indexed};
 use crate::metadata::Metadata;
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, MAX_LIMIT, Order};
+use crate::reasons::Reasons;
 use crate::schema;
 use crate::score::Score;
 use crate::timestamp::Timestamp;
@@ -51,6 +52,8 @@ pub struct Vote {
     pub indexed: Indexed,
     /// The metadata, if requested and present.
     pub metadata: Option<Metadata>,
+    /// The reasons.
+    pub reasons: Reasons,
 }
 
 /// The limit that a query would exceed.
@@ -148,6 +151,7 @@ impl Store {
             "value",
             "weight",
             "rating",
+            "reasons",
             "expires_at",
         ];
         if columns.indexed {
@@ -190,8 +194,8 @@ fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote
         let key = string(item, field.key())?;
         keys::indexed_text(field, key).map(str::to_owned)
     });
-    // If the index keys were not read, the path alone has decided.
-    let admits = !columns.indexed || filter.admits(&indexed);
+    // Without these keys the path alone has decided.
+    let admits = !columns.indexed || filter.admits_indexed(&indexed);
     let is_about = || keys::target(&scored.partition).is_some_and(|target| filter.is_about(&target));
     if !admits || (filter.trace.is_some() && !is_about()) {
         return Ok(None);
@@ -200,6 +204,7 @@ fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote
         id: scored.id,
         score: scored.score,
         indexed,
+        reasons: item::reasons(item),
         metadata: string(item, "metadata").map(|json| Metadata::from_stored(json.to_owned())),
     }))
 }

@@ -226,7 +226,7 @@ impl Store {
             Ok(partition) => Ok(string(key, "pk") != Some(&partition)),
             Err(Problem::NotFound) => Ok(false),
             Err(Problem::Throttled) => Err(Problem::unavailable(
-                "dynamodb: the look-up after a delete that may have happened was throttled",
+                "DynamoDB: the look-up after a delete that may have happened was throttled",
             )),
             Err(problem) => Err(problem),
         }

@@ -239,7 +239,7 @@ async fn a_rejected_request_is_logged_and_counted_by_its_problem() {
             Some(Fault::ServerError),
             503,
             "unavailable",
-            "dynamodb: ",
+            "DynamoDB",
         ),
         (
             Method::POST,
@@ -249,7 +249,7 @@ async fn a_rejected_request_is_logged_and_counted_by_its_problem() {
             Some(Fault::AccessDenied),
             500,
             "internal",
-            "dynamodb: ",
+            "DynamoDB",
         ),
     ] {
         let fault = fault.map_or(Vec::new(), |fault| vec![fault; 9]);

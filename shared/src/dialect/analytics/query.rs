@@ -5,7 +5,7 @@ use crate::dialect::portkey::SPAN_WITHOUT_TRACE;
 use crate::fields::{Object, scalar_text};
 use crate::id::Workspace;
 use crate::indexed::{Field, Indexed, MAX_INDEXED};
-use crate::metadata::model;
+use crate::metadata::{model, name};
 use crate::problem::Problem;
 use crate::query::Filter;
 use crate::score::Score;
@@ -219,10 +219,13 @@ impl AnalyticsQuery {
             ([], None, None) => Some((Dimension::All, None)),
             ([], None, Some(models)) => Some((Dimension::Model, Some(models.clone()))),
             ([], Some(prompts), None) => Some((Dimension::Field(Field::Prompt), Some(prompts.clone()))),
-            ([(name, text)], None, None) => match Field::of_metadata(name)? {
-                // These are counted by hour only, and a value has few records.
-                field if field.has_many_values() || text.is_empty() => None,
-                field => Some((Dimension::Field(field), Some(vec![text.clone()]))),
+            ([(name, text)], None, None) => match Dimension::of_metadata(name)? {
+                // Counted by the hour alone, and a value has few records.
+                Dimension::Field(field) if field.has_many_values() => None,
+                // The roll-ups by model are also of what said `ai_model`, or nothing.
+                Dimension::All | Dimension::Model => None,
+                Dimension::Field(_) | Dimension::Reason if text.is_empty() => None,
+                dimension => Some((dimension, Some(vec![text.clone()]))),
             },
             _ => None,
         }
@@ -239,8 +242,9 @@ impl AnalyticsQuery {
     /// Whether the query asks only for values that are longer than an indexed field, prompt or model can
     /// be. Then there is nothing to read, and DynamoDB would reject the key.
     pub fn matches_nothing(&self) -> bool {
-        let long =
-            |(name, text): &(String, String)| Field::of_metadata(name).is_some() && text.len() > MAX_INDEXED;
+        let long = |(name, text): &(String, String)| {
+            Dimension::of_metadata(name).is_some_and(|by| by != Dimension::Model) && text.len() > MAX_INDEXED
+        };
         let none = |values: &Option<Vec<String>>| values.as_ref().is_some_and(Vec::is_empty);
         self.metadata.iter().any(long) || none(&self.prompts) || none(&self.models)
     }
@@ -250,6 +254,11 @@ impl AnalyticsQuery {
         let metadata = vote.metadata.as_ref();
         let texts = self.metadata.iter();
         let same = |(field, text): &(String, String)| {
+            match Dimension::of_metadata(field) {
+                Some(Dimension::Name) => return name(metadata) == *text,
+                Some(Dimension::Reason) => return vote.reasons.contains(text),
+                _ => {}
+            }
             metadata
                 .and_then(|metadata| member(metadata.json(), field))
                 .as_ref()

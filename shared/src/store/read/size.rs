@@ -30,6 +30,7 @@ pub(super) fn text_size(feedback: &Feedback) -> usize {
         .metadata
         .as_ref()
         .map_or(0, |metadata| json(metadata.json()));
-    // The ids are repeated in the target id, in base64.
-    3 * ids + project + comment + metadata
+    let reasons: usize = draft.reasons.iter().map(plain).sum();
+    // The ids come a second time within the target id, in base64.
+    3 * ids + project + comment + reasons + metadata
 }

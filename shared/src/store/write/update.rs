@@ -69,6 +69,11 @@ impl UpdateExpression {
             Patch::Clear => clauses.remove("comment"),
             Patch::Set(comment) => clauses.set("comment", text(comment.as_str())),
         }
+        match &change.reasons {
+            Patch::Keep => {}
+            Patch::Set(reasons) if !reasons.is_empty() => clauses.set("reasons", text(reasons.to_stored())),
+            Patch::Clear | Patch::Set(_) => clauses.remove("reasons"),
+        }
         let indexed = match &change.metadata {
             Patch::Keep => None,
             Patch::Clear => {
