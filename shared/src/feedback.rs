@@ -65,9 +65,9 @@ pub struct Change {
     pub score: ScoreChange,
     /// The change of the comment.
     pub comment: Patch<Comment>,
-    /// The reasons.
+    /// The change of the reasons.
     pub reasons: Patch<Reasons>,
-    /// The metadata.
+    /// The change of the metadata.
     pub metadata: Patch<Metadata>,
 }
 

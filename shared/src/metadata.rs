@@ -148,8 +148,8 @@ fn indexed_text(json: JsonRef<'_>) -> Result<Option<String>, String> {
     }
 }
 
-/// Which question was asked: what the caller put in metadata as `_name`, as text. The empty name where there is
-/// none, or no text of 1 to 512 bytes.
+/// Returns the question that the feedback answers: `_name` from metadata as text. Returns an empty string
+/// if it is missing or does not have 1 to 512 bytes.
 pub fn name(metadata: Option<&Metadata>) -> String {
     let read = || {
         let object = Object::parse(metadata?.json()).ok()?;
@@ -158,7 +158,7 @@ pub fn name(metadata: Option<&Metadata>) -> String {
     read().unwrap_or_default()
 }
 
-/// What is counted where metadata names no model.
+/// The model of a vote whose metadata names none.
 pub const UNKNOWN_MODEL: &str = "unknown";
 
 /// Returns `_model` or `ai_model` from metadata as text, or [`UNKNOWN_MODEL`] if there is neither or it

@@ -37,11 +37,11 @@ pub struct Filter {
     pub span: Option<SpanId>,
     /// The indexed metadata fields and the text that each must have.
     pub indexed: Indexed,
-    /// `_name`, which may be the empty one.
+    /// The text of `_name`; empty for records without one.
     pub name: Option<String>,
-    /// One of the reasons.
+    /// A reason that a record must have.
     pub reason: Option<String>,
-    /// Created at this moment or later.
+    /// The earliest creation time, inclusive.
     pub from: Option<Timestamp>,
     /// The latest creation time, exclusive.
     pub to: Option<Timestamp>,
@@ -59,7 +59,7 @@ impl Filter {
         indexed.has_all(&self.indexed)
     }
 
-    /// Whether a record passes, times aside.
+    /// Whether a record passes the filter, not counting times.
     pub fn admits(&self, draft: &Draft) -> bool {
         let metadata = draft.metadata.as_ref();
         self.is_about(&draft.target)
@@ -72,7 +72,7 @@ impl Filter {
                 .is_none_or(|reason| draft.reasons.contains(reason))
     }
 
-    /// How many fields are given, times aside.
+    /// The number of fields that are set, not counting times.
     pub fn fields(&self) -> usize {
         [
             self.trace.is_some(),

@@ -1,8 +1,8 @@
 //! Feedback in DynamoDB.
 //!
-//! The condition of a write decides, never a read before it; what a write promised is awaited
-//! before it is answered. [`mod@write`] holds the plain writes, [`idempotency`] the same under an
-//! `Idempotency-Key`, [`read`] look-ups and lists, [`votes`] what analytics read of records.
+//! A write's condition decides whether it happens, never a read before it. Every write is awaited before
+//! the response. [`mod@write`] has the plain writes, [`idempotency`] those under an `Idempotency-Key`,
+//! [`read`] look-ups and lists, and [`votes`] the reads for analytics.
 
 pub mod idempotency;
 pub mod item;

@@ -12,11 +12,12 @@ pub enum Dimension {
     All,
     /// The model, from `_model` or `ai_model` in metadata.
     Model,
-    /// `_name`, where it is not empty: the empty name is everything less the named.
+    /// The question, from `_name` in metadata. Votes without a name are not counted here; they are all
+    /// votes minus those with a name.
     Name,
-    /// Each of the reasons.
+    /// Each of a vote's reasons.
     Reason,
-    /// An indexed field.
+    /// An indexed metadata field.
     Field(Field),
 }
 
@@ -49,8 +50,8 @@ impl Dimension {
         }
     }
 
-    /// A vote's values by it: one, the empty name among them, or each of its reasons. [`Dimension::Model`] and
-    /// [`Dimension::Name`] need the vote's metadata, fields its indexed fields.
+    /// Returns a vote's values of the dimension: one, which may be the empty name, or each of its reasons.
+    /// [`Dimension::Model`] and [`Dimension::Name`] need the vote's metadata, fields its indexed fields.
     pub fn values_of(self, vote: &Vote) -> Vec<String> {
         match self {
             Self::All => vec![String::new()],
@@ -61,12 +62,12 @@ impl Dimension {
         }
     }
 
-    /// Whether its values are read from metadata.
+    /// Whether the dimension's values are read from metadata.
     pub fn needs_metadata(self) -> bool {
         matches!(self, Self::Model | Self::Name)
     }
 
-    /// The first schema version that counts by it.
+    /// The first schema version that counts by the dimension.
     pub fn since(self) -> u32 {
         match self {
             Self::All | Self::Model => 1,

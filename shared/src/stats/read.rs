@@ -46,11 +46,11 @@ const MAX_KEYS: usize = 1_000;
 /// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
 const BATCH_KEYS: usize = 100;
 
-/// How often everything is read anew where the named changed meanwhile.
+/// The maximum number of times that everything is read again because votes with a name changed meanwhile.
 const MAX_REREADS: usize = 8;
 
-/// How long a change may take to reach an index: what was changed later than this may be missing from
-/// an answer that reads records by one. They trail the table by milliseconds; this is generous.
+/// The longest time that a change is expected to take to reach an index. Usually it is milliseconds.
+/// Changes within this time may be missing from a result that was read through an index.
 const INDEX_DELAY: Duration = Duration::from_secs(10);
 
 /// Counts by bucket and by a dimension's value.
@@ -178,8 +178,9 @@ impl Reader {
         })
     }
 
-    /// The counts of a slice's records that have no name: everything less the named. A record that is counted
-    /// between the two reads would be in one of them alone, so the named are read before and after.
+    /// Counts the records of a slice without a name: all records minus those with a name. A record that is
+    /// counted between the two reads would be in only one of them, so those with a name are read before and
+    /// after.
     ///
     /// # Errors
     ///
@@ -202,7 +203,7 @@ impl Reader {
         Err(Problem::unavailable("roll-ups by name change faster than they are read").into())
     }
 
-    /// No counts, as of the moment that others would be of.
+    /// An empty result, with the `as_of` that other results would have.
     ///
     /// # Errors
     ///

@@ -182,14 +182,14 @@ fn read(item: &Item) -> Option<Feedback> {
     })
 }
 
-/// The reasons of an item.
+/// Reads the reasons of an item.
 pub fn reasons(item: &Item) -> Reasons {
     string(item, "reasons")
         .map(Reasons::from_stored)
         .unwrap_or_default()
 }
 
-/// The end of an item's time, in seconds since the epoch.
+/// When an item expires, in seconds since the epoch.
 pub fn expires_at(item: &Item) -> Option<u64> {
     int(item, "expires_at")
 }

@@ -194,7 +194,7 @@ fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote
         let key = string(item, field.key())?;
         keys::indexed_text(field, key).map(str::to_owned)
     });
-    // Without these keys the path alone has decided.
+    // If the index keys were not read, the path alone has decided.
     let admits = !columns.indexed || filter.admits_indexed(&indexed);
     let is_about = || keys::target(&scored.partition).is_some_and(|target| filter.is_about(&target));
     if !admits || (filter.trace.is_some() && !is_about()) {

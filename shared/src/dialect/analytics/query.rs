@@ -220,9 +220,9 @@ impl AnalyticsQuery {
             ([], None, Some(models)) => Some((Dimension::Model, Some(models.clone()))),
             ([], Some(prompts), None) => Some((Dimension::Field(Field::Prompt), Some(prompts.clone()))),
             ([(name, text)], None, None) => match Dimension::of_metadata(name)? {
-                // Counted by the hour alone, and a value has few records.
+                // These are counted by hour only, and a value has few records.
                 Dimension::Field(field) if field.has_many_values() => None,
-                // The roll-ups by model are also of what said `ai_model`, or nothing.
+                // The roll-ups by model also count votes with `ai_model` or without a model.
                 Dimension::All | Dimension::Model => None,
                 Dimension::Field(_) | Dimension::Reason if text.is_empty() => None,
                 dimension => Some((dimension, Some(vec![text.clone()]))),

@@ -8,7 +8,7 @@ use crate::query::{Filter, ListQuery, Order};
 use crate::reasons::MAX_REASON;
 use crate::target::{SpanId, TraceId};
 
-/// The parameters, beside one for each indexed field.
+/// The supported parameters, besides one for each indexed field.
 const PARAMETERS: [&str; 9] = [
     "trace_id", "span_id", "name", "reason", "from", "to", "limit", "cursor", "order",
 ];

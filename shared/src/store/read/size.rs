@@ -31,6 +31,6 @@ pub(super) fn text_size(feedback: &Feedback) -> usize {
         .as_ref()
         .map_or(0, |metadata| json(metadata.json()));
     let reasons: usize = draft.reasons.iter().map(plain).sum();
-    // The ids come a second time within the target id, in base64.
+    // The ids are repeated in the target id, in base64.
     3 * ids + project + comment + reasons + metadata
 }
