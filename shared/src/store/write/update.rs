@@ -13,7 +13,7 @@ use crate::store::item;
 use crate::timestamp::Timestamp;
 use crate::{random, schema};
 
-/// A [`Change`] as an update expression. Its names and values include those of [`KNOWN`], which is part of
+/// A [`Change`] as an update expression. Its names and values include those of [`super::KNOWN`], which is part of
 /// its condition.
 pub(in crate::store) struct UpdateExpression {
     pub(in crate::store) text: String,
