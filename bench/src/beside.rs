@@ -57,10 +57,10 @@ pub async fn measure(binary: &Path) -> io::Result<Beside> {
         let (over, answers) = (Arc::clone(&over), Arc::clone(&answers));
         readers.push(tokio::spawn(async move {
             // No roll-up has this key, so every record in the range is read.
-            let question = "/v1/analytics/graphs/feedbacks?metadata=%7B%22kind%22%3A%22there%22%7D\
+            let path = "/v1/analytics/graphs/feedbacks?metadata=%7B%22kind%22%3A%22there%22%7D\
                             &time_of_generation_min=2026-01-01T00:00:00Z&time_of_generation_max=2126-01-01T00:00:00Z";
             while !over.load(Ordering::Relaxed) {
-                client.request("GET", question, "").await?;
+                client.request("GET", path, "").await?;
                 answers.fetch_add(1, Ordering::Relaxed);
             }
             Ok::<_, io::Error>(())
@@ -101,7 +101,7 @@ impl Beside {
     pub fn table(&self) -> String {
         let millis = |time: Duration| time.as_secs_f64() * 1000.0;
         format!(
-            "| Creates on the local server | alone, ms | beside {READERS} readers, ms | times as long | questions answered meanwhile |\n\
+            "| Creates on the local server | alone, ms | beside {READERS} readers, ms | times as long | queries meanwhile |\n\
              |---|--:|--:|--:|--:|\n\
              | beside {READERS} readers of record-based analytics, {RECORDS} records each | {:.2} | {:.2} | {:.1} | {} |\n",
             millis(self.quiet),

@@ -56,7 +56,7 @@ pub async fn measure(
     let mut events = events.into_iter();
     let event = events
         .next()
-        .ok_or_else(|| io::Error::other("there is no event"))?;
+        .ok_or_else(|| io::Error::other("no event to send"))?;
     let first = success(bootstrap.invoke(event).await?)?;
     bootstrap.next_request().await?;
     let after_first = cpu(process)?;
@@ -84,7 +84,7 @@ fn success(invoked: Invoked) -> io::Result<Duration> {
     match invoked.outcome {
         // The response of a function behind a stream has no status.
         Ok(answer) if answer.get("statusCode").is_none_or(|status| status == 200) => Ok(invoked.took),
-        Ok(answer) | Err(answer) => Err(io::Error::other(format!("it answered {answer}"))),
+        Ok(answer) | Err(answer) => Err(io::Error::other(format!("expected a success, got {answer}"))),
     }
 }
 

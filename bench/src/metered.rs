@@ -93,8 +93,8 @@ impl Metered {
     /// # Errors
     ///
     /// If the response is not a 200.
-    pub(crate) async fn ask(&self, question: &str) -> io::Result<(Duration, f64)> {
-        let (path, query) = question.split_once('?').unwrap_or((question, ""));
+    pub(crate) async fn ask(&self, path_and_query: &str) -> io::Result<(Duration, f64)> {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let path = format!("/v1/analytics/{path}");
         let headers = [("x-portkey-api-key", self.key.as_str())];
         let event = event_json(&Method::GET, &path, query, &headers, "", false);
@@ -112,7 +112,7 @@ impl Metered {
             read = self.units.take();
             if response.status() != 200 {
                 let said = String::from_utf8_lossy(response.body()).into_owned();
-                return Err(io::Error::other(format!("{question}: {said}")));
+                return Err(io::Error::other(format!("{path_and_query}: {said}")));
             }
         }
         times.sort_unstable();

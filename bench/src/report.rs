@@ -230,12 +230,12 @@ fn goals(rows: &[Row], sizes: &[Size]) -> String {
                 && row.share == share
         })
     };
-    let (ours, tutorial, floor) = (find("create", false), find(TUTORIAL, false), find(FLOOR, false));
+    let (create, tutorial, floor) = (find("create", false), find(TUTORIAL, false), find(FLOOR, false));
     let mut goals = Vec::new();
-    if let (Some(ours), Some(tutorial)) = (ours, tutorial) {
+    if let (Some(create), Some(tutorial)) = (create, tutorial) {
         goals.push(Goal {
             name: "cold CPU, of the tutorial way's",
-            measured: ours.cold_cpu() / tutorial.cold_cpu(),
+            measured: create.cold_cpu() / tutorial.cold_cpu(),
             most: 1.0 / 8.0,
             unit: "×",
             obstacle: "Half of what is left starts the process: the kernel, the dynamic linker and what libc \
@@ -257,20 +257,20 @@ fn goals(rows: &[Row], sizes: &[Size]) -> String {
             });
         }
     }
-    if let (Some(ours), Some(tutorial)) = (ours, tutorial) {
+    if let (Some(create), Some(tutorial)) = (create, tutorial) {
         goals.push(Goal {
             name: "warm CPU of a request, of the tutorial way's",
-            measured: ours.warm_cpu() / tutorial.warm_cpu(),
+            measured: create.warm_cpu() / tutorial.warm_cpu(),
             most: 0.5,
             unit: "×",
             obstacle: "Both run the SDK's machinery of a call and lambda_runtime's two exchanges, flat in the \
                        profile: no one thing is left to take out.",
         });
     }
-    if let (Some(ours), Some(floor)) = (ours, floor) {
+    if let (Some(create), Some(floor)) = (create, floor) {
         goals.push(Goal {
             name: "warm CPU of a request, of the floor's",
-            measured: ours.warm_cpu() / floor.warm_cpu(),
+            measured: create.warm_cpu() / floor.warm_cpu(),
             most: 3.0,
             unit: "×",
             obstacle: "By a profile a third is the SDK's call, flat: interceptors, configuration, signing, \
@@ -281,17 +281,17 @@ fn goals(rows: &[Row], sizes: &[Size]) -> String {
         let first = floor.median(|sample| sample.first_cpu);
         goals.push(Goal {
             name: "init CPU without a prewarm, taken as the floor's first request, of the floor's",
-            measured: (ours.median(|sample| sample.init_cpu) - first)
+            measured: (create.median(|sample| sample.init_cpu) - first)
                 / floor.median(|sample| sample.init_cpu),
             most: 2.0,
             unit: "×",
             obstacle: "Setting up the SDK's client, and the first call through it.",
         });
     }
-    if let Some(ours) = ours {
+    if let Some(create) = create {
         goals.push(Goal {
             name: "peak RSS",
-            measured: ours.rss(),
+            measured: create.rss(),
             most: 9.0,
             unit: " MB",
             obstacle: "The pages of the binary that were touched are most of it.",

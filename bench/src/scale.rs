@@ -30,7 +30,7 @@ const BULK: usize = 100;
 const COUNTED: usize = 20_000;
 
 /// The queries: a title, what the response is computed from, path and query.
-const QUESTIONS: [(&str, &str, &str); 10] = [
+const QUERIES: [(&str, &str, &str); 10] = [
     (
         "votes by day, a month",
         "roll-ups",
@@ -109,7 +109,7 @@ pub async fn measure(most: usize) -> io::Result<Scale> {
     let counter = Counter::new(metered.client.clone(), STATS.name);
     let mut rng = Rng::with_seed(20_261_001);
     let mut scale = Scale {
-        rows: QUESTIONS
+        rows: QUERIES
             .iter()
             .map(|&(title, source, _)| Row {
                 title,
@@ -152,7 +152,7 @@ pub async fn measure(most: usize) -> io::Result<Scale> {
         }
         scale.stages.push((stage, began.elapsed() - counting, counting));
         eprintln!("{stage} records are stored and counted.");
-        for (row, (_, _, query)) in scale.rows.iter_mut().zip(QUESTIONS) {
+        for (row, (_, _, query)) in scale.rows.iter_mut().zip(QUERIES) {
             row.answers.push(metered.ask(query).await?);
         }
     }
@@ -211,7 +211,7 @@ impl Scale {
                 counted.as_secs_f64()
             );
         }
-        table.push_str("\n| Question | answered from |");
+        table.push_str("\n| Query | computed from |");
         let mut line = String::from("\n|---|---|");
         for unit in ["ms", "read units"] {
             for (stage, ..) in &self.stages {

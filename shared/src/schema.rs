@@ -46,7 +46,7 @@ pub fn check(item: &Item, newest: u32) -> Result<(), Problem> {
             "an item has schema version {version}: expected at most {newest}"
         ))),
         _ => Err(Problem::internal(
-            "an item's schema version is no positive integer",
+            "an item's schema version is not a positive integer",
         )),
     }
 }

@@ -220,7 +220,7 @@ async fn unsupported_queries_are_rejected_with_a_reason() {
     bad(
         &format!("{}&span_id=s", wide()),
         400,
-        "trace_id: missing, expected beside span_id",
+        "trace_id: missing, expected with span_id",
     )
     .await;
     bad(&format!("{}&page_size=1001", wide()), 400, "page_size: expected").await;

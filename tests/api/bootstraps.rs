@@ -185,7 +185,7 @@ async fn an_event_that_is_not_a_request_does_not_stop_the_process() {
         (rest, "payload format 1.0"),
         (load_balancer, "Application Load Balancer"),
         (queue, "Records"),
-        (json!("secret-of-a-caller"), "no JSON object"),
+        (json!("secret-of-a-caller"), "JSON that is not an object"),
     ] {
         let (status, message) = other(&mut read, event).await;
         assert_eq!(status, 500);

@@ -147,7 +147,7 @@ async fn a_retry_under_its_key_after_a_lost_response_makes_no_duplicate() {
         assert!(answer.header("x-portkey-trace-id").is_some());
         api.database.recover();
         let written = api.database.items("feedback").len();
-        assert!(written > before, "it was written all the same");
+        assert!(written > before, "it was written despite the error");
         let first = api.call(Method::POST, PORTKEY, &headers, &body).await.ok();
         let second = api.call(Method::POST, PORTKEY, &headers, &body).await.ok();
         assert_eq!(first, second);

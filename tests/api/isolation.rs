@@ -39,7 +39,7 @@ async fn see(api: &Api, method: Method, path: &str, headers: &[(&str, &str)], bo
 }
 
 /// Two workspaces of one deployment. Both keys are cached, so neither costs a look-up.
-async fn neighbours() -> (Api, Api) {
+async fn neighbors() -> (Api, Api) {
     let api = Api::new().await;
     let ours = api.as_key(&api.key_for("ours", &[Scope::Admin]).await);
     let theirs = api.as_key(&api.key_for("theirs", &[Scope::Admin]).await);
@@ -51,7 +51,7 @@ async fn neighbours() -> (Api, Api) {
 
 #[tokio::test(start_paused = true)]
 async fn another_workspace_s_record_is_no_different_from_a_missing_one() {
-    let (ours, theirs) = neighbours().await;
+    let (ours, theirs) = neighbors().await;
     let target = json!({"traceId": "t", "spanId": "s"});
     let rated = json!({"target": target, "rating": 3, "comment": "c", "metadata": {"_user": "u"}});
     // Both workspaces have feedback on the same span, so the target does not distinguish them.
@@ -103,7 +103,7 @@ async fn another_workspace_s_record_is_no_different_from_a_missing_one() {
 
 #[tokio::test]
 async fn the_same_span_in_two_workspaces_is_separate() {
-    let (ours, theirs) = neighbours().await;
+    let (ours, theirs) = neighbors().await;
     let metadata = json!({"_user": "u", "_organisation": "o", "_prompt": "p", "_environment": "e"});
     let mut ids = Vec::new();
     for (api, rating) in [(&ours, 1), (&theirs, 5)] {
@@ -144,7 +144,7 @@ async fn the_same_span_in_two_workspaces_is_separate() {
 
 #[tokio::test]
 async fn idempotency_keys_are_separate_per_workspace() {
-    let (ours, theirs) = neighbours().await;
+    let (ours, theirs) = neighbors().await;
     let body = json!({"trace_id": "t", "value": 1}).to_string();
     let other = json!({"trace_id": "t", "value": 2}).to_string();
     let key = [("idempotency-key", "k")];
@@ -152,7 +152,7 @@ async fn idempotency_keys_are_separate_per_workspace() {
     // Neither the same request nor another one is affected by the neighbor's use of the key.
     let second = theirs.call(Method::POST, PORTKEY, &key, &body).await.ok();
     assert_ne!(first.id(), second.id());
-    let (ours_again, _) = neighbours_of(&ours).await;
+    let (ours_again, _) = neighbors_of(&ours).await;
     ours_again.call(Method::POST, PORTKEY, &key, &other).await.ok();
     assert_eq!(ours.call(Method::POST, PORTKEY, &key, &body).await, first);
     assert_eq!(theirs.call(Method::POST, PORTKEY, &key, &body).await, second);
@@ -163,7 +163,7 @@ async fn idempotency_keys_are_separate_per_workspace() {
 }
 
 /// Two more workspaces of the same deployment.
-async fn neighbours_of(api: &Api) -> (Api, Api) {
+async fn neighbors_of(api: &Api) -> (Api, Api) {
     let one = api.as_key(&api.key_for("third", &[Scope::Admin]).await);
     let other = api.as_key(&api.key_for("fourth", &[Scope::Admin]).await);
     (one, other)

@@ -210,7 +210,7 @@ fn metrics(line: &Value) -> BTreeMap<String, f64> {
 #[track_caller]
 fn check(line: &Value, expected: Value) {
     let Value::Object(mut line) = line.clone() else {
-        panic!("{line} is no object");
+        panic!("{line} is not an object");
     };
     for name in ["timestamp", "_aws"] {
         line.remove(name);

@@ -29,7 +29,7 @@ type Actions = BTreeSet<(String, String, String)>;
 
 /// The permissions that a call requires: (action, table, index). A transaction requires those of its
 /// actions (docs.aws.amazon.com, "Using IAM with DynamoDB transactions").
-fn authorised(operation: &str, body: &Value) -> Vec<(String, String, Option<String>)> {
+fn required_permissions(operation: &str, body: &Value) -> Vec<(String, String, Option<String>)> {
     let table = |body: &Value| body["TableName"].as_str().unwrap().to_owned();
     if operation == "BatchGetItem" {
         let tables = body["RequestItems"].as_object().unwrap().keys();
@@ -177,7 +177,7 @@ async fn called() -> Actions {
     let mut called = Actions::new();
     let mut note = |function: &str| {
         for (operation, body) in api.database.requests() {
-            for (action, table, index) in authorised(&operation, &body) {
+            for (action, table, index) in required_permissions(&operation, &body) {
                 let resource = index.map_or(table.clone(), |index| format!("{table}/index/{index}"));
                 called.insert((function.to_owned(), format!("dynamodb:{action}"), resource));
             }

@@ -189,7 +189,7 @@ async fn invalid_cursors_and_parameters_are_rejected() {
         ("limit=ten", "limit: expected"),
         ("order=up", "order: expected asc or desc"),
         ("from=yesterday", "from: expected an ISO 8601 date"),
-        ("span_id=s", "trace_id: missing, expected beside span_id"),
+        ("span_id=s", "trace_id: missing, expected with span_id"),
         ("trace=t", "unknown parameter trace"),
         ("user=", "user: expected 1 to 512 bytes, got nothing"),
         ("user=a&user=b", "user: expected once, got several"),

@@ -247,7 +247,7 @@ impl Records {
         });
         match portkey::parse_create(&body.to_string()).unwrap().value {
             Create::One(draft) => *draft,
-            Create::Bulk(_) => panic!("one is no bulk"),
+            Create::Bulk(_) => panic!("one record is not a bulk"),
         }
     }
 

@@ -35,7 +35,7 @@ pub fn resources(template: &Value, of_type: &str) -> BTreeMap<String, Value> {
 pub fn text(value: &Value) -> String {
     value
         .as_str()
-        .unwrap_or_else(|| panic!("{value:?} is no text"))
+        .unwrap_or_else(|| panic!("{value:?} is not text"))
         .to_owned()
 }
 
@@ -257,7 +257,7 @@ fn several(value: &Value) -> &[Value] {
 /// The resource name in `!GetAtt Name.Arn` or `!Sub ${Name.Arn}/more`.
 fn logical(value: &Value) -> String {
     let Value::Tagged(tagged) = value else {
-        panic!("{value:?} is no resource by name");
+        panic!("{value:?} does not name a resource");
     };
     let TaggedValue { value, .. } = tagged.as_ref();
     text(value).replace("${", "").replace('}', "").replace(".Arn", "")

@@ -281,7 +281,7 @@ describe("an Idempotency-Key", () => {
 
 // Behavior of the SDK that the service relies on.
 describe("the SDK", () => {
-  /** How often a create is sent that is answered like this, or cut off where there is no status. */
+  /** Counts how often a create is sent that gets this status, or a closed connection without one. */
   async function attempts(status, headers = {}) {
     let count = 0;
     const server = http.createServer((request, response) => {

@@ -65,7 +65,7 @@ pub fn truefoundry_body(text: &str) {
 /// Checks that a draft is the same after storing it, and that its record is valid JSON in either dialect.
 fn stored(draft: Draft) {
     let (Some(workspace), Some(id)) = (Workspace::parse("w"), FeedbackId::parse(ID)) else {
-        panic!("a workspace and an id that are sound");
+        panic!("the workspace and id must be valid");
     };
     let feedback = Feedback {
         workspace,

@@ -23,7 +23,7 @@ pub use list::parse_list;
 
 /// The fault of a span id that comes without a trace id.
 pub(super) const SPAN_WITHOUT_TRACE: &str =
-    "missing, expected beside span_id: a span is named within its trace";
+    "missing, expected with span_id: a span id is unique only within its trace";
 
 /// The maximum number of records in a bulk request, which is the limit of one DynamoDB transaction.
 pub const MAX_BULK: usize = 100;

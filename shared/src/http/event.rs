@@ -128,13 +128,13 @@ pub enum Foreign {
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let got = match self {
-            Self::RestApi => "one of payload format 1.0 (REST API, or PayloadFormatVersion 1.0)",
-            Self::LoadBalancer => "one of an Application Load Balancer",
-            Self::WebSocket => "one of a WebSocket API",
-            Self::Records => "Records of a queue, stream or bucket",
-            Self::EventBridge => "one of EventBridge that is no scheduled event",
-            Self::Unreadable => "one of which a part cannot be read",
-            Self::NoObject => "no JSON object",
+            Self::RestApi => "a request in payload format 1.0 (REST API, or PayloadFormatVersion 1.0)",
+            Self::LoadBalancer => "a request from an Application Load Balancer",
+            Self::WebSocket => "an event from a WebSocket API",
+            Self::Records => "Records from a queue, stream or bucket",
+            Self::EventBridge => "an EventBridge event that is not scheduled",
+            Self::Unreadable => "an event with a field that cannot be read",
+            Self::NoObject => "JSON that is not an object",
         };
         write!(
             f,

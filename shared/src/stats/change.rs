@@ -139,8 +139,8 @@ impl Change {
 
     /// Whether the change is a rebuild's touch, which sets a generation's number on a record.
     pub fn touches(&self, generation: u32) -> bool {
-        let bears = |image: &Option<Image>| image.as_ref().map(|image| touched_for(image) >= generation);
-        bears(&self.old_image) == Some(false) && bears(&self.new_image) == Some(true)
+        let is_touched = |image: &Option<Image>| image.as_ref().map(|image| touched_for(image) >= generation);
+        is_touched(&self.old_image) == Some(false) && is_touched(&self.new_image) == Some(true)
     }
 }
 

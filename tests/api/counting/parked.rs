@@ -103,7 +103,7 @@ async fn a_parked_change_is_kept_whole_however_large_it_is() {
         let comparison = compared(&api).await;
         assert!(
             comparison.agrees(),
-            "what is counted of the old state is no difference: {comparison:#?}"
+            "the counts of the old state are no difference: {comparison:#?}"
         );
         assert_eq!(counter.count_parked().await.unwrap().left.len(), 1);
     }

@@ -42,7 +42,7 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 /// Valid bodies for each route, from which mutations start.
-const SOUND: [&str; 6] = [
+const VALID: [&str; 6] = [
     r#"{"trace_id":"tr","value":-3,"weight":0.25,"metadata":{"_user":"u","n":[1e3,null,{"a":"\u00e9"}]}}"#,
     r#"[{"trace_id":"a","value":1},{"traceID":"b","value":"0","metadata":"{\"_prompt\":7}"}]"#,
     r#"{"0":{"traceID":"a","value":1},"1":{"trace_id":"b","value":0}}"#,
@@ -117,7 +117,7 @@ fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
         (index(), prop::sample::select(&TOKENS[..]))
             .prop_map(|(index, token)| Mutation::Insert(index, token)),
         (index(), 1..12_usize).prop_map(|(index, count)| Mutation::Remove(index, count)),
-        (index(), prop::sample::select(&SOUND[..]), index())
+        (index(), prop::sample::select(&VALID[..]), index())
             .prop_map(|(index, other, from)| Mutation::Splice(index, other, from)),
     ];
     prop::collection::vec(mutation, 0..4)
@@ -138,10 +138,10 @@ fn broken_bodies_get_a_response_and_write_only_with_200() {
     let routes = prop::sample::select(site.writes().to_vec());
     proptest!(cases(256), |(
         (method, path) in routes,
-        sound in prop::sample::select(&SOUND[..]),
+        valid in prop::sample::select(&VALID[..]),
         mutations in mutations(),
     )| {
-        let mut body = sound.as_bytes().to_vec();
+        let mut body = valid.as_bytes().to_vec();
         for mutation in &mutations {
             mutation.apply(&mut body);
         }

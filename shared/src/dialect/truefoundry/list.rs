@@ -26,7 +26,7 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     let mut trace = parameters.take("traceId", "1 to 512 bytes", TraceId::parse);
     let mut span = parameters.take("spanId", "1 to 128 bytes", SpanId::parse);
     if !parameters.has("traceId") && !parameters.has("feedbackTargetId") {
-        parameters.fault("traceId", "missing, expected where there is no feedbackTargetId");
+        parameters.fault("traceId", "missing, expected unless feedbackTargetId is present");
     }
     if let Some((encoded_trace, encoded_span)) = encoded {
         let agrees = trace.as_ref().is_none_or(|trace| *trace == encoded_trace)
