@@ -167,6 +167,12 @@ pub enum KeysAction {
         /// How long the key is valid, in days, hours or minutes: 90d, 12h, 30m; without it, until revoked
         #[arg(long, value_name = "DURATION")]
         expires: Option<String>,
+        /// Creates by this key replace the user's earlier vote on the same target
+        #[arg(long)]
+        upsert: bool,
+        /// Metadata field that stands for _user where that is missing
+        #[arg(long, value_name = "FIELD", requires = "upsert")]
+        user_field: Option<String>,
         /// The table to use
         #[command(flatten)]
         place: Place,

@@ -51,6 +51,15 @@ pub struct Caller {
     pub workspace: Workspace,
     /// The scopes of the key.
     pub scopes: Vec<Scope>,
+    /// Whether its creates are upserts, where they have a user.
+    pub upserts: Option<Upserts>,
+}
+
+/// That creates by a key replace the person's earlier vote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upserts {
+    /// The metadata field that stands for `_user` where that is missing, 1 to 128 bytes.
+    pub user_field: Option<String>,
 }
 
 impl Caller {
@@ -72,6 +81,7 @@ mod tests {
             let caller = Caller {
                 workspace: Workspace::parse("w").unwrap(),
                 scopes: vec![held],
+                upserts: None,
             };
             for asked in Scope::ALL {
                 assert_eq!(caller.may(asked), held == asked || held == Scope::Admin);

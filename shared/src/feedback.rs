@@ -2,7 +2,9 @@
 
 use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
-use crate::metadata::{Comment, Metadata};
+use crate::indexed::{Field, Indexed};
+use crate::metadata::{self, Comment, Metadata};
+use crate::person::Person;
 use crate::reasons::Reasons;
 use crate::score::{Rating, Score, Value, Weight};
 use crate::target::{Project, Target};
@@ -23,6 +25,30 @@ pub struct Draft {
     pub reasons: Reasons,
     /// The metadata, if any.
     pub metadata: Option<Metadata>,
+    /// Whose only vote it is, if it is upserted.
+    pub person: Option<Person>,
+}
+
+impl Draft {
+    /// The fields it is indexed by. The user of an upserted record is its person's.
+    pub fn indexed(&self) -> Indexed {
+        let metadata = self.metadata.as_ref();
+        let mut indexed = metadata
+            .map(|metadata| metadata.indexed().clone())
+            .unwrap_or_default();
+        if let Some(person) = &self.person {
+            indexed.set(Field::User, person.user.clone());
+        }
+        indexed
+    }
+
+    /// Which question was asked; the empty name where none is told.
+    pub fn name(&self) -> String {
+        match &self.person {
+            Some(person) => person.name.clone(),
+            None => metadata::name(self.metadata.as_ref()),
+        }
+    }
 }
 
 /// A stored feedback record.

@@ -57,6 +57,9 @@ pub struct FeedbackId(Uuid);
 /// Random bits for one id. The bits for version, variant and index are overwritten.
 pub type Entropy = [u8; 10];
 
+/// The highest bit of `rand_a`, below the version. The index of a record in its bulk does not reach it.
+const UPSERTED: u8 = 0x08;
+
 impl FeedbackId {
     /// The required form, for messages.
     pub const EXPECTED: &str = "a UUID, hyphenated or as 32 hex digits";
@@ -65,10 +68,24 @@ impl FeedbackId {
     /// 9562, section 6.2, method 1), so the ids of a bulk request sort in the order of its input.
     pub fn mint(now: Timestamp, index: usize, entropy: Entropy) -> Self {
         let mut bytes = entropy;
-        let [high, low] = u16::try_from(index).unwrap_or(u16::MAX).min(0x0fff).to_be_bytes();
+        let [high, low] = u16::try_from(index).unwrap_or(u16::MAX).min(0x07ff).to_be_bytes();
         bytes[0] = high;
         bytes[1] = low;
         Self(uuid::Builder::from_unix_timestamp_millis(now.millis(), &bytes).into_uuid())
+    }
+
+    /// Creates the id of an upserted record, marked by a bit above the index. The caller sets its last byte,
+    /// so that the shard of the record's index keys is known before the id.
+    pub fn mint_upserted(now: Timestamp, index: usize, entropy: Entropy, last: u8) -> Self {
+        let mut bytes = *Self::mint(now, index, entropy).as_bytes();
+        bytes[6] |= UPSERTED;
+        bytes[15] = last;
+        Self::from_bytes(bytes)
+    }
+
+    /// Whether the record is upserted. Its sort key cannot be computed from the id then.
+    pub fn is_upserted(self) -> bool {
+        self.as_bytes()[6] & UPSERTED != 0
     }
 
     /// Parses the hyphenated form or 32 hex digits, in upper or lower case. Returns `None` for anything

@@ -18,6 +18,7 @@ pub mod invocation;
 pub mod log;
 pub mod metadata;
 pub mod metrics;
+pub mod person;
 pub mod problem;
 pub mod query;
 pub mod random;

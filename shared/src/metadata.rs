@@ -4,7 +4,7 @@ use crate::fields::{
     FromJson, JsonRef, Kind, LONE_SURROGATE, Object, Refusal, deeper_than, describe, document, scalar_text,
     string, string_with,
 };
-use crate::indexed::{Indexed, MAX_INDEXED};
+use crate::indexed::{Field, Indexed, MAX_INDEXED};
 use crate::problem::Fault;
 
 /// The maximum size of metadata, in bytes of JSON.
@@ -43,6 +43,15 @@ impl Metadata {
             .map(|object| indexed(&object).0)
             .unwrap_or_default();
         Self { json, indexed }
+    }
+
+    /// The user who gave the feedback: `_user`, or else the text of `field` if it has 1 to 512 bytes.
+    pub fn user(&self, field: Option<&str>) -> Option<String> {
+        if let Some(user) = self.indexed.get(Field::User) {
+            return Some(user.to_owned());
+        }
+        let object = Object::parse(&self.json).ok()?;
+        scalar_text(object.get(field?)?).filter(|text| (1..=MAX_INDEXED).contains(&text.len()))
     }
 
     /// The object, unless the stored text is not one.
@@ -213,7 +222,6 @@ impl FromJson for Comment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indexed::Field;
 
     fn read<T: FromJson>(json: &str) -> Result<T, Refusal> {
         T::from_json(document(json).unwrap())

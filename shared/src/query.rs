@@ -8,7 +8,6 @@ use sha2::{Digest as _, Sha256};
 use crate::feedback::Draft;
 use crate::id::FeedbackId;
 use crate::indexed::Indexed;
-use crate::metadata::name;
 use crate::score::Score;
 use crate::target::{SpanId, Target, TraceId};
 use crate::timestamp::Timestamp;
@@ -61,11 +60,9 @@ impl Filter {
 
     /// Whether a record passes the filter, not counting times.
     pub fn admits(&self, draft: &Draft) -> bool {
-        let metadata = draft.metadata.as_ref();
         self.is_about(&draft.target)
-            && (self.indexed == Indexed::default()
-                || metadata.is_some_and(|metadata| self.admits_indexed(metadata.indexed())))
-            && self.name.as_ref().is_none_or(|asked| name(metadata) == *asked)
+            && (self.indexed == Indexed::default() || self.admits_indexed(&draft.indexed()))
+            && self.name.as_ref().is_none_or(|name| draft.name() == *name)
             && self
                 .reason
                 .as_ref()

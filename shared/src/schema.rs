@@ -13,11 +13,12 @@ use crate::problem::Problem;
 /// The attribute with an item's schema version.
 pub const ATTRIBUTE: &str = "schema";
 
-/// The schema version of feedback.
-pub const FEEDBACK: u32 = 1;
+/// The newest schema version of feedback: that of upserted records ([`crate::store::upsert`]), whose id is not in
+/// their sort key. Other records have version 1.
+pub const FEEDBACK: u32 = 2;
 
-/// The schema version of an API key.
-pub const API_KEY: u32 = 1;
+/// The newest schema version of an API key: that of keys whose creates are upserts. Other keys have version 1.
+pub const API_KEY: u32 = 2;
 
 /// The schema version of the marker for an `Idempotency-Key`.
 pub const MARKER: u32 = 1;

@@ -8,6 +8,7 @@ pub mod idempotency;
 pub mod item;
 pub mod keys;
 pub mod read;
+pub mod upsert;
 pub mod votes;
 pub mod write;
 
@@ -73,7 +74,10 @@ impl Store {
         let expires_at = self.retention.map(|keep| (now + keep).seconds());
         Ok(Feedback {
             workspace: workspace.clone(),
-            id: FeedbackId::mint(now, index, entropy),
+            id: match &draft.person {
+                Some(person) => FeedbackId::mint_upserted(now, index, entropy, person.hash()[31]),
+                None => FeedbackId::mint(now, index, entropy),
+            },
             draft,
             updated_at: now,
             version: 1,

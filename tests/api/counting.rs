@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use lambda_http::http::Method;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::config::Config;
@@ -131,18 +132,31 @@ async fn recorded_in(seed: u64, schema: u32) -> (Api, Vec<Value>) {
             }
             1 if !ids.is_empty() => {
                 let id = &ids[usize::try_from(next(ids.len() as u64)).unwrap()];
-                api.put(
-                    &format!("{PORTKEY}/{id}"),
-                    json!({"value": value, "metadata": metadata}),
-                )
-                .await
-                .ok();
+                // The person of an upserted record is not to be changed.
+                let path = format!("{PORTKEY}/{id}");
+                if api
+                    .put(&path, json!({"value": value, "metadata": metadata}))
+                    .await
+                    .status
+                    == 400
+                {
+                    api.put(&path, json!({"value": value})).await.ok();
+                }
             }
             2 if !ids.is_empty() => {
                 let id = &ids[usize::try_from(next(ids.len() as u64)).unwrap()];
                 api.put(&format!("{TRUEFOUNDRY}/{id}"), json!({"rating": next(5) + 1}))
                     .await
                     .ok();
+            }
+            // Again by the same person, or for the first time.
+            3 => {
+                let body = json!({"trace_id": "t", "value": value, "metadata": metadata}).to_string();
+                let headers = [("x-hindsight-upsert", "user")];
+                let id = api.call(Method::POST, PORTKEY, &headers, &body).await.ok().id();
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
             }
             _ => ids.push(vote(&api, value, next(11) as f64 / 10.0, metadata).await),
         }
@@ -272,7 +286,8 @@ pub(crate) fn assert_index_keys(api: &Api) {
         for field in Field::ALL {
             let key = item[field.key()]["S"].as_str();
             let text = key.and_then(|key| keys::indexed_text(field, key));
-            assert_eq!(text, metadata[field.metadata()].as_str(), "{item}");
+            let person = item["person"]["S"].as_str().filter(|_| field == Field::User);
+            assert_eq!(text, person.or(metadata[field.metadata()].as_str()), "{item}");
         }
     }
 }

@@ -40,4 +40,5 @@ mod stream_shards;
 mod template;
 mod transport;
 mod truefoundry;
+mod upsert;
 mod verbatim;

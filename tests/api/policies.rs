@@ -115,6 +115,17 @@ async fn requests(api: &Api) -> Vec<Request> {
             requests.push(write);
         }
     }
+    for (body, key) in [
+        (vote.clone(), None),
+        (vote.clone(), Some("upserted")),
+        (json!([vote, vote]), None),
+    ] {
+        let mut upsert = Request::new(Method::POST, PORTKEY, body).with("x-hindsight-upsert", "user");
+        if let Some(key) = key {
+            upsert = upsert.with("idempotency-key", key);
+        }
+        requests.push(upsert);
+    }
     let id = record(api).await;
     let mut read = |path: String| requests.push(Request::new(Method::GET, path, Value::Null));
     read(format!("{PORTKEY}/{id}"));

@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_http::http::Method;
 use serde_json::{Value, json};
-use shared::access::Scope;
 use shared::access::key::KeyId;
 use shared::access::registry::KeyRecord;
+use shared::access::{Scope, Upserts};
 use shared::feedback::{Change, Draft, Feedback, RecordRef, ScoreChange};
 use shared::fields::Patch;
 use shared::id::{FeedbackId, Workspace};
 use shared::indexed::Field;
 use shared::metadata::{Comment, Metadata};
+use shared::person::Person;
 use shared::reasons::Reasons;
 use shared::schema;
 use shared::score::{Rating, Score, Value as Vote, Weight};
@@ -75,7 +76,16 @@ fn fixture(table: &str, version: u32, what: &str) -> Value {
         .unwrap_or_else(|| panic!("{table} has no fixture {name}"))
 }
 
-/// The item with the next schema version.
+/// A fixture of a table, of the newest schema version that has it.
+fn latest(table: &str, what: &str) -> Value {
+    let name = (1..=9).rev().map(|version| format!("{version}-{what}"));
+    let mut fixtures = fixtures(table);
+    name.into_iter()
+        .find_map(|name| fixtures.remove(&name))
+        .unwrap_or_else(|| panic!("{table} has no fixture {what}"))
+}
+
+/// An item of the next schema version.
 fn newer(mut item: Value, version: u32) -> Value {
     item["schema"] = json!({"N": (version + 1).to_string()});
     item
@@ -109,6 +119,7 @@ fn feedback(what: &str) -> (Feedback, u32) {
             comment: None,
             reasons: Reasons::default(),
             metadata: None,
+            person: None,
         },
         updated_at: now(),
         version: 1,
@@ -139,6 +150,16 @@ fn feedback(what: &str) -> (Feedback, u32) {
             record.version = 2;
         }
         "rebuilt" => generation = 3,
+        "upserted" => {
+            let entropy = id().as_bytes()[6..].try_into().unwrap();
+            let person = Person {
+                user: "u".to_owned(),
+                name: "helpful".to_owned(),
+            };
+            record.id = FeedbackId::mint_upserted(now(), 0, entropy, person.hash()[31]);
+            record.draft.metadata = Some(metadata(r#"{"user_id":"u","_name":"helpful"}"#));
+            record.draft.person = Some(person);
+        }
         other => panic!("no test reads the fixture {other}"),
     }
     (record, generation)
@@ -156,7 +177,7 @@ async fn feedback_of_every_schema_version_is_read() {
         let (expected, generation) = feedback(what(&name));
         let api = Api::new().await;
         put(&api, "feedback", &item);
-        let read = api.store().get(&workspace(), id(), now()).await.unwrap();
+        let read = api.store().get(&workspace(), expected.id, now()).await.unwrap();
         assert_eq!(read, expected, "{name}");
         let trace = expected.draft.target.trace();
         let summary = api
@@ -176,8 +197,8 @@ async fn feedback_of_every_schema_version_is_read() {
 
 #[tokio::test]
 async fn feedback_is_written_in_the_newest_schema_version() {
-    let newest = |what| fixture("feedback", schema::FEEDBACK, what);
-    for what in ["plain", "value", "rating", "expiring"] {
+    let newest = |what| latest("feedback", what);
+    for what in ["plain", "value", "rating", "reasons", "expiring", "upserted"] {
         let api = Api::new().await;
         let item = from_feedback(&feedback(what).0);
         let put = api.client.put_item().table_name("feedback").set_item(Some(item));
@@ -233,9 +254,15 @@ fn key(what: &str) -> KeyRecord {
         created_at: now(),
         expires_at: None,
         revoked_at: None,
+        upserts: None,
     };
     match what {
         "valid" => {}
+        "upserting" => {
+            record.upserts = Some(Upserts {
+                user_field: Some("user_id".to_owned()),
+            });
+        }
         "expiring" => record.expires_at = Some(Timestamp::MAX),
         "revoked" => record.revoked_at = Some(now()),
         other => panic!("no test reads the fixture {other}"),
@@ -251,14 +278,11 @@ async fn api_keys_of_every_schema_version_are_read_and_written_in_the_newest() {
         let read = api.registry.find(&key("valid").id).await.unwrap();
         assert_eq!(read, Some(key(what(&name))), "{name}");
     }
-    for what in ["valid", "expiring", "revoked"] {
+    for what in ["valid", "expiring", "revoked", "upserting"] {
         let api = Api::new().await;
         api.registry.insert(&key(what)).await.unwrap();
         let items = api.database.items("api-keys");
-        assert!(
-            items.contains(&fixture("api-keys", schema::API_KEY, what)),
-            "{items:?}"
-        );
+        assert!(items.contains(&latest("api-keys", what)), "{items:?}");
     }
 }
 
@@ -321,7 +345,7 @@ async fn markers_of_every_schema_version_are_read_and_written_in_the_newest() {
     for what in ["create", "bulk", "update", "delete"] {
         let api = Api::new().await;
         if matches!(what, "update" | "delete") {
-            put(&api, "feedback", &fixture("feedback", schema::FEEDBACK, "plain"));
+            put(&api, "feedback", &latest("feedback", "plain"));
         }
         let written = once(&api, what).await.unwrap();
         assert_eq!(written.version, replayed(what).version);
@@ -369,7 +393,7 @@ fn parked() -> Parked {
     Parked {
         shard: "shardId-1".to_owned(),
         sequence: SequenceNumber("123000".to_owned()),
-        reason: "schema version 9: expected at most 1".to_owned(),
+        reason: format!("schema version 9: expected at most {}", schema::FEEDBACK),
     }
 }
 
@@ -497,14 +521,17 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_schema_v
         let expected = of(version, "rollup");
         assert_eq!(find(&expected), expected);
     }
-    // A checkpoint's expiry and a parked change's time depend on the clock.
-    for (mut expected, attribute) in [
-        (of(1, "checkpoint"), "expires_at"),
-        (of(2, "parked"), "parked_at"),
+    // The end of a checkpoint depends on the clock, and so does when a change was parked.
+    // The reason names the newest schema version.
+    for (mut expected, attributes) in [
+        (of(1, "checkpoint"), &["expires_at"][..]),
+        (of(2, "parked"), &["parked_at", "reason"]),
     ] {
         let mut found = find(&expected);
         for item in [&mut found, &mut expected] {
-            assert!(item.as_object_mut().unwrap().remove(attribute).unwrap()["N"].is_string());
+            for attribute in attributes {
+                assert!(item.as_object_mut().unwrap().remove(*attribute).is_some());
+            }
         }
         assert_eq!(found, expected);
     }
@@ -513,7 +540,7 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_schema_v
 #[tokio::test(start_paused = true)]
 async fn feedback_of_a_newer_schema_version_is_left_alone() {
     let api = Api::new().await;
-    let item = newer(fixture("feedback", schema::FEEDBACK, "value"), schema::FEEDBACK);
+    let item = newer(latest("feedback", "value"), schema::FEEDBACK);
     put(&api, "feedback", &item);
     let path = format!("/v1/feedback/{ID}");
     api.get(&path).await.refused(503, "retry");
@@ -537,8 +564,8 @@ async fn feedback_of_a_newer_schema_version_is_left_alone() {
     assert!(api.database.items("idempotency").is_empty());
     // Its counts are unknown, so it stays parked.
     let image = serde_json::from_value(item).unwrap();
-    assert_eq!(Counted::from_image(&image), Err(Unreadable::NewerSchema(2)));
-    // Deletes still work.
+    assert_eq!(Counted::from_image(&image), Err(Unreadable::NewerSchema(3)));
+    // To delete it nothing needs to be known of it.
     api.delete(&path).await.ok();
     assert_eq!(api.database.items("feedback").len(), 1);
 }
@@ -546,7 +573,7 @@ async fn feedback_of_a_newer_schema_version_is_left_alone() {
 #[tokio::test]
 async fn unknown_attributes_are_preserved() {
     let api = Api::new().await;
-    let mut item = fixture("feedback", schema::FEEDBACK, "plain");
+    let mut item = latest("feedback", "plain");
     item["later"] = json!({"S": "of a later version"});
     put(&api, "feedback", &item);
     api.put(&format!("/v1/feedback/{ID}"), json!({"value": 2}))

@@ -277,7 +277,7 @@ fn image(record: &Feedback) -> Value {
 /// The same with a schema version that this code does not support.
 fn newer(record: &Feedback) -> Value {
     let mut image = image(record);
-    image["schema"] = json!({"N": "2"});
+    image["schema"] = json!({"N": "9"});
     image
 }
 

@@ -8,7 +8,9 @@ use shared::dialect::{Action, Dialect, truefoundry};
 use shared::feedback::Draft;
 use shared::fields::Accepted;
 use shared::http::{self, ApiService, Call, Function, Reply, Wiring, no_document};
-use shared::problem::Problem;
+use shared::metadata;
+use shared::person::Person;
+use shared::problem::{Fault, Problem};
 use shared::store::{Store, Written};
 use shared::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY, Table};
 
@@ -40,10 +42,11 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     match call.route.dialect {
         Dialect::Portkey => {
             let Accepted { value, warnings } = portkey::parse_create(call.body()?)?;
-            let (drafts, single) = match value {
+            let (mut drafts, single) = match value {
                 Create::One(draft) => (vec![*draft], true),
                 Create::Bulk(drafts) => (drafts, false),
             };
+            name_persons(&call, &mut drafts, single)?;
             let scale = scale(&drafts);
             let written = save(&store, &call, drafts).await?;
             let body = portkey::render_written(Action::Saved, &written.ids, &warnings);
@@ -57,12 +60,45 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
         }
         Dialect::TrueFoundry => {
             let Accepted { value, warnings } = truefoundry::parse_create(call.body()?)?;
-            let drafts = vec![value];
+            let mut drafts = vec![value];
+            name_persons(&call, &mut drafts, true)?;
             let scale = scale(&drafts);
             let written = save(&store, &call, drafts).await?;
             let reply = Reply::written(truefoundry::render_written(&written.ids, &warnings), &written);
             Ok(reply.voted(scale, &written))
         }
+    }
+}
+
+/// Sets the person of each draft if the header or the key asks for upserts.
+fn name_persons(call: &Call, drafts: &mut [Draft], single: bool) -> Result<(), Problem> {
+    let is_asked = call.is_upsert()?;
+    let upserts = call.caller.upserts.as_ref();
+    if !is_asked && upserts.is_none() {
+        return Ok(());
+    }
+    let field = upserts.and_then(|upserts| upserts.user_field.as_deref());
+    let mut faults = Vec::new();
+    for (index, draft) in drafts.iter_mut().enumerate() {
+        let metadata = draft.metadata.as_ref();
+        let user = metadata.and_then(|metadata| metadata.user(field));
+        if user.is_none() && is_asked {
+            let path = if single {
+                "metadata._user".to_owned()
+            } else {
+                format!("feedback[{index}].metadata._user")
+            };
+            faults.push(Fault::new(path, "missing, expected beside x-hindsight-upsert"));
+        }
+        draft.person = user.map(|user| Person {
+            user,
+            name: metadata::name(metadata),
+        });
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::Invalid(faults))
     }
 }
 

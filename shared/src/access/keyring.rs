@@ -56,6 +56,7 @@ impl Keyring {
             Ok(Caller {
                 workspace: record.workspace,
                 scopes: record.scopes,
+                upserts: record.upserts,
             })
         } else {
             Err(Problem::Unauthorized)

@@ -7,14 +7,17 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 
-use super::Scope;
 use super::key::{ApiKey, KeyId};
+use super::{Scope, Upserts};
 use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::dynamo::{self, Attempts};
 use crate::id::Workspace;
 use crate::problem::Problem;
 use crate::schema;
 use crate::timestamp::Timestamp;
+
+/// The schema version of a key without settings for upserts.
+const PLAIN: u32 = 1;
 
 /// The stored record of a key: everything but its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct KeyRecord {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked; `None` if it was not.
     pub revoked_at: Option<Timestamp>,
+    /// Whether creates by it are upserts.
+    pub upserts: Option<Upserts>,
 }
 
 impl KeyRecord {
@@ -89,6 +94,7 @@ impl Registry {
             created_at: now,
             expires_at,
             revoked_at: None,
+            upserts: None,
         };
         Ok((key, record))
     }
@@ -206,8 +212,16 @@ fn to_item(record: &KeyRecord) -> Item {
         ),
         ("last_four".to_owned(), text(&record.last_four)),
         ("created_at".to_owned(), number(record.created_at.millis())),
-        (schema::ATTRIBUTE.to_owned(), number(schema::API_KEY)),
+        (schema::ATTRIBUTE.to_owned(), number(PLAIN)),
     ]);
+    if let Some(upserts) = &record.upserts {
+        // Code that does not know of them would store every vote beside the last.
+        item.insert(schema::ATTRIBUTE.to_owned(), number(schema::API_KEY));
+        item.insert("upserts".to_owned(), AttributeValue::Bool(true));
+        if let Some(field) = &upserts.user_field {
+            item.insert("user_field".to_owned(), text(field));
+        }
+    }
     if let Some(end) = record.expires_at {
         item.insert("expires_at".to_owned(), number(end.millis()));
     }
@@ -241,6 +255,9 @@ fn from_item(item: &Item) -> Result<KeyRecord, Problem> {
             created_at: Timestamp::from_millis(int(item, "created_at")?),
             expires_at: moment("expires_at")?,
             revoked_at: moment("revoked_at")?,
+            upserts: item.contains_key("upserts").then(|| Upserts {
+                user_field: string(item, "user_field").map(str::to_owned),
+            }),
         })
     };
     read().ok_or_else(|| Problem::internal("an item of the API key table cannot be read"))

@@ -146,6 +146,7 @@ fn draft(object: Object<'_>) -> Result<Accepted<Draft>, Vec<Fault>> {
         comment,
         reasons,
         metadata: metadata.map(|MaybeText(metadata)| metadata),
+        person: None,
     });
     fields.accept(draft)
 }

@@ -121,6 +121,7 @@ pub fn parse_create(body: &str) -> Result<Accepted<Draft>, Problem> {
         comment,
         reasons,
         metadata,
+        person: None,
     });
     fields.accept(draft).map_err(Problem::Invalid)
 }

@@ -13,6 +13,9 @@ use crate::timestamp::Timestamp;
 /// The maximum size of a body, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
 
+/// The header that makes a create an upsert.
+const UPSERT: &str = "x-hindsight-upsert";
+
 /// An authorized request, as a handler receives it.
 #[derive(Debug)]
 pub struct Call {
@@ -127,6 +130,8 @@ impl Call {
             ));
         }
         let if_match = self.header("If-Match")?.map(str::as_bytes);
+        // The vote of another kind is another request; without the header the fingerprint is as it was.
+        let upsert = self.header(UPSERT)?.map(str::as_bytes);
         Ok(Some(IdempotencyKey::new(
             key,
             [
@@ -135,8 +140,26 @@ impl Call {
                 self.id.as_bytes(),
                 if_match.unwrap_or_default(),
                 &self.body,
-            ],
+            ]
+            .into_iter()
+            .chain(upsert),
         )))
+    }
+
+    /// Whether `x-hindsight-upsert: user` asks for upserts.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Invalid`] for another value, or if it is there twice.
+    pub fn is_upsert(&self) -> Result<bool, Problem> {
+        match self.header(UPSERT)? {
+            None => Ok(false),
+            Some("user") => Ok(true),
+            Some(other) => Err(Problem::invalid(
+                UPSERT,
+                format!("expected user, got {} bytes of something else", other.len()),
+            )),
+        }
     }
 
     fn header(&self, name: &'static str) -> Result<Option<&str>, Problem> {

@@ -2,7 +2,7 @@
 
 use super::series::Series;
 use crate::indexed::Field;
-use crate::metadata::{model, name};
+use crate::metadata::model;
 use crate::store::votes::Vote;
 
 /// A dimension that feedback is counted by.
@@ -56,7 +56,7 @@ impl Dimension {
         match self {
             Self::All => vec![String::new()],
             Self::Model => vec![model(vote.metadata.as_ref())],
-            Self::Name => vec![name(vote.metadata.as_ref())],
+            Self::Name => vec![vote.name()],
             Self::Reason => vote.reasons.iter().map(str::to_owned).collect(),
             Self::Field(field) => vote.indexed.get(field).map(str::to_owned).into_iter().collect(),
         }

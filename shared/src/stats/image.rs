@@ -11,11 +11,12 @@ use super::rollup::Rollup;
 use super::tally::Tally;
 use crate::feedback::Feedback;
 use crate::id::{FeedbackId, Workspace};
+use crate::indexed::{Field, Indexed};
 use crate::metadata::{self, Metadata};
 use crate::reasons::Reasons;
 use crate::schema;
 use crate::score::Score;
-use crate::store::keys;
+use crate::store::keys::{self, Owner};
 
 /// An attribute in a stream record. Other types are ignored.
 #[derive(Clone, Debug, Deserialize)]
@@ -104,9 +105,14 @@ impl Counted {
                 _ => return Err(Unreadable::Part("schema version")),
             }
         }
-        let (workspace, id) = text("sk")
-            .and_then(keys::owner)
-            .ok_or(Unreadable::Part("sort key"))?;
+        let (workspace, id) = match text("sk").and_then(keys::owner) {
+            Some(Owner::Plain(workspace, id)) => (workspace, id),
+            Some(Owner::Upserted(workspace)) => {
+                let id = text("id").and_then(FeedbackId::parse);
+                (workspace, id.ok_or(Unreadable::Part("id"))?)
+            }
+            None => return Err(Unreadable::Part("sort key")),
+        };
         let numeral = |name: &str| match image.get(name) {
             Some(StreamAttribute::N(number)) => Some(number.as_str()),
             _ => None,
@@ -123,11 +129,19 @@ impl Counted {
             None => None,
         };
         let reasons = text("reasons").map(Reasons::from_stored).unwrap_or_default();
+        let mut indexed = metadata
+            .as_ref()
+            .map(|metadata| metadata.indexed().clone())
+            .unwrap_or_default();
+        if let Some(user) = text("person") {
+            indexed.set(Field::User, user.to_owned());
+        }
+        let name = text("question").map_or_else(|| metadata::name(metadata.as_ref()), str::to_owned);
         Ok(Self {
             workspace,
             id,
             score,
-            values: values(metadata.as_ref(), &reasons),
+            values: values(metadata.as_ref(), &indexed, name, &reasons),
             touched_for: touched_for(image),
         })
     }
@@ -138,7 +152,12 @@ impl Counted {
             workspace: feedback.workspace.clone(),
             id: feedback.id,
             score: feedback.draft.score,
-            values: values(feedback.draft.metadata.as_ref(), &feedback.draft.reasons),
+            values: values(
+                feedback.draft.metadata.as_ref(),
+                &feedback.draft.indexed(),
+                feedback.draft.name(),
+                &feedback.draft.reasons,
+            ),
             touched_for: 0,
         }
     }
@@ -156,12 +175,16 @@ impl Counted {
     }
 }
 
-fn values(metadata: Option<&Metadata>, reasons: &Reasons) -> Vec<(Dimension, String)> {
+fn values(
+    metadata: Option<&Metadata>,
+    indexed: &Indexed,
+    name: String,
+    reasons: &Reasons,
+) -> Vec<(Dimension, String)> {
     let mut values = vec![
         (Dimension::All, String::new()),
         (Dimension::Model, metadata::model(metadata)),
     ];
-    let name = metadata::name(metadata);
     if !name.is_empty() {
         values.push((Dimension::Name, name));
     }
@@ -170,9 +193,7 @@ fn values(metadata: Option<&Metadata>, reasons: &Reasons) -> Vec<(Dimension, Str
             .iter()
             .map(|reason| (Dimension::Reason, reason.to_owned())),
     );
-    if let Some(indexed) = metadata.map(Metadata::indexed) {
-        let fields = indexed.iter();
-        values.extend(fields.map(|(field, text)| (Dimension::Field(field), text.to_owned())));
-    }
+    let fields = indexed.iter();
+    values.extend(fields.map(|(field, text)| (Dimension::Field(field), text.to_owned())));
     values
 }

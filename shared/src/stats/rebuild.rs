@@ -132,7 +132,7 @@ impl Rebuild {
         mut progress: impl FnMut(usize),
     ) -> Result<(), Problem> {
         let keys = Field::ALL.map(Field::key).join(", ");
-        let columns = format!("pk, sk, generation, #schema, version, metadata, {keys}");
+        let columns = format!("pk, sk, id, person, question, generation, #schema, version, metadata, {keys}");
         let mut start = None;
         loop {
             let page = self

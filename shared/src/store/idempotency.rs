@@ -15,8 +15,9 @@ use aws_sdk_dynamodb::types::{
 use sha2::{Digest as _, Sha256};
 
 use super::item;
+use super::upsert::Prepared;
 use super::write::update::UpdateExpression;
-use super::write::{KNOWN, alive_at, created, merged, unmatched, version_name};
+use super::write::{KNOWN, alive_at, created, merged, same_person, unmatched, version_name};
 use super::{Store, Written, keys};
 use crate::dynamo::attributes::{Item, int, number, text};
 use crate::dynamo::retry::back_off;
@@ -75,7 +76,8 @@ enum Write<'a> {
     Create(&'a [Feedback]),
     Update {
         named: &'a RecordRef,
-        expression: UpdateExpression,
+        change: &'a Change,
+        expression: Box<UpdateExpression>,
         if_match: Option<u64>,
     },
     Delete {
@@ -123,9 +125,10 @@ impl Store {
         key: &IdempotencyKey,
         now: Timestamp,
     ) -> Result<Written, Problem> {
-        let expression = UpdateExpression::new(workspace, named.id, change, now)?;
+        let expression = Box::new(UpdateExpression::new(workspace, named.id, change, now)?);
         let write = Write::Update {
             named,
+            change,
             expression,
             if_match,
         };
@@ -192,6 +195,10 @@ impl Store {
         now: Timestamp,
     ) -> Result<Written, Failed> {
         let (written, mut actions) = match write {
+            Write::Create(records) if has_person(records) => {
+                let Prepared { written, actions } = self.prepare(records, now).await?;
+                (written, actions)
+            }
             Write::Create(records) => {
                 let actions = records
                     .iter()
@@ -201,11 +208,15 @@ impl Store {
             }
             Write::Update {
                 named,
+                change,
                 expression,
                 if_match,
             } => {
                 let record = self.key(workspace, named, now).await?;
-                let seen = self.version(&record, now).await?;
+                let stored = self.updatable(&record, named.id, now).await?;
+                let seen = int(&stored, "version");
+                let seen: u64 = seen.ok_or_else(|| Problem::internal("a record without a version"))?;
+                same_person(&stored, change)?;
                 if if_match.is_some_and(|expected| expected != seen) {
                     return Err(Problem::VersionMismatch.into());
                 }
@@ -214,7 +225,10 @@ impl Store {
                     version: Some(seen + 1),
                     replayed: false,
                 };
-                (written, vec![self.update_action(record, expression, seen, now)?])
+                (
+                    written,
+                    vec![self.update_action(record, named.id, expression, seen, now)?],
+                )
             }
             Write::Delete { named, if_match } => {
                 let record = self.key(workspace, named, now).await?;
@@ -223,7 +237,10 @@ impl Store {
                     version: None,
                     replayed: false,
                 };
-                (written, vec![self.delete_action(record, *if_match, now)?])
+                (
+                    written,
+                    vec![self.delete_action(record, named.id, *if_match, now)?],
+                )
             }
         };
         actions.insert(0, self.mark(workspace, key, &written, now)?);
@@ -233,7 +250,10 @@ impl Store {
             Err(Cancelled::Conflict) => Err(Failed::Raced),
             Err(Cancelled::Conditions(failed)) => Err(match (failed.first(), write) {
                 // The first action is the marker.
-                (Some((1.., met)), Write::Delete { .. }) => unmatched(met.as_ref(), now).into(),
+                (Some((1.., met)), Write::Delete { named, .. }) => {
+                    unmatched(named.id, met.as_ref(), now).into()
+                }
+                (Some((1.., _)), Write::Create(records)) if has_person(records) => Failed::Raced,
                 (Some((1.., _)), Write::Create(_)) => Problem::internal("a newly minted id is taken").into(),
                 _ => Failed::Raced,
             }),
@@ -243,16 +263,17 @@ impl Store {
     fn update_action(
         &self,
         record: Item,
+        id: FeedbackId,
         expression: &UpdateExpression,
         seen: u64,
         now: Timestamp,
     ) -> Result<TransactWriteItem, Problem> {
-        let (condition, values) = alive_at(Some(seen), now);
+        let (condition, values) = alive_at(id, Some(seen), now);
         let update = Update::builder()
             .table_name(&self.feedback)
             .set_key(Some(record))
             .update_expression(&expression.text)
-            .condition_expression(format!("{condition} AND {KNOWN}"))
+            .condition_expression(format!("{condition} AND {KNOWN}{}", expression.condition))
             .set_expression_attribute_names(Some(expression.names.clone()))
             .set_expression_attribute_values(Some(merged(expression.values.clone(), values)))
             .build()
@@ -263,10 +284,11 @@ impl Store {
     fn delete_action(
         &self,
         record: Item,
+        id: FeedbackId,
         if_match: Option<u64>,
         now: Timestamp,
     ) -> Result<TransactWriteItem, Problem> {
-        let (condition, values) = alive_at(if_match, now);
+        let (condition, values) = alive_at(id, if_match, now);
         let delete = Delete::builder()
             .table_name(&self.feedback)
             .set_key(Some(record))
@@ -331,14 +353,14 @@ impl Store {
         Ok(marker.filter(|marker| !item::is_expired(marker, now)))
     }
 
-    /// Reads the version of an unexpired record that can be updated.
-    async fn version(&self, key: &Item, now: Timestamp) -> Result<u64, Problem> {
+    /// Reads the version, person and question of an unexpired record that can be updated.
+    async fn updatable(&self, key: &Item, id: FeedbackId, now: Timestamp) -> Result<Item, Problem> {
         let found = self
             .client
             .get_item()
             .table_name(&self.feedback)
             .set_key(Some(key.clone()))
-            .projection_expression("#schema, #version, expires_at")
+            .projection_expression("pk, sk, id, person, question, #schema, #version, expires_at")
             .expression_attribute_names("#schema", schema::ATTRIBUTE)
             .expression_attribute_names("#version", "version")
             .consistent_read(true)
@@ -346,11 +368,15 @@ impl Store {
             .await
             .map_err(|error| dynamo::problem(&error, false))?
             .item
-            .filter(|found| !item::is_expired(found, now))
+            .filter(|found| !item::is_expired(found, now) && item::id(found) == Some(id))
             .ok_or(Problem::NotFound)?;
         schema::check(&found, schema::FEEDBACK)?;
-        int(&found, "version").ok_or_else(|| Problem::internal("a stored record has no version"))
+        Ok(found)
     }
+}
+
+fn has_person(records: &[Feedback]) -> bool {
+    records.iter().any(|record| record.draft.person.is_some())
 }
 
 /// Returns the result of the first request under the key, if this request is the same.

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::keys;
+use super::keys::{self, Owner};
 use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::feedback::{Draft, Feedback};
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::{Field, Indexed};
 use crate::metadata::{Comment, Metadata};
+use crate::person::Person;
 use crate::problem::Problem;
 use crate::reasons::Reasons;
 use crate::schema;
@@ -26,16 +27,23 @@ pub struct Scored {
     pub score: Score,
 }
 
+/// The schema version of records that are not upserted.
+const PLAIN: u32 = 1;
+
 /// Converts a record to its item. A weight is stored as text, because DynamoDB's numbers go down to 1e-130
 /// only.
 pub fn from_feedback(feedback: &Feedback) -> Item {
     let Feedback {
         workspace, id, draft, ..
     } = feedback;
+    let (sort, version) = match &draft.person {
+        Some(person) => (keys::upserted_sort(workspace, person), schema::FEEDBACK),
+        None => (keys::sort(workspace, *id), PLAIN),
+    };
     let trace = draft.target.trace().as_str();
     let mut item = HashMap::from([
         ("pk".to_owned(), text(keys::partition(&draft.target))),
-        ("sk".to_owned(), text(keys::sort(workspace, *id))),
+        ("sk".to_owned(), text(sort)),
         ("id".to_owned(), text(id.hyphenated())),
         (
             "time_key".to_owned(),
@@ -44,7 +52,7 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
         ("trace_key".to_owned(), text(keys::spread(workspace, trace))),
         ("updated_at".to_owned(), number(feedback.updated_at.millis())),
         ("version".to_owned(), number(feedback.version)),
-        (schema::ATTRIBUTE.to_owned(), number(schema::FEEDBACK)),
+        (schema::ATTRIBUTE.to_owned(), number(version)),
     ]);
     match draft.score {
         Score::Value(value, weight) => {
@@ -66,10 +74,14 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
     }
     if let Some(metadata) = &draft.metadata {
         item.insert("metadata".to_owned(), text(metadata.json()));
-        for (name, key) in index_keys(workspace, *id, metadata.indexed()) {
-            if let Some(key) = key {
-                item.insert(name.to_owned(), text(key));
-            }
+    }
+    if let Some(person) = &draft.person {
+        item.insert("person".to_owned(), text(&person.user));
+        item.insert("question".to_owned(), text(&person.name));
+    }
+    for (name, key) in index_keys(workspace, *id, &draft.indexed()) {
+        if let Some(key) = key {
+            item.insert(name.to_owned(), text(key));
         }
     }
     if let Some(end) = feedback.expires_at {
@@ -96,15 +108,18 @@ pub fn index_keys(
 /// remove the key. A key is missing if the record was written before the field was indexed, and outdated if
 /// older code has changed the record since. The result is empty for an item that cannot be read.
 pub fn wrong_index_keys(item: &Item) -> Vec<(&'static str, Option<String>)> {
-    let Some((workspace, id)) = string(item, "sk").and_then(keys::owner) else {
+    let Some((workspace, id)) = owner(item) else {
         return Vec::new();
     };
     if schema::check(item, schema::FEEDBACK).is_err() {
         return Vec::new();
     }
-    let indexed = string(item, "metadata")
+    let mut indexed = string(item, "metadata")
         .map(|json| Metadata::from_stored(json.to_owned()).indexed().clone())
         .unwrap_or_default();
+    if let Some(person) = person(item) {
+        indexed.set(Field::User, person.user);
+    }
     index_keys(&workspace, id, &indexed)
         .into_iter()
         .filter(|(name, key)| string(item, name) != key.as_deref())
@@ -145,9 +160,25 @@ fn unreadable(item: &Item) -> Problem {
     Problem::internal(format!("an item of the feedback table cannot be read: {sk}"))
 }
 
-/// Reads the id from an item's sort key.
+/// Reads the workspace and id of an item.
+pub fn owner(item: &Item) -> Option<(Workspace, FeedbackId)> {
+    match keys::owner(string(item, "sk")?)? {
+        Owner::Plain(workspace, id) => Some((workspace, id)),
+        Owner::Upserted(workspace) => Some((workspace, FeedbackId::parse(string(item, "id")?)?)),
+    }
+}
+
+/// Reads the id of an item.
 pub fn id(item: &Item) -> Option<FeedbackId> {
-    keys::owner(string(item, "sk")?).map(|(_, id)| id)
+    owner(item).map(|(_, id)| id)
+}
+
+/// Whose only vote an item is, if it is upserted.
+fn person(item: &Item) -> Option<Person> {
+    Some(Person {
+        user: string(item, "person")?.to_owned(),
+        name: string(item, "question")?.to_owned(),
+    })
 }
 
 fn score(item: &Item) -> Option<Score> {
@@ -160,7 +191,7 @@ fn score(item: &Item) -> Option<Score> {
 }
 
 fn read(item: &Item) -> Option<Feedback> {
-    let (workspace, id) = keys::owner(string(item, "sk")?)?;
+    let (workspace, id) = owner(item)?;
     Some(Feedback {
         workspace,
         id,
@@ -175,6 +206,7 @@ fn read(item: &Item) -> Option<Feedback> {
             metadata: optional(item, "metadata", |json| {
                 Some(Metadata::from_stored(json.to_owned()))
             })?,
+            person: person(item),
         },
         updated_at: Timestamp::from_millis(int(item, "updated_at")?),
         version: int(item, "version")?,

@@ -4,8 +4,11 @@
 //! `#` is the rest, whatever characters it has. Only the partition key begins with a caller's text, which
 //! is escaped.
 
+use std::fmt::Write as _;
+
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::Field;
+use crate::person::Person;
 use crate::target::{SpanId, Target, TraceId};
 
 /// The number of index partitions that share a value used by all of a workspace's traffic. One partition
@@ -62,10 +65,38 @@ pub fn sort(workspace: &Workspace, id: FeedbackId) -> String {
     format!("{workspace}#{}", id.hyphenated())
 }
 
-/// Parses a sort key into workspace and id. Returns `None` if it is invalid.
-pub fn owner(sort: &str) -> Option<(Workspace, FeedbackId)> {
-    let (workspace, id) = sort.split_once('#')?;
-    Some((Workspace::parse(workspace)?, FeedbackId::parse(id)?))
+/// The sort key of an upserted record. It sorts after those of all other records, because no id begins
+/// with `~`.
+pub fn upserted_sort(workspace: &Workspace, person: &Person) -> String {
+    let mut sort = upserted_prefix(workspace);
+    for byte in person.hash() {
+        let _ = write!(sort, "{byte:02x}");
+    }
+    sort
+}
+
+/// The prefix of the sort keys of a workspace's upserted records.
+pub fn upserted_prefix(workspace: &Workspace) -> String {
+    format!("{workspace}#~")
+}
+
+/// The owner of a record, as parsed from its sort key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The workspace and id of a plain record.
+    Plain(Workspace, FeedbackId),
+    /// The workspace of an upserted record, whose id is an attribute.
+    Upserted(Workspace),
+}
+
+/// Parses a sort key. Returns `None` if it is invalid.
+pub fn owner(sort: &str) -> Option<Owner> {
+    let (workspace, rest) = sort.split_once('#')?;
+    let workspace = Workspace::parse(workspace)?;
+    if rest.starts_with('~') {
+        return Some(Owner::Upserted(workspace));
+    }
+    Some(Owner::Plain(workspace, FeedbackId::parse(rest)?))
 }
 
 /// The key of `by-time`.

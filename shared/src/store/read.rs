@@ -4,6 +4,7 @@ pub(super) mod paths;
 mod size;
 mod summary;
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -11,10 +12,9 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures_util::future::try_join_all;
 
 use super::item;
-use super::write::primary_key;
 use super::{Store, keys};
 use crate::dynamo;
-use crate::dynamo::attributes::{string, text};
+use crate::dynamo::attributes::{Item, text};
 use crate::feedback::Feedback;
 use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
@@ -45,6 +45,9 @@ const MAX_EXAMINED: usize = 1_000;
 /// room for the record that exceeds it and for field names.
 const MAX_PAGE: usize = 5 * 1024 * 1024;
 
+/// How many records of a path without order are held at a time: one more than a page.
+const UNORDERED_AT_ONCE: usize = MAX_LIMIT + 1;
+
 /// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -55,14 +58,14 @@ pub struct Page {
 }
 
 impl Store {
-    /// Finds the partition of a record by its id. The shard of `by-time` follows from the id, so this is
+    /// Finds the primary key of a record by its id. The shard of `by-time` follows from the id, so this is
     /// one query. Indexes lag behind the table, so a young id that is missing is looked up again.
     pub(super) async fn locate(
         &self,
         workspace: &Workspace,
         id: FeedbackId,
         now: Timestamp,
-    ) -> Result<String, Problem> {
+    ) -> Result<Item, Problem> {
         let mut waits = WAITS.iter();
         loop {
             let found = self
@@ -73,12 +76,12 @@ impl Store {
                 .key_condition_expression("time_key = :key AND id = :id")
                 .expression_attribute_values(":key", text(keys::time(workspace, keys::shard(id))))
                 .expression_attribute_values(":id", text(id.hyphenated()))
-                .projection_expression("pk")
+                .projection_expression("pk, sk")
                 .send()
                 .await
                 .map_err(|error| dynamo::problem(&error, false))?;
-            if let Some(partition) = found.items().first().and_then(|item| string(item, "pk")) {
-                return Ok(partition.to_owned());
+            if let Some(key) = found.items.unwrap_or_default().pop() {
+                return Ok(key);
             }
             let young = id.created_at().age(now) < YOUNG && id.created_at() <= now + YOUNG;
             match waits.next() {
@@ -99,17 +102,19 @@ impl Store {
         id: FeedbackId,
         now: Timestamp,
     ) -> Result<Feedback, Problem> {
-        let partition = self.locate(workspace, id, now).await?;
+        let key = self.locate(workspace, id, now).await?;
         let found = self
             .client
             .get_item()
             .table_name(&self.feedback)
-            .set_key(Some(primary_key(partition, workspace, id)))
+            .set_key(Some(key))
             .consistent_read(true)
             .send()
             .await
             .map_err(|error| dynamo::problem(&error, false))?
             .item
+            // A later vote of the same person may be there.
+            .filter(|item| item::id(item) == Some(id))
             .ok_or(Problem::NotFound)?;
         let feedback = item::to_feedback(&found)?;
         if feedback.is_expired(now) {
@@ -161,18 +166,30 @@ impl Store {
     }
 
     /// Builds a query for the records of a path whose ids are in a range, oldest first. The range must not
-    /// be empty.
+    /// be empty. For a path without order, it queries all records.
     pub(super) fn query(&self, path: &Path, ids: Ids) -> QueryFluentBuilder {
         let Path {
             index,
             hash,
             prefix,
             consistent,
+            is_unordered,
         } = path;
         let end = |id: u128| text(format!("{prefix}{}", FeedbackId::from_u128(id).hyphenated()));
-        self.client
+        let query = self
+            .client
             .query()
             .table_name(&self.feedback)
+            .consistent_read(*consistent);
+        if *is_unordered {
+            return query
+                .key_condition_expression("#hash = :hash AND begins_with(#range, :prefix)")
+                .expression_attribute_names("#hash", FEEDBACK.hash)
+                .expression_attribute_names("#range", "sk")
+                .expression_attribute_values(":hash", text(hash))
+                .expression_attribute_values(":prefix", text(prefix));
+        }
+        query
             .set_index_name(index.map(|index| index.name.to_owned()))
             .key_condition_expression("#hash = :hash AND #range BETWEEN :first AND :last")
             .expression_attribute_names("#hash", index.map_or(FEEDBACK.hash, |index| index.hash))
@@ -180,7 +197,36 @@ impl Store {
             .expression_attribute_values(":hash", text(hash))
             .expression_attribute_values(":first", end(ids.first))
             .expression_attribute_values(":last", end(ids.last))
-            .consistent_read(*consistent)
+    }
+
+    /// The first records of a path that has no order, by reading all of them: as many as are held at a time.
+    async fn first_of_all(&self, path: &Path, ids: Ids, order: Order) -> Result<VecDeque<Feedback>, Problem> {
+        let (mut first, mut start) = (Vec::new(), None);
+        loop {
+            let page = self
+                .query(path, ids)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| dynamo::problem(&error, false))?;
+            first.extend(
+                page.items()
+                    .iter()
+                    .filter(|item| item::id(item).is_some_and(|id| ids.contains(id)))
+                    .filter_map(|item| readable(item::to_feedback(item))),
+            );
+            match order {
+                Order::Ascending => first.sort_by_key(|feedback| feedback.id),
+                Order::Descending => first.sort_by_key(|feedback| Reverse(feedback.id)),
+            }
+            first.truncate(UNORDERED_AT_ONCE);
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(first.into());
+            }
+            // The deadline of the request is looked at between pages.
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Reads the next records of a lane, at most `batch`.
@@ -189,6 +235,14 @@ impl Store {
             if lane.rest.is_empty() {
                 lane.done = true;
                 return Ok(());
+            }
+            if lane.path.is_unordered {
+                lane.ready = self.first_of_all(&lane.path, lane.rest, order).await?;
+                lane.done = lane.ready.len() < UNORDERED_AT_ONCE;
+                if let Some(last) = lane.ready.back() {
+                    lane.rest = lane.rest.beyond(last.id, order);
+                }
+                continue;
             }
             let page = self
                 .query(&lane.path, lane.rest)

@@ -16,7 +16,7 @@ use crate::dynamo;
 use crate::dynamo::attributes::{Item, string};
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::{Field, Indexed};
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, name};
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, MAX_LIMIT, Order};
 use crate::reasons::Reasons;
@@ -54,6 +54,16 @@ pub struct Vote {
     pub metadata: Option<Metadata>,
     /// The reasons.
     pub reasons: Reasons,
+    /// The question of an upserted record.
+    question: Option<String>,
+}
+
+impl Vote {
+    /// Which question was asked; the empty name where none is told. Needs the metadata.
+    pub fn name(&self) -> String {
+        let question = self.question.clone();
+        question.unwrap_or_else(|| name(self.metadata.as_ref()))
+    }
 }
 
 /// The limit that a query would exceed.
@@ -98,12 +108,7 @@ impl Store {
         };
         let mut lanes = Vec::new();
         for (place, filter) in filters.iter().enumerate() {
-            let ids = Ids::of(&ListQuery {
-                filter: filter.clone(),
-                order: Order::Ascending,
-                limit: MAX_LIMIT,
-                after: None,
-            });
+            let ids = of_filter(filter);
             if ids.is_empty() {
                 continue;
             }
@@ -125,6 +130,10 @@ impl Store {
                 continue;
             };
             for item in &page {
+                // A path without order brings those of all times.
+                if !item::id(item).is_some_and(|id| of_filter(filter).contains(id)) {
+                    continue;
+                }
                 bytes += string(item, "metadata").map_or(0, str::len);
                 if bytes > MAX_METADATA_READ {
                     return Ok(Err(Limit::Metadata(MAX_METADATA_READ)));
@@ -147,6 +156,8 @@ impl Store {
         let mut names = vec![
             "pk",
             "sk",
+            "id",
+            "question",
             schema::ATTRIBUTE,
             "value",
             "weight",
@@ -184,6 +195,16 @@ impl Store {
     }
 }
 
+/// The ids in a filter's time range.
+fn of_filter(filter: &Filter) -> Ids {
+    Ids::of(&ListQuery {
+        filter: filter.clone(),
+        order: Order::Ascending,
+        limit: MAX_LIMIT,
+        after: None,
+    })
+}
+
 /// Pages of items, each with the index of its filter and the parts that were read.
 type Pages = BoxStream<'static, Result<(usize, Columns, Vec<Item>), Problem>>;
 
@@ -205,6 +226,7 @@ fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote
         score: scored.score,
         indexed,
         reasons: item::reasons(item),
+        question: string(item, "question").map(str::to_owned),
         metadata: string(item, "metadata").map(|json| Metadata::from_stored(json.to_owned())),
     }))
 }

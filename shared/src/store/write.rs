@@ -16,14 +16,17 @@ use crate::dynamo::retry::retry_conflicts;
 use crate::dynamo::transaction::{Cancelled, transact};
 use crate::dynamo::{self, Attempts, incomplete, is_condition_failure};
 use crate::feedback::{Change, Draft, Feedback, RecordRef};
+use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
-use crate::problem::Problem;
+use crate::indexed::Field;
+use crate::metadata::name;
+use crate::problem::{Fault, Problem};
 use crate::schema;
 use crate::timestamp::Timestamp;
 use update::UpdateExpression;
 
 /// The condition that a record exists and has not expired.
-const ALIVE: &str =
+pub(super) const ALIVE: &str =
     "attribute_exists(pk) AND (attribute_not_exists(expires_at) OR expires_at > :now_seconds)";
 
 /// The condition that a record's schema version is known, so that an update does not damage it.
@@ -43,6 +46,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Written, Problem> {
         let records = self.records(workspace, drafts, now)?;
+        if records.iter().any(|record| record.draft.person.is_some()) {
+            return self.upsert(&records, now).await;
+        }
         match records.as_slice() {
             [record] => self.put(record).await?,
             records => {
@@ -121,11 +127,13 @@ impl Store {
         let key = self.key(workspace, named, now).await?;
         let expression = UpdateExpression::new(workspace, named.id, change, now)?;
         let write_id = expression.write_id.clone();
-        let (condition, values) = alive_at(if_match, now);
+        let (condition, values) = alive_at(named.id, if_match, now);
         // If an attempt wrote but its response was lost, repeating it would increase the version twice or
         // fail its own If-Match. So the item stores the `write_id` of its last update.
-        let condition =
-            format!("{condition} AND {KNOWN} AND (attribute_not_exists(write_id) OR write_id <> :write_id)");
+        let condition = format!(
+            "{condition} AND {KNOWN} AND (attribute_not_exists(write_id) OR write_id <> :write_id){}",
+            expression.condition
+        );
         let request = self
             .client
             .update_item()
@@ -147,8 +155,11 @@ impl Store {
                 Some(old) => {
                     if !item::is_expired(&old, now) {
                         schema::check(&old, schema::FEEDBACK)?;
+                        if item::id(&old) == Some(named.id) {
+                            same_person(&old, change)?;
+                        }
                     }
-                    return Err(unmatched(Some(&old), now));
+                    return Err(unmatched(named.id, Some(&old), now));
                 }
                 None if is_condition_failure(&error) => return Err(Problem::NotFound),
                 None => return Err(dynamo::problem(&error, attempts.uncertain())),
@@ -176,7 +187,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Written, Problem> {
         let key = self.key(workspace, named, now).await?;
-        let (condition, values) = alive_at(if_match, now);
+        let (condition, values) = alive_at(named.id, if_match, now);
         let request = self
             .client
             .delete_item()
@@ -197,7 +208,9 @@ impl Store {
         match result {
             Ok(_) => {}
             Err(error) => match met_by_delete(&error) {
-                Some(old) => return Err(unmatched(Some(&old), now)),
+                // A later vote is stored. The one to delete is gone, perhaps by an earlier attempt of this call.
+                Some(old) if attempts.uncertain() && item::id(&old) != Some(named.id) => {}
+                Some(old) => return Err(unmatched(named.id, Some(&old), now)),
                 // An attempt whose response was lost may have deleted the record, which is a success unless
                 // the record has another target than the caller named.
                 None if is_condition_failure(&error) && attempts.uncertain() => {
@@ -223,7 +236,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, Problem> {
         match self.locate(workspace, named.id, now).await {
-            Ok(partition) => Ok(string(key, "pk") != Some(&partition)),
+            Ok(found) => Ok(found.get("pk") != key.get("pk")),
             Err(Problem::NotFound) => Ok(false),
             Err(Problem::Throttled) => Err(Problem::unavailable(
                 "DynamoDB: the look-up after a delete that may have happened was throttled",
@@ -232,18 +245,25 @@ impl Store {
         }
     }
 
-    /// The primary key of a record, from its target if known, otherwise looked up by its id.
+    /// The primary key of a record, from its target if known, otherwise looked up by its id. An upserted
+    /// record is always looked up, and its target is compared.
     pub(super) async fn key(
         &self,
         workspace: &Workspace,
         named: &RecordRef,
         now: Timestamp,
     ) -> Result<Item, Problem> {
-        let partition = match &named.target {
-            Some(target) => keys::partition(target),
-            None => self.locate(workspace, named.id, now).await?,
-        };
-        Ok(primary_key(partition, workspace, named.id))
+        let partition = named.target.as_ref().map(keys::partition);
+        if let Some(partition) = &partition
+            && !named.id.is_upserted()
+        {
+            return Ok(primary_key(partition.clone(), workspace, named.id));
+        }
+        let key = self.locate(workspace, named.id, now).await?;
+        if partition.is_some() && string(&key, "pk") != partition.as_deref() {
+            return Err(Problem::NotFound);
+        }
+        Ok(key)
     }
 }
 
@@ -264,16 +284,20 @@ pub(super) fn primary_key(partition: String, workspace: &Workspace, id: Feedback
     ])
 }
 
-/// The condition, with its values, that a record has not expired and is at a version, if one is given.
-pub(super) fn alive_at(version: Option<u64>, now: Timestamp) -> (String, Item) {
+/// The condition, with its values, that a record has not expired and is at a version, if one is given. An
+/// upserted record may have been replaced by a later one of the same person, with another id.
+pub(super) fn alive_at(id: FeedbackId, version: Option<u64>, now: Timestamp) -> (String, Item) {
     let mut values = HashMap::from([(":now_seconds".to_owned(), number(now.seconds()))]);
-    match version {
-        None => (ALIVE.to_owned(), values),
-        Some(version) => {
-            values.insert(":expected".to_owned(), number(version));
-            (format!("{ALIVE} AND #version = :expected"), values)
-        }
+    let mut condition = ALIVE.to_owned();
+    if let Some(version) = version {
+        values.insert(":expected".to_owned(), number(version));
+        condition.push_str(" AND #version = :expected");
     }
+    if id.is_upserted() {
+        values.insert(":id".to_owned(), text(id.hyphenated()));
+        condition.push_str(" AND id = :id");
+    }
+    (condition, values)
 }
 
 /// The expression attribute names for a condition with a version. DynamoDB rejects names that are not used.
@@ -282,9 +306,9 @@ pub(super) fn version_name(version: Option<u64>) -> Option<HashMap<String, Strin
 }
 
 /// The problem if a record does not meet [`alive_at`], based on the stored item.
-pub(super) fn unmatched(old: Option<&Item>, now: Timestamp) -> Problem {
+pub(super) fn unmatched(id: FeedbackId, old: Option<&Item>, now: Timestamp) -> Problem {
     match old {
-        Some(old) if !item::is_expired(old, now) => Problem::VersionMismatch,
+        Some(old) if !item::is_expired(old, now) && item::id(old) == Some(id) => Problem::VersionMismatch,
         _ => Problem::NotFound,
     }
 }
@@ -292,6 +316,39 @@ pub(super) fn unmatched(old: Option<&Item>, now: Timestamp) -> Problem {
 pub(super) fn merged(mut one: Item, other: Item) -> Item {
     one.extend(other);
     one
+}
+
+/// Checks that an update does not change the person or question of an upserted record.
+pub(super) fn same_person(old: &Item, change: &Change) -> Result<(), Problem> {
+    let Patch::Set(metadata) = &change.metadata else {
+        return Ok(());
+    };
+    let mut faults = Vec::new();
+    for (attribute, field, asked) in [
+        (
+            "person",
+            "metadata._user",
+            metadata.indexed().get(Field::User).map(str::to_owned),
+        ),
+        (
+            "question",
+            "metadata._name",
+            Some(name(Some(metadata))).filter(|name| !name.is_empty()),
+        ),
+    ] {
+        let stored = string(old, attribute);
+        if stored.is_some() && asked.is_some() && stored != asked.as_deref() {
+            faults.push(Fault::new(
+                field,
+                "expected that of the upserted record, or none, got another",
+            ));
+        }
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::Invalid(faults))
+    }
 }
 
 /// The item that an update met when its condition failed.

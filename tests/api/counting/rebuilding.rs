@@ -1,5 +1,7 @@
 //! Rebuilds, with concurrent writes, counting and reads.
 
+use shared::person::Person;
+
 use super::*;
 
 /// A rebuild of this deployment.
@@ -101,7 +103,7 @@ struct Write {
 
 fn writes() -> impl Strategy<Value = Vec<Write>> {
     let (skew, takes) = (CLOCK_SKEW.as_millis() as i64, WRITE_TIME.as_millis() as u64);
-    let write = (0_u64..40_000, -skew..=skew, 0..takes, 0_u8..4);
+    let write = (0_u64..40_000, -skew..=skew, 0..takes, 0_u8..5);
     let write = write.prop_map(|(begins, skew, takes, kind)| Write {
         begins: Duration::from_millis(begins),
         skew,
@@ -125,6 +127,24 @@ async fn write(api: &Api, write: &Write, ids: &[String]) {
             let Create::One(draft) = portkey::parse_create(&body.to_string()).unwrap().value else {
                 panic!("one record");
             };
+            store.create(&workspace, vec![*draft], now).await.unwrap();
+        }
+        // An upsert of one of three people, whose votes replace each other.
+        4 => {
+            let metadata =
+                json!({"_user": format!("person-{}", write.takes.as_millis() % 3), "_session": "s"});
+            let body = json!({"trace_id": "t", "value": write.skew % 10, "metadata": metadata});
+            let Create::One(mut draft) = portkey::parse_create(&body.to_string()).unwrap().value else {
+                panic!("one record");
+            };
+            draft.person = draft
+                .metadata
+                .as_ref()
+                .and_then(|metadata| metadata.user(None))
+                .map(|user| Person {
+                    user,
+                    name: String::new(),
+                });
             store.create(&workspace, vec![*draft], now).await.unwrap();
         }
         // The record may be deleted by now.

@@ -5,7 +5,7 @@ use crate::dialect::portkey::SPAN_WITHOUT_TRACE;
 use crate::fields::{Object, scalar_text};
 use crate::id::Workspace;
 use crate::indexed::{Field, Indexed, MAX_INDEXED};
-use crate::metadata::{model, name};
+use crate::metadata::model;
 use crate::problem::Problem;
 use crate::query::Filter;
 use crate::score::Score;
@@ -255,7 +255,7 @@ impl AnalyticsQuery {
         let texts = self.metadata.iter();
         let same = |(field, text): &(String, String)| {
             match Dimension::of_metadata(field) {
-                Some(Dimension::Name) => return name(metadata) == *text,
+                Some(Dimension::Name) => return vote.name() == *text,
                 Some(Dimension::Reason) => return vote.reasons.contains(text),
                 _ => {}
             }

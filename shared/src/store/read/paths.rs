@@ -13,6 +13,8 @@ pub(in crate::store) struct Path {
     /// The part of the sort key before the id.
     pub(super) prefix: String,
     pub(super) consistent: bool,
+    /// Whether its sort keys hold no ids: its records come in no order, and all of them.
+    pub(super) is_unordered: bool,
 }
 
 impl Path {
@@ -23,6 +25,16 @@ impl Path {
             hash: keys::partition(target),
             prefix: format!("{workspace}#"),
             consistent: true,
+            is_unordered: false,
+        }
+    }
+
+    /// The upserted feedback of exactly this target.
+    pub(super) fn upserted(workspace: &Workspace, target: &Target) -> Self {
+        Self {
+            prefix: keys::upserted_prefix(workspace),
+            is_unordered: true,
+            ..Self::target(workspace, target)
         }
     }
 
@@ -36,6 +48,7 @@ impl Path {
             hash,
             prefix: String::new(),
             consistent: false,
+            is_unordered: false,
         }
     }
 }
@@ -46,7 +59,8 @@ pub(in crate::store) fn paths(workspace: &Workspace, filter: &Filter) -> (Vec<Pa
     match (&filter.trace, &filter.span) {
         (Some(trace), Some(span)) => {
             let target = Target::Span(trace.clone(), span.clone());
-            return (vec![Path::target(workspace, &target)], 2);
+            let paths = [Path::target, Path::upserted].map(|path| path(workspace, &target));
+            return (paths.into(), 2);
         }
         (Some(trace), None) => return (vec![Path::trace(workspace, trace)], 1),
         (None, _) => {}
@@ -105,6 +119,10 @@ impl Ids {
             }),
         }
         .unwrap_or(Self::NONE)
+    }
+
+    pub(in crate::store) fn contains(self, id: FeedbackId) -> bool {
+        (self.first..=self.last).contains(&id.as_u128())
     }
 
     pub(in crate::store) fn is_empty(self) -> bool {

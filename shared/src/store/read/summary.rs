@@ -31,9 +31,11 @@ impl Store {
             let target = Target::Span(trace.clone(), span.clone());
             let partition = keys::partition(&target);
             scores.retain(|scored| scored.partition != partition);
-            let (own, all) = self.scores(Path::target(workspace, &target), now).await?;
-            complete &= all;
-            scores.extend(own);
+            for path in [Path::target, Path::upserted] {
+                let (consistent, all) = self.scores(path(workspace, &target), now).await?;
+                complete &= all;
+                scores.extend(consistent);
+            }
             scores.sort_by_key(|scored| scored.id);
         }
         let mut summary = Summary {
@@ -53,7 +55,7 @@ impl Store {
         loop {
             let page = self
                 .query(&path, Ids::ALL)
-                .projection_expression("pk, sk, #schema, #value, weight, rating, expires_at")
+                .projection_expression("pk, sk, id, #schema, #value, weight, rating, expires_at")
                 .expression_attribute_names("#schema", schema::ATTRIBUTE)
                 .expression_attribute_names("#value", "value")
                 .set_exclusive_start_key(start)

@@ -6,7 +6,8 @@ use crate::dynamo::attributes::{AttributeValue, Item, number, text};
 use crate::feedback::{Change, ScoreChange};
 use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
-use crate::indexed::Indexed;
+use crate::indexed::{Field, Indexed};
+use crate::metadata::name;
 use crate::problem::Problem;
 use crate::score::Weight;
 use crate::store::item;
@@ -21,6 +22,8 @@ pub(in crate::store) struct UpdateExpression {
     pub(in crate::store) values: Item,
     /// A random id of this write.
     pub(in crate::store) write_id: AttributeValue,
+    /// What else must hold, beginning with ` AND `: that an upserted record's person and question stay.
+    pub(in crate::store) condition: String,
 }
 
 impl UpdateExpression {
@@ -85,11 +88,31 @@ impl UpdateExpression {
                 Some(metadata.indexed().clone())
             }
         };
+        let mut condition = String::new();
+        if id.is_upserted()
+            && let Patch::Set(metadata) = &change.metadata
+        {
+            let asked = [
+                ("person", metadata.indexed().get(Field::User).map(str::to_owned)),
+                (
+                    "question",
+                    Some(name(Some(metadata))).filter(|name| !name.is_empty()),
+                ),
+            ];
+            for (attribute, asked) in asked {
+                if let Some(asked) = asked {
+                    condition.push_str(&format!(" AND {attribute} = :{attribute}"));
+                    clauses.values.insert(format!(":{attribute}"), text(asked));
+                }
+            }
+        }
         for (name, key) in indexed
             .iter()
             .flat_map(|indexed| item::index_keys(workspace, id, indexed))
         {
             match key {
+                // Its user is its person's, whatever its metadata says.
+                _ if id.is_upserted() && name == Field::User.key() => {}
                 Some(key) => clauses.set(name, text(key)),
                 None => clauses.remove(name),
             }
@@ -99,38 +122,39 @@ impl UpdateExpression {
             names: clauses.names,
             values: clauses.values,
             write_id,
+            condition,
         })
     }
 }
 
 #[derive(Default)]
-struct Clauses {
-    sets: Vec<String>,
+pub(in crate::store) struct Clauses {
+    pub(in crate::store) sets: Vec<String>,
     removes: Vec<String>,
-    names: HashMap<String, String>,
-    values: Item,
+    pub(in crate::store) names: HashMap<String, String>,
+    pub(in crate::store) values: Item,
 }
 
 impl Clauses {
-    fn set(&mut self, name: &str, value: AttributeValue) {
+    pub(in crate::store) fn set(&mut self, name: &str, value: AttributeValue) {
         self.sets.push(format!("#{name} = :{name}"));
         self.names.insert(format!("#{name}"), name.to_owned());
         self.values.insert(format!(":{name}"), value);
     }
 
-    fn set_if_absent(&mut self, name: &str, value: AttributeValue) {
+    pub(in crate::store) fn set_if_absent(&mut self, name: &str, value: AttributeValue) {
         self.sets
             .push(format!("#{name} = if_not_exists(#{name}, :{name})"));
         self.names.insert(format!("#{name}"), name.to_owned());
         self.values.insert(format!(":{name}"), value);
     }
 
-    fn remove(&mut self, name: &str) {
+    pub(in crate::store) fn remove(&mut self, name: &str) {
         self.removes.push(format!("#{name}"));
         self.names.insert(format!("#{name}"), name.to_owned());
     }
 
-    fn text(&self) -> String {
+    pub(in crate::store) fn text(&self) -> String {
         let mut text = format!("SET {}", self.sets.join(", "));
         if !self.removes.is_empty() {
             text.push_str(" REMOVE ");
