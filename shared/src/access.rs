@@ -1,4 +1,4 @@
-//! Who may call what: API keys, what they allow, and how they are verified.
+//! API keys: what they allow and how they are verified.
 
 pub mod key;
 pub mod keyring;
@@ -16,7 +16,7 @@ pub enum Scope {
     Write,
     /// Read feedback and analytics.
     Read,
-    /// Everything.
+    /// Everything that `Write` and `Read` allow.
     Admin,
     /// Nothing by itself: it signs vote tokens.
     Vote,
@@ -26,7 +26,7 @@ impl Scope {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Write, Self::Read, Self::Admin, Self::Vote];
 
-    /// The name.
+    /// The scope's name, as stored and as the command line takes it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Write => "write",
@@ -36,7 +36,7 @@ impl Scope {
         }
     }
 
-    /// The scope of this name.
+    /// The scope with this name, if there is one.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.name() == name)
     }
@@ -48,12 +48,12 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Who a request is from, as its key says.
+/// The workspace and scopes of the API key that a request came with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Whose feedback the request is about.
+    /// The workspace that the request acts in.
     pub workspace: Workspace,
-    /// What it may do.
+    /// The scopes of the key.
     pub scopes: Vec<Scope>,
     /// Whether its creates are upserts, where they have a user.
     pub upserts: Option<Upserts>,
@@ -67,7 +67,7 @@ pub struct Upserts {
 }
 
 impl Caller {
-    /// Whether the key allows what asks for `scope`.
+    /// Whether the caller may use an operation that requires `scope`.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes
             .iter()
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn admin_may_everything_and_the_others_their_own() {
+    fn admin_allows_everything_and_other_scopes_only_themselves() {
         for held in Scope::ALL {
             let caller = Caller {
                 workspace: Workspace::parse("w").unwrap(),

@@ -2,13 +2,14 @@
 
 use crate::fields::{FromJson, JsonRef, Refusal, describe, elements, string};
 
-/// The most reasons of one vote.
+/// The maximum number of reasons of one vote.
 pub const MAX_REASONS: usize = 8;
 
-/// The longest reason, in bytes.
+/// The maximum length of a reason, in bytes.
 pub const MAX_REASON: usize = 64;
 
-/// Up to [`MAX_REASONS`] texts of 1 to [`MAX_REASON`] bytes, each once, in the order they came in.
+/// The reasons of a vote: up to [`MAX_REASONS`] texts of 1 to [`MAX_REASON`] bytes, without duplicates, in
+/// their original order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reasons(Vec<String>);
 
@@ -18,22 +19,22 @@ impl Reasons {
         self.0.is_empty()
     }
 
-    /// The texts.
+    /// The reasons, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
 
-    /// Whether this is one of them.
+    /// Whether this text is one of the reasons.
     pub fn contains(&self, reason: &str) -> bool {
         self.0.iter().any(|known| known == reason)
     }
 
-    /// The texts as they are stored: a JSON array.
+    /// The stored form: a JSON array of strings.
     pub fn to_stored(&self) -> String {
         serde_json::to_string(&self.0).unwrap_or_default()
     }
 
-    /// Reasons as they are stored. A text that is no array of texts holds none.
+    /// Reads the stored form. Text that is not an array of strings contains no reasons.
     pub fn from_stored(json: &str) -> Self {
         Self(serde_json::from_str(json).unwrap_or_default())
     }
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_too_many_or_no_text_is_refused() {
+    fn invalid_reasons_are_rejected() {
         let long = format!("[\"{}\"]", "ü".repeat(33));
         let nine: Vec<String> = (0..9).map(|number| format!("\"{number}\"")).collect();
         for (json, got) in [
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_otherwise_holds_no_reasons() {
+    fn invalid_stored_text_contains_no_reasons() {
         for json in ["", "x", "{}", "[1]"] {
             assert!(Reasons::from_stored(json).is_empty(), "{json}");
         }

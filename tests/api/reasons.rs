@@ -1,4 +1,4 @@
-//! Reasons for a score, and which question was asked (`_name`).
+//! Reasons for a score, and the question that feedback answers (`_name`).
 
 use lambda_http::http::Method;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ async fn listed(api: &Api, query: &str) -> Vec<String> {
     api.get(&format!("{PORTKEY}?order=asc&{query}")).await.ok().ids()
 }
 
-/// The groups of a metadata field: how many votes and which average each has.
+/// The groups of a metadata field: each value with its number of votes and their average.
 async fn groups(api: &Api, field: &str, filter: &str) -> Vec<(String, i64, f64)> {
     let path = format!("groups/metadata/{field}");
     let groups = ask(api, &path, &format!("{}{filter}", wide())).await;
@@ -58,7 +58,7 @@ async fn both_dialects_store_change_and_clear_reasons() {
 }
 
 #[tokio::test]
-async fn reasons_that_are_none_are_refused() {
+async fn invalid_reasons_are_rejected() {
     let api = Api::new().await;
     for (reasons, got) in [
         (json!("wrong"), "got a string of 5 bytes"),
@@ -100,7 +100,7 @@ async fn a_vote_with_two_reasons_is_in_both_groups() {
             ("helpful".to_owned(), 1, -4.0)
         ]
     );
-    // From the records, where roll-ups do not answer.
+    // From the records, if roll-ups cannot provide the result.
     assert_eq!(
         groups(&api, "_reasons", "&weighted_feedback_max=-3").await,
         [("long".to_owned(), 1, -4.0), ("wrong".to_owned(), 1, -4.0)]
@@ -121,7 +121,7 @@ async fn a_vote_with_two_reasons_is_in_both_groups() {
     assert_eq!(listed(&api, "name=5&trace_id=t").await, [number]);
     assert_eq!(listed(&api, "reason=wrong&name=accurate").await, [wrong.clone()]);
 
-    // What goes is counted out.
+    // Deleted votes leave the counts.
     api.put(
         &format!("{PORTKEY}/{both}"),
         json!({"value": -4, "reasons": ["long"]}),

@@ -16,6 +16,7 @@ use shared::id::Workspace;
 use crate::analytics::{ask, wide};
 use crate::counting::verified;
 use crate::harness::{Answer, Api, Fault, PORTKEY};
+use crate::openapi::described;
 
 const VOTE: &str = "/v1/vote";
 
@@ -75,7 +76,7 @@ impl Page {
     }
 }
 
-async fn signing_key(api: &Api, workspace: &str) -> (SigningKey, KeyId) {
+pub(crate) async fn signing_key(api: &Api, workspace: &str) -> (SigningKey, KeyId) {
     let workspace = Workspace::parse(workspace).unwrap();
     let (pair, record) = Registry::mint_vote(workspace, "chat".into(), None, api.time.now()).unwrap();
     api.registry.insert(&record).await.unwrap();
@@ -382,6 +383,57 @@ async fn a_token_that_is_not_valid_opens_nothing() {
     page.cast(&valid, json!({"value": 1})).await.ok();
 }
 
+/// Every status that openapi.yaml describes occurs; the harness checks that no other does.
+#[tokio::test(start_paused = true)]
+async fn the_statuses_it_describes_are_those_that_occur() {
+    let page = Page::new().await;
+    let token = page.token(json!({"exp": page.api.time.now().seconds() + 86_400}));
+    let too_large = " ".repeat(1024 * 1024 + 1);
+    for (method, path, good, wrong, other) in [
+        (
+            Method::PUT,
+            VOTE,
+            r#"{"value":1}"#,
+            r#"{"value":"x"}"#,
+            r#"{"value":1,"trace":"u"}"#,
+        ),
+        (
+            Method::POST,
+            "/v1/votes/read",
+            r#"{"targets":[{}]}"#,
+            "{",
+            r#"{"targets":[{"trace":"u"}]}"#,
+        ),
+        (Method::GET, VOTE, "", "?unknown=1", "?trace=u"),
+        (Method::DELETE, VOTE, "", "?unknown=1", "?trace=u"),
+    ] {
+        let mut seen = std::collections::BTreeSet::new();
+        let send = async |body: &str, token: &str| {
+            let (path, body) = match body.strip_prefix('?') {
+                Some(_) => (format!("{path}{body}"), ""),
+                None => (path.to_owned(), body),
+            };
+            page.send(method.clone(), &path, token, body).await.status
+        };
+        page.cast(&token, json!({"value": 1})).await.ok();
+        for body in [good, wrong, other, &too_large] {
+            seen.insert(send(body, &token).await);
+        }
+        seen.insert(send(good, "forged").await);
+        if matches!(method, Method::GET | Method::DELETE) {
+            page.retract(&token).await;
+            seen.insert(send(good, &token).await);
+        }
+        for fault in [Fault::Throttle, Fault::ServerError, Fault::AccessDenied] {
+            page.cast(&token, json!({"value": 1})).await;
+            page.api.database.fail([fault; 40]);
+            seen.insert(send(good, &token).await);
+            page.api.database.recover();
+        }
+        assert_eq!(seen, described(&method, path), "{method} {path}");
+    }
+}
+
 #[tokio::test]
 async fn a_revoked_or_expired_key_signs_no_more() {
     let page = Page::new().await;
@@ -423,14 +475,15 @@ async fn many_presses_are_one_vote() {
 #[tokio::test]
 async fn the_element_is_served_without_a_token() {
     let page = Page::new().await;
-    let newest = page.api.raw(Method::GET, "/v1/vote.js", &[], "").await.ok();
+    let newest = page.api.raw(Method::GET, "/v1/vote.js", &[], "").await;
+    assert_eq!(newest.status, 200);
     assert_eq!(
         newest.header("content-type"),
         Some("text/javascript; charset=utf-8")
     );
     assert_eq!(newest.header("cache-control"), Some("public, max-age=3600"));
     assert!(newest.text.contains("hindsight-vote"));
-    let release = page.api.raw(Method::GET, "/v1/vote.js/0.1.0", &[], "").await.ok();
+    let release = page.api.raw(Method::GET, "/v1/vote.js/0.1.0", &[], "").await;
     assert_eq!(release.text, newest.text);
     assert_eq!(
         release.header("cache-control"),

@@ -1,4 +1,4 @@
-//! Answers Portkey's feedback analytics: `/v1/analytics/graphs/…` and `/v1/analytics/groups/…`.
+//! Returns Portkey's feedback analytics: `/v1/analytics/graphs/…` and `/v1/analytics/groups/…`.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use shared::store::votes::{Columns, Vote};
 use shared::tables::{API_KEYS, FEEDBACK, STATS, Table};
 use shared::timestamp::Granularity;
 
-/// The tables it needs.
+/// The tables that the function needs.
 pub const TABLES: &[&Table] = &[&FEEDBACK, &API_KEYS, &STATS];
 
-/// The function as a service.
+/// Builds the function's service.
 ///
 /// # Errors
 ///
@@ -31,14 +31,14 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
     ))
 }
 
-/// Answers a GET of any of the routes.
+/// Handles a GET of any analytics route.
 ///
 /// # Errors
 ///
-/// What is wrong with the request, a range that is too much for one answer, or a failure of DynamoDB.
+/// The faults of the request, a range that takes too many reads, or a failure of DynamoDB.
 pub async fn handle(reader: Arc<Reader>, call: Call) -> Result<Reply, Problem> {
     let Operation::Analytics(report) = call.route.operation else {
-        return Err(Problem::internal("a route of another function"));
+        return Err(Problem::internal("the route belongs to another function"));
     };
     let query = AnalyticsQuery::parse(call.query(), call.workspace())?;
     let body = match report {
@@ -66,7 +66,7 @@ pub async fn handle(reader: Arc<Reader>, call: Call) -> Result<Reply, Problem> {
     Ok(Reply::new(body))
 }
 
-/// A slice in buckets of this size: days, where the answer is not by time.
+/// The slice that a query asks for, in buckets of this size.
 fn slice<'a>(call: &'a Call, query: &'a AnalyticsQuery, buckets: Granularity) -> Slice<'a> {
     Slice {
         workspace: call.workspace(),
@@ -77,7 +77,7 @@ fn slice<'a>(call: &'a Call, query: &'a AnalyticsQuery, buckets: Granularity) ->
     }
 }
 
-/// The counts by time.
+/// Returns the counts over time.
 async fn graph(
     reader: &Reader,
     call: &Call,
@@ -106,8 +106,8 @@ async fn graph(
     }
 }
 
-/// The counts by a metadata field: from roll-ups, where the field has them and the filter is about
-/// nothing else.
+/// Returns the counts by a metadata field. They come from roll-ups if the field has them and the filter is
+/// about nothing else, and otherwise from records.
 async fn groups(
     reader: &Reader,
     call: &Call,

@@ -14,10 +14,10 @@ use shared::problem::{Fault, Problem};
 use shared::store::{Store, Written};
 use shared::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY, Table};
 
-/// The tables it needs.
+/// The tables that the function needs.
 pub const TABLES: &[&Table] = &[&FEEDBACK, &IDEMPOTENCY, &API_KEYS];
 
-/// The function as a service.
+/// Builds the function's service.
 ///
 /// # Errors
 ///
@@ -33,11 +33,11 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
     ))
 }
 
-/// Answers a POST of either dialect.
+/// Handles a POST of either dialect.
 ///
 /// # Errors
 ///
-/// What is wrong with the request, or what [`Store::create`] fails with.
+/// The faults of the request, or the error of [`Store::create`].
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     match call.route.dialect {
         Dialect::Portkey => {
@@ -50,7 +50,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
             let scale = scale(&drafts);
             let written = save(&store, &call, drafts).await?;
             let body = portkey::render_written(Action::Saved, &written.ids, &warnings);
-            // A bulk of one is answered as a bulk is: without a version.
+            // A bulk request with one record has a bulk response, without a version.
             let reply = if single {
                 Reply::written(body, &written)
             } else {
@@ -71,7 +71,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     }
 }
 
-/// Says of each draft whose only vote it is, where the header or the key asks for upserts.
+/// Sets the person of each draft if the header or the key asks for upserts.
 fn name_persons(call: &Call, drafts: &mut [Draft], single: bool) -> Result<(), Problem> {
     let is_asked = call.is_upsert()?;
     let upserts = call.caller.upserts.as_ref();
@@ -103,7 +103,7 @@ fn name_persons(call: &Call, drafts: &mut [Draft], single: bool) -> Result<(), P
     }
 }
 
-/// The scale of drafts of one request, which one dialect has made: all have the same.
+/// The scale of a request's drafts. One dialect made them, so all have the same.
 fn scale(drafts: &[Draft]) -> &'static str {
     drafts.first().map_or("", |draft| draft.score.scale())
 }

@@ -1,22 +1,23 @@
-//! By what feedback is counted, and in which series.
+//! The dimensions that feedback is counted by, and the series of each.
 
 use super::series::Series;
 use crate::indexed::Field;
 use crate::metadata::model;
 use crate::store::votes::Vote;
 
-/// By what feedback is counted.
+/// A dimension that feedback is counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dimension {
-    /// Everything together.
+    /// All feedback together.
     All,
-    /// `_model`
+    /// The model, from `_model` or `ai_model` in metadata.
     Model,
-    /// `_name`, where it is not empty: the empty name is everything less the named.
+    /// The question, from `_name` in metadata. Votes without a name are not counted here; they are all
+    /// votes minus those with a name.
     Name,
-    /// Each of the reasons.
+    /// Each of a vote's reasons.
     Reason,
-    /// An indexed field.
+    /// An indexed metadata field.
     Field(Field),
 }
 
@@ -28,7 +29,7 @@ impl Dimension {
             .chain(Field::ALL.map(Self::Field))
     }
 
-    /// The name it has in keys.
+    /// The dimension's name in keys.
     pub fn name(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -39,7 +40,7 @@ impl Dimension {
         }
     }
 
-    /// The dimension that counts by this metadata field.
+    /// The dimension of this metadata field, if it has one.
     pub fn of_metadata(name: &str) -> Option<Self> {
         match name {
             "_model" => Some(Self::Model),
@@ -49,8 +50,8 @@ impl Dimension {
         }
     }
 
-    /// A vote's values by it: one, the empty name among them, or each of its reasons. [`Dimension::Model`] and
-    /// [`Dimension::Name`] need the vote's metadata, fields its indexed fields.
+    /// Returns a vote's values of the dimension: one, which may be the empty name, or each of its reasons.
+    /// [`Dimension::Model`] and [`Dimension::Name`] need the vote's metadata, fields its indexed fields.
     pub fn values_of(self, vote: &Vote) -> Vec<String> {
         match self {
             Self::All => vec![String::new()],
@@ -61,12 +62,12 @@ impl Dimension {
         }
     }
 
-    /// Whether its values are read from metadata.
+    /// Whether the dimension's values are read from metadata.
     pub fn needs_metadata(self) -> bool {
         matches!(self, Self::Model | Self::Name)
     }
 
-    /// The first schema version that counts by it.
+    /// The first schema version that counts by the dimension.
     pub fn since(self) -> u32 {
         match self {
             Self::All | Self::Model => 1,
@@ -79,9 +80,9 @@ impl Dimension {
         matches!(self, Self::Field(field) if field.has_many_values())
     }
 
-    /// The series that a generation of this schema version counts it in, the coarsest first. None is
-    /// a dimension that the version does not count by: it must stay uncounted there, since records
-    /// that were counted without it would be taken away with it, and leave less than nothing.
+    /// The series that a generation of this schema version counts the dimension in, coarsest first. It is
+    /// empty if the version does not count by the dimension. Such a generation must not start to: deleting
+    /// records from before would bring its counts below zero.
     pub fn series(self, schema: u32) -> &'static [Series] {
         match schema {
             _ if schema < self.since() => &[],
@@ -99,7 +100,7 @@ mod tests {
     use crate::schema;
 
     #[test]
-    fn a_schema_version_counts_by_a_dimension_from_its_first_on() {
+    fn a_dimension_is_counted_from_its_first_schema_version() {
         for dimension in Dimension::all() {
             assert!((1..=schema::STATS).contains(&dimension.since()), "{dimension:?}");
             for version in 1..=schema::STATS {

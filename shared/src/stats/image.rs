@@ -1,4 +1,4 @@
-//! What one state of a record counts for.
+//! The counted parts of a record's state.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,24 +18,24 @@ use crate::schema;
 use crate::score::Score;
 use crate::store::keys::{self, Owner};
 
-/// An attribute of a stream record, as far as it is needed.
+/// An attribute in a stream record. Other types are ignored.
 #[derive(Clone, Debug, Deserialize)]
 pub enum StreamAttribute {
-    /// Text.
+    /// A string.
     S(String),
     /// A number.
     N(String),
     /// Bytes, in base64.
     B(String),
-    /// What nobody reads here.
+    /// Any other type.
     #[serde(untagged)]
     Other(serde::de::IgnoredAny),
 }
 
-/// An item of the table `feedback`, as the stream shows it.
+/// The state of a `feedback` item in a stream record.
 pub type Image = HashMap<String, StreamAttribute>;
 
-/// The generation that an item in the stream bears the number of; 0 if it bears none.
+/// The generation that an item in the stream was last touched for; 0 if there was none.
 pub fn touched_for(image: &Image) -> u32 {
     match image.get("generation") {
         Some(StreamAttribute::N(number)) => number.parse().unwrap_or_default(),
@@ -43,12 +43,12 @@ pub fn touched_for(image: &Image) -> u32 {
     }
 }
 
-/// Why a change cannot be counted. It quotes nothing of the record.
+/// The reason why a change cannot be counted. It quotes nothing from the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// The record is of a schema version that only newer code knows.
+    /// The record has a schema version that only newer code supports.
     NewerSchema(i64),
-    /// The named part of it is missing or not as it must be.
+    /// The named part is missing or invalid.
     Part(&'static str),
 }
 
@@ -65,27 +65,27 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// The counted side of a record.
+/// The counted parts of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counted {
-    /// Whose.
+    /// The workspace.
     pub workspace: Workspace,
-    /// Which, and since when.
+    /// The id, which contains the creation time.
     pub id: FeedbackId,
-    /// The judgement.
+    /// The score.
     pub score: Score,
-    /// Its values by dimension.
+    /// The record's value in each dimension that it has one for.
     pub values: Vec<(Dimension, String)>,
-    /// The generation that it bears the number of.
+    /// The generation that it was last touched for.
     pub touched_for: u32,
 }
 
 impl Counted {
-    /// The counted side of an item in the stream.
+    /// Reads the counted parts of an item in the stream.
     ///
     /// # Errors
     ///
-    /// [`Unreadable`] for an item of a newer schema version, or one that is no record.
+    /// [`Unreadable`] if the item has a newer schema version or is not a valid record.
     pub fn from_image(image: &Image) -> Result<Self, Unreadable> {
         let text = |name: &str| match image.get(name) {
             Some(StreamAttribute::S(text)) => Some(text.as_str()),
@@ -95,7 +95,7 @@ impl Counted {
             Some(StreamAttribute::N(number)) => number.parse().ok(),
             _ => None,
         };
-        // Where there is none it is the first.
+        // A missing version means version 1.
         if image.contains_key(schema::ATTRIBUTE) {
             match number(schema::ATTRIBUTE) {
                 Some(version) if version > i64::from(schema::FEEDBACK) => {
@@ -146,7 +146,7 @@ impl Counted {
         })
     }
 
-    /// The counted side of a record.
+    /// The counted parts of a record that was never touched.
     pub fn from_feedback(feedback: &Feedback) -> Self {
         Self {
             workspace: feedback.workspace.clone(),
@@ -162,8 +162,8 @@ impl Counted {
         }
     }
 
-    /// Its tally, and the places of it in a generation, be it counted there or not: those of the
-    /// time it was created at.
+    /// The record's tally, with every roll-up and slot that it belongs to in a generation, whether or not
+    /// it is counted there. Its creation time decides which.
     pub fn contributions(&self, generation: Generation) -> impl Iterator<Item = (Rollup, u8, Tally)> {
         let created_at = self.id.created_at();
         let tally = Tally::of(self.score, created_at);

@@ -1,8 +1,9 @@
 //! Writes under an `Idempotency-Key`.
 //!
-//! A marker, kept for a day in the table `idempotency`, is written in one transaction with what it
-//! marks. So a key's first request takes effect once, whatever becomes of its answer, and a repeat
-//! is answered from the marker. A request that fails leaves no marker: its repeat is tried anew.
+//! A marker is kept in the table `idempotency` for a day. It is written in one transaction with the write
+//! that it belongs to. So the first request under a key takes effect once, even if its response is lost,
+//! and a repeat gets its response from the marker. A failed request leaves no marker, so its repeat is a
+//! new attempt.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,9 +30,9 @@ use crate::schema;
 use crate::timestamp::Timestamp;
 
 /// How long a key is remembered.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const MARKER_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A caller's key for one request, and what that request is.
+/// An `Idempotency-Key`, with a hash of its request.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
     key: String,
@@ -39,12 +40,12 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// A key of 1 to 255 bytes for the request that `parts` are all of. Two requests are the same
-    /// if all their parts are.
+    /// A key of 1 to 255 bytes for the request that consists of `parts`. Two requests are the same if all
+    /// their parts are.
     pub fn new<'a>(key: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
-            // With its length before it, a part cannot run into the next.
+            // Hashing the length first keeps adjacent parts distinct.
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
@@ -55,12 +56,12 @@ impl IdempotencyKey {
     }
 }
 
-/// Why an attempt did not go through.
+/// The reason why an attempt failed.
 enum Failed {
-    /// Another request was first, under this key or on this record, and nothing was written. If it
-    /// was this very request, its marker tells; if not, it is worth another try.
+    /// Another request under this key or for this record was first, and nothing was written. If it was the
+    /// same request, its marker has the response; otherwise another attempt may succeed.
     Raced,
-    /// Unless the marker tells of an earlier success, this is the answer.
+    /// The problem to respond with, unless a marker shows an earlier success.
     Answer(Problem),
 }
 
@@ -70,7 +71,7 @@ impl From<Problem> for Failed {
     }
 }
 
-/// What is to take effect once.
+/// A write under a key.
 enum Write<'a> {
     Create(&'a [Feedback]),
     Update {
@@ -92,8 +93,8 @@ impl Store {
         self.idempotency.as_deref().ok_or_else(missing)
     }
 
-    /// [`Store::create`] under a key. Of the 100 actions of a transaction the marker is one, so
-    /// `drafts` may be 99 at most.
+    /// [`Store::create`] under a key. The marker is one of a transaction's 100 actions, so there may be at
+    /// most 99 `drafts`.
     ///
     /// # Errors
     ///
@@ -109,8 +110,8 @@ impl Store {
         self.once(workspace, &Write::Create(&records), key, now).await
     }
 
-    /// [`Store::update`] under a key. A transaction cannot answer with the version it made, so the
-    /// version is read before it and is part of its condition.
+    /// [`Store::update`] under a key. A transaction cannot return the version that it made, so the version
+    /// is read before and is part of the condition.
     ///
     /// # Errors
     ///
@@ -151,8 +152,8 @@ impl Store {
             .await
     }
 
-    /// Tries until it went through or a marker says what is to be answered. The marker is looked
-    /// at only after a failure: first requests, nearly all there are, pay for no read.
+    /// Tries until the write succeeds or a marker has the response. The marker is read only after a
+    /// failure, so first requests, which are nearly all, cost no read.
     async fn once(
         &self,
         workspace: &Workspace,
@@ -164,7 +165,7 @@ impl Store {
         loop {
             let failed = match self.attempt(workspace, write, key, now).await {
                 Ok(written) => return Ok(written),
-                // A database that is throttled or down is not asked once more.
+                // Do not retry while DynamoDB throttles or is down.
                 Err(Failed::Answer(
                     problem @ (Problem::Throttled | Problem::Unavailable { .. } | Problem::Internal { .. }),
                 )) => return Err(problem),
@@ -177,13 +178,15 @@ impl Store {
                 return Err(problem);
             }
             if back_off(attempts).await.is_none() {
-                return Err(Problem::unavailable("a transaction kept losing its races"));
+                return Err(Problem::unavailable(
+                    "a transaction conflicted with other requests on every attempt",
+                ));
             }
             attempts += 1;
         }
     }
 
-    /// One transaction of the marker and what it marks.
+    /// Runs one transaction with the marker and the write.
     async fn attempt(
         &self,
         workspace: &Workspace,
@@ -298,7 +301,8 @@ impl Store {
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
-    /// The marker as an action of a transaction: it must be new, or the old one past its day.
+    /// Builds the action that stores the marker, on the condition that there is none or that it has
+    /// expired.
     fn mark(
         &self,
         workspace: &Workspace,
@@ -314,7 +318,7 @@ impl Store {
                 AttributeValue::B(key.fingerprint.clone()),
             ),
             ("ids".to_owned(), AttributeValue::B(Blob::new(ids))),
-            ("expires_at".to_owned(), number((now + KEPT).seconds())),
+            ("expires_at".to_owned(), number((now + MARKER_LIFETIME).seconds())),
             (schema::ATTRIBUTE.to_owned(), number(schema::MARKER)),
         ]);
         if let Some(version) = written.version {
@@ -349,7 +353,7 @@ impl Store {
         Ok(marker.filter(|marker| !item::is_expired(marker, now)))
     }
 
-    /// The version, person and question of a living record that can be updated.
+    /// Reads the version, person and question of an unexpired record that can be updated.
     async fn updatable(&self, key: &Item, id: FeedbackId, now: Timestamp) -> Result<Item, Problem> {
         let found = self
             .client
@@ -375,7 +379,7 @@ fn has_person(records: &[Feedback]) -> bool {
     records.iter().any(|record| record.draft.person.is_some())
 }
 
-/// What the first request under the key was answered, if this is that request again.
+/// Returns the result of the first request under the key, if this request is the same.
 fn replay(marker: &Item, key: &IdempotencyKey) -> Result<Written, Problem> {
     schema::check(marker, schema::MARKER)?;
     if marker.get("fingerprint") != Some(&AttributeValue::B(key.fingerprint.clone())) {
@@ -384,7 +388,7 @@ fn replay(marker: &Item, key: &IdempotencyKey) -> Result<Written, Problem> {
     let ids = marker
         .get("ids")
         .and_then(|ids| ids.as_b().ok())
-        .ok_or_else(|| Problem::internal("an idempotency marker without ids"))?;
+        .ok_or_else(|| Problem::internal("an idempotency marker has no ids"))?;
     Ok(Written {
         ids: ids
             .as_ref()

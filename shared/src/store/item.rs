@@ -1,4 +1,4 @@
-//! A record as an item of the table `feedback`, and back.
+//! Converting records to and from items of the table `feedback`.
 
 use std::collections::HashMap;
 
@@ -16,21 +16,22 @@ use crate::score::Score;
 use crate::target::Project;
 use crate::timestamp::Timestamp;
 
-/// A record's score, without the rest of it.
+/// A record's score, without its other content.
 #[derive(Clone, Debug)]
 pub struct Scored {
-    /// The record.
+    /// The record's id.
     pub id: FeedbackId,
-    /// The partition it is in.
+    /// The partition key.
     pub partition: String,
-    /// Its score.
+    /// The score.
     pub score: Score,
 }
 
 /// The schema version of records that are not upserted.
 const PLAIN: u32 = 1;
 
-/// The item of a record. A weight is kept as text: DynamoDB's numbers end at 1e-130, a weight's do not.
+/// Converts a record to its item. A weight is stored as text, because DynamoDB's numbers go down to 1e-130
+/// only.
 pub fn from_feedback(feedback: &Feedback) -> Item {
     let Feedback {
         workspace, id, draft, ..
@@ -89,7 +90,7 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
     item
 }
 
-/// The keys of the sparse indexes, by attribute: `None` where the record is not in the index.
+/// The keys of the sparse indexes by attribute; `None` if the record is not in the index.
 pub fn index_keys(
     workspace: &Workspace,
     id: FeedbackId,
@@ -103,9 +104,9 @@ pub fn index_keys(
     })
 }
 
-/// The index keys of an item that are not what its metadata asks for, with what they are to be: `None` is
-/// to be removed. A record that was written before a field was indexed lacks its key, and one that older
-/// code changed since has an old one. Nothing is told of an item that cannot be read.
+/// Returns the index keys that do not match an item's metadata, with their correct values; `None` means to
+/// remove the key. A key is missing if the record was written before the field was indexed, and outdated if
+/// older code has changed the record since. The result is empty for an item that cannot be read.
 pub fn wrong_index_keys(item: &Item) -> Vec<(&'static str, Option<String>)> {
     let Some((workspace, id)) = owner(item) else {
         return Vec::new();
@@ -125,22 +126,23 @@ pub fn wrong_index_keys(item: &Item) -> Vec<(&'static str, Option<String>)> {
         .collect()
 }
 
-/// The record of an item. An item that is none, in a table that is ours alone, is a defect; one of
-/// a newer form is not ours to read.
+/// Converts an item to its record.
 ///
 /// # Errors
 ///
-/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] for a defect.
+/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] if the item is not a valid
+/// record.
 pub fn to_feedback(item: &Item) -> Result<Feedback, Problem> {
     schema::check(item, schema::FEEDBACK)?;
     read(item).ok_or_else(|| unreadable(item))
 }
 
-/// The score of an item alone, and what it belongs to.
+/// Reads only the score of an item, with its id and partition.
 ///
 /// # Errors
 ///
-/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] for a defect.
+/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] if the item is not a valid
+/// record.
 pub fn to_scored(item: &Item) -> Result<Scored, Problem> {
     schema::check(item, schema::FEEDBACK)?;
     let read = || {
@@ -158,7 +160,7 @@ fn unreadable(item: &Item) -> Problem {
     Problem::internal(format!("an item of the feedback table cannot be read: {sk}"))
 }
 
-/// The workspace and id of an item.
+/// Reads the workspace and id of an item.
 pub fn owner(item: &Item) -> Option<(Workspace, FeedbackId)> {
     match keys::owner(string(item, "sk")?)? {
         Owner::Plain(workspace, id) => Some((workspace, id)),
@@ -166,7 +168,7 @@ pub fn owner(item: &Item) -> Option<(Workspace, FeedbackId)> {
     }
 }
 
-/// The id of an item.
+/// Reads the id of an item.
 pub fn id(item: &Item) -> Option<FeedbackId> {
     owner(item).map(|(_, id)| id)
 }
@@ -212,24 +214,24 @@ fn read(item: &Item) -> Option<Feedback> {
     })
 }
 
-/// The reasons of an item.
+/// Reads the reasons of an item.
 pub fn reasons(item: &Item) -> Reasons {
     string(item, "reasons")
         .map(Reasons::from_stored)
         .unwrap_or_default()
 }
 
-/// The end of an item's time, in seconds since the epoch.
+/// When an item expires, in seconds since the epoch.
 pub fn expires_at(item: &Item) -> Option<u64> {
     int(item, "expires_at")
 }
 
-/// Whether an item is past its end at `now`, swept or not.
+/// Whether an item has expired at `now`, even if DynamoDB has not deleted it yet.
 pub fn is_expired(item: &Item, now: Timestamp) -> bool {
     expires_at(item).is_some_and(|end| end <= now.seconds())
 }
 
-/// `Some(None)` for an attribute that is absent, `None` for one that cannot be read.
+/// Parses an optional attribute: `Some(None)` if it is absent, `None` if it is invalid.
 fn optional<T>(item: &Item, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
     match item.get(name) {
         None => Some(None),

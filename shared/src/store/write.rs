@@ -1,4 +1,4 @@
-//! Create, update and delete.
+//! Creating, updating and deleting records.
 
 pub(super) mod update;
 
@@ -25,20 +25,20 @@ use crate::schema;
 use crate::timestamp::Timestamp;
 use update::UpdateExpression;
 
-/// Alive: there, and not past its end.
+/// The condition that a record exists and has not expired.
 pub(super) const ALIVE: &str =
     "attribute_exists(pk) AND (attribute_not_exists(expires_at) OR expires_at > :now_seconds)";
 
-/// Of a form that an update of ours does not spoil.
+/// The condition that a record's schema version is known, so that an update does not damage it.
 pub(super) const KNOWN: &str = "(attribute_not_exists(#schema) OR #schema <= :schema)";
 
 impl Store {
-    /// Stores feedback, all of it or none. One record is a plain put; several are one transaction.
+    /// Stores feedback, all of it or none. One record is a PutItem, several are one transaction.
     ///
     /// # Errors
     ///
-    /// A failure of DynamoDB: [`Problem::Throttled`] if nothing was written, [`Problem::Unavailable`] if that is not
-    /// known.
+    /// [`Problem::Throttled`] if nothing was written, [`Problem::Unavailable`] if that is not certain, or
+    /// another failure of DynamoDB.
     pub async fn create(
         &self,
         workspace: &Workspace,
@@ -64,7 +64,7 @@ impl Store {
         Ok(created(&records))
     }
 
-    /// The records that drafts become at `now`.
+    /// Converts drafts to records created at `now`.
     pub(super) fn records(
         &self,
         workspace: &Workspace,
@@ -92,14 +92,14 @@ impl Store {
             .await;
         match result {
             Ok(_) => Ok(()),
-            // The id was minted for this call alone: it is there because an attempt of ours, whose
-            // answer was lost, has written it.
+            // The id was generated for this call. If it exists, an attempt whose response was lost has
+            // written it.
             Err(error) if is_condition_failure(&error) && attempts.uncertain() => Ok(()),
             Err(error) => Err(dynamo::problem(&error, attempts.uncertain())),
         }
     }
 
-    /// The put of a new record as an action of a transaction.
+    /// The write of a new record as an action of a transaction.
     pub(super) fn put_action(&self, record: &Feedback) -> Result<TransactWriteItem, Problem> {
         let put = Put::builder()
             .table_name(&self.feedback)
@@ -110,12 +110,12 @@ impl Store {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Changes a record. `if_match` is the version it must be at.
+    /// Updates a record. `if_match` is the version that it must be at.
     ///
     /// # Errors
     ///
-    /// [`Problem::NotFound`] if there is no such record about that target, [`Problem::VersionMismatch`] if it is at
-    /// another version; a failure of DynamoDB.
+    /// [`Problem::NotFound`] if there is no such record with that target, [`Problem::VersionMismatch`] if
+    /// it is at another version, or a failure of DynamoDB.
     pub async fn update(
         &self,
         workspace: &Workspace,
@@ -128,8 +128,8 @@ impl Store {
         let expression = UpdateExpression::new(workspace, named.id, change, now)?;
         let write_id = expression.write_id.clone();
         let (condition, values) = alive_at(named.id, if_match, now);
-        // An attempt that wrote and whose answer was lost must not be repeated: it would raise the
-        // version twice, or miss its own If-Match. The item remembers by whom it was written last.
+        // If an attempt wrote but its response was lost, repeating it would increase the version twice or
+        // fail its own If-Match. So the item stores the `write_id` of its last update.
         let condition = format!(
             "{condition} AND {KNOWN} AND (attribute_not_exists(write_id) OR write_id <> :write_id){}",
             expression.condition
@@ -167,12 +167,14 @@ impl Store {
         };
         Ok(Written {
             ids: vec![named.id],
-            version: Some(version.ok_or_else(|| Problem::internal("an update answered without a version"))?),
+            version: Some(
+                version.ok_or_else(|| Problem::internal("the response to an update has no version"))?,
+            ),
             replayed: false,
         })
     }
 
-    /// Deletes a record. `if_match` is the version it must be at.
+    /// Deletes a record. `if_match` is the version that it must be at.
     ///
     /// # Errors
     ///
@@ -206,11 +208,11 @@ impl Store {
         match result {
             Ok(_) => {}
             Err(error) => match met_by_delete(&error) {
-                // A later vote is there: the one that was to be deleted is gone, perhaps by an attempt of ours.
+                // A later vote is stored. The one to delete is gone, perhaps by an earlier attempt of this call.
                 Some(old) if attempts.uncertain() && item::id(&old) != Some(named.id) => {}
                 Some(old) => return Err(unmatched(named.id, Some(&old), now)),
-                // An attempt whose answer was lost may have deleted it, and then this is no failure;
-                // unless the record is about another target than the caller said.
+                // An attempt whose response was lost may have deleted the record, which is a success unless
+                // the record has another target than the caller named.
                 None if is_condition_failure(&error) && attempts.uncertain() => {
                     if !self.is_elsewhere(workspace, named, &key, now).await? {
                         return Ok(deleted);
@@ -224,8 +226,8 @@ impl Store {
         Ok(deleted)
     }
 
-    /// Whether the record of an id is in another partition than the one of `key`. Asked after a delete that
-    /// may have happened, so no failure here says that nothing was written.
+    /// Whether the record is in another partition than `key`. This is checked after a delete that may have
+    /// succeeded, so a failure here never says that nothing was written.
     async fn is_elsewhere(
         &self,
         workspace: &Workspace,
@@ -243,8 +245,8 @@ impl Store {
         }
     }
 
-    /// The primary key of a record: told by its target, or looked up by its id. That of an upserted record
-    /// cannot be told, so its target is compared.
+    /// The primary key of a record, from its target if known, otherwise looked up by its id. An upserted
+    /// record is always looked up, and its target is compared.
     pub(super) async fn key(
         &self,
         workspace: &Workspace,
@@ -265,7 +267,7 @@ impl Store {
     }
 }
 
-/// What a create answers.
+/// The result of a create.
 pub(super) fn created(records: &[Feedback]) -> Written {
     Written {
         ids: records.iter().map(|record| record.id).collect(),
@@ -274,7 +276,7 @@ pub(super) fn created(records: &[Feedback]) -> Written {
     }
 }
 
-/// A record's primary key, its partition known.
+/// The primary key of a record in a known partition.
 pub(super) fn primary_key(partition: String, workspace: &Workspace, id: FeedbackId) -> Item {
     HashMap::from([
         ("pk".to_owned(), text(partition)),
@@ -282,8 +284,8 @@ pub(super) fn primary_key(partition: String, workspace: &Workspace, id: Feedback
     ])
 }
 
-/// The condition that a record is alive, and at a version if one is asked for, with its values. Where an
-/// upserted record was, there may be a later one of the same person, with another id.
+/// The condition, with its values, that a record has not expired and is at a version, if one is given. An
+/// upserted record may have been replaced by a later one of the same person, with another id.
 pub(super) fn alive_at(id: FeedbackId, version: Option<u64>, now: Timestamp) -> (String, Item) {
     let mut values = HashMap::from([(":now_seconds".to_owned(), number(now.seconds()))]);
     let mut condition = ALIVE.to_owned();
@@ -298,13 +300,12 @@ pub(super) fn alive_at(id: FeedbackId, version: Option<u64>, now: Timestamp) -> 
     (condition, values)
 }
 
-/// The name of the version in an expression that asks for one. DynamoDB refuses a name that is
-/// not used.
+/// The expression attribute names for a condition with a version. DynamoDB rejects names that are not used.
 pub(super) fn version_name(version: Option<u64>) -> Option<HashMap<String, String>> {
     version.map(|_| HashMap::from([("#version".to_owned(), "version".to_owned())]))
 }
 
-/// Why a record does not meet [`alive_at`], seeing what is stored.
+/// The problem if a record does not meet [`alive_at`], based on the stored item.
 pub(super) fn unmatched(id: FeedbackId, old: Option<&Item>, now: Timestamp) -> Problem {
     match old {
         Some(old) if !item::is_expired(old, now) && item::id(old) == Some(id) => Problem::VersionMismatch,
@@ -317,7 +318,7 @@ pub(super) fn merged(mut one: Item, other: Item) -> Item {
     one
 }
 
-/// That an update leaves the person and question of an upserted record alone, seeing what is stored.
+/// Checks that an update does not change the person or question of an upserted record.
 pub(super) fn same_person(old: &Item, change: &Change) -> Result<(), Problem> {
     let Patch::Set(metadata) = &change.metadata else {
         return Ok(());
@@ -350,7 +351,7 @@ pub(super) fn same_person(old: &Item, change: &Change) -> Result<(), Problem> {
     }
 }
 
-/// The item an update met where its condition failed.
+/// The item that an update met when its condition failed.
 fn met_by_update(error: &SdkError<UpdateItemError>) -> Option<Item> {
     match error.as_service_error() {
         Some(UpdateItemError::ConditionalCheckFailedException(failure)) => failure.item().cloned(),
@@ -358,7 +359,7 @@ fn met_by_update(error: &SdkError<UpdateItemError>) -> Option<Item> {
     }
 }
 
-/// The item a delete met where its condition failed.
+/// The item that a delete met when its condition failed.
 fn met_by_delete(error: &SdkError<DeleteItemError>) -> Option<Item> {
     match error.as_service_error() {
         Some(DeleteItemError::ConditionalCheckFailedException(failure)) => failure.item().cloned(),

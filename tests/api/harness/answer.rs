@@ -1,10 +1,10 @@
-//! What a call is answered with.
+//! The response to a call.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// What came back.
+/// The response to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -21,7 +21,7 @@ impl Answer {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// The answer, which must be 200 with a JSON object.
+    /// Returns the response, which must be 200 with a JSON object.
     #[track_caller]
     pub fn ok(self) -> Self {
         assert_eq!(self.status, 200, "{}", self.text);
@@ -30,16 +30,19 @@ impl Answer {
         self
     }
 
-    /// The answer, which must be of this status and say this.
+    /// Returns the response, which must have this status and contain this message.
     #[track_caller]
     pub fn refused(self, status: u16, says: &str) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
-        let message = self.json()["message"].as_str().unwrap().to_owned();
+        let json = self.json();
+        // Beside other members, or in the short errors of votes.
+        let message = json["message"].as_str().or(json["error"]["message"].as_str());
+        let message = message.unwrap_or_default().to_owned();
         assert!(message.contains(says), "{message:?} does not say {says:?}");
         self
     }
 
-    /// The one id a write answered with, of either dialect.
+    /// The only id in a write's response, in either dialect.
     #[track_caller]
     pub fn id(&self) -> String {
         let json = self.json();
@@ -47,7 +50,7 @@ impl Answer {
         id.unwrap_or_else(|| panic!("no id in {}", self.text)).to_owned()
     }
 
-    /// The ids of a list, of either dialect, or of a bulk.
+    /// The ids in a list of either dialect, or in the response to a bulk request.
     #[track_caller]
     pub fn ids(&self) -> Vec<String> {
         let json = self.json();

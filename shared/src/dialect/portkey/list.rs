@@ -1,4 +1,4 @@
-//! The query of `GET /v1/feedback`.
+//! The query parameters of `GET /v1/feedback`.
 
 use super::SPAN_WITHOUT_TRACE;
 use crate::dialect::parameters::Parameters;
@@ -8,20 +8,20 @@ use crate::query::{Filter, ListQuery, Order};
 use crate::reasons::MAX_REASON;
 use crate::target::{SpanId, TraceId};
 
-/// The parameters, beside one for each indexed field.
-const KNOWN: [&str; 9] = [
+/// The supported parameters, besides one for each indexed field.
+const PARAMETERS: [&str; 9] = [
     "trace_id", "span_id", "name", "reason", "from", "to", "limit", "cursor", "order",
 ];
 
-/// Reads the query of `GET /v1/feedback`.
+/// Parses the query of `GET /v1/feedback`.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] with every parameter that is unknown or wrong.
+/// [`Problem::Invalid`] with every parameter that is unknown or invalid.
 pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     let mut parameters = Parameters::new(
         pairs,
-        &KNOWN
+        &PARAMETERS
             .into_iter()
             .chain(Field::ALL.map(Field::name))
             .collect::<Vec<_>>(),

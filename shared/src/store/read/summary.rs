@@ -1,4 +1,4 @@
-//! All feedback of a trace in brief.
+//! The summary of a trace's feedback.
 
 use super::paths::{Ids, Path};
 use super::readable;
@@ -13,8 +13,8 @@ use crate::target::{SpanId, Target, TraceId};
 use crate::timestamp::Timestamp;
 
 impl Store {
-    /// The scores of a trace, over all of its spans. Those of `span`, if one is given, are read
-    /// consistently; the others from the index.
+    /// Summarizes the scores of a trace and all its spans. Scores of `span`, if given, are read
+    /// consistently, the others from the index.
     ///
     /// # Errors
     ///
@@ -48,8 +48,8 @@ impl Store {
         Ok(summary)
     }
 
-    /// The scores of one path, oldest first, and whether they are all there are: reading stops
-    /// once there are more than a summary takes.
+    /// Reads the scores of one path, oldest first. Stops after more than a summary can hold, and returns
+    /// whether it read all of them.
     async fn scores(&self, path: Path, now: Timestamp) -> Result<(Vec<Scored>, bool), Problem> {
         let (mut scores, mut start) = (Vec::new(), None);
         loop {

@@ -1,4 +1,4 @@
-//! A change as an update expression.
+//! Converting a change into an update expression.
 
 use std::collections::HashMap;
 
@@ -14,13 +14,13 @@ use crate::store::item;
 use crate::timestamp::Timestamp;
 use crate::{random, schema};
 
-/// A [`Change`] as an update expression: the one place where a change meets what is stored. Its
-/// names and values are also those of [`KNOWN`], which its condition holds.
+/// A [`Change`] as an update expression. Its names and values include those of [`super::KNOWN`], which is part of
+/// its condition.
 pub(in crate::store) struct UpdateExpression {
     pub(in crate::store) text: String,
     pub(in crate::store) names: HashMap<String, String>,
     pub(in crate::store) values: Item,
-    /// A random mark of this one write.
+    /// A random id of this write.
     pub(in crate::store) write_id: AttributeValue,
     /// What else must hold, beginning with ` AND `: that an upserted record's person and question stay.
     pub(in crate::store) condition: String,
@@ -60,7 +60,7 @@ impl UpdateExpression {
                 clauses.remove("rating");
                 let default = text(Weight::DEFAULT.get().to_string());
                 match weight {
-                    // A rating has no weight, so what replaces it gets the default.
+                    // The stored rating has no weight, so the new value gets the default.
                     Patch::Keep => clauses.set_if_absent("weight", default),
                     Patch::Clear => clauses.set("weight", default),
                     Patch::Set(weight) => clauses.set("weight", text(weight.get().to_string())),
