@@ -23,29 +23,32 @@ if (globalThis.customElements && !customElements.get("hindsight-vote")) {
   // Colors are mixed from the text color, so they fit the page around the element, light or dark.
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(`
-:host{display:inline-block;max-width:100%;font:14px/1.4 system-ui,sans-serif;--line:color-mix(in srgb,currentColor 45%,transparent)}
+:host{display:inline-block;max-width:100%;font-size:14px;line-height:1.4;--line:color-mix(in srgb,currentColor 45%,transparent)}
 [hidden],:host([hidden]){display:none!important}
 *{box-sizing:border-box}
 .row,.chips{display:flex;flex-wrap:wrap;align-items:center;gap:4px}
-.panel{display:grid;gap:8px;width:360px;max-width:100%;margin:6px 0}
+.panel{display:grid;gap:8px;width:360px;max-width:100%;padding:4px 6px 6px}
 button,textarea{font:inherit;color:inherit;background:none;border:1px solid #0000;border-radius:8px;padding:4px 10px;min-height:var(--hindsight-size,32px)}
 button{cursor:pointer}
 button:hover,.chip[aria-pressed=true]{background:color-mix(in srgb,currentColor 10%,transparent)}
 :focus-visible{outline:2px solid;outline-offset:1px}
 .icon{display:grid;place-items:center;padding:0;width:var(--hindsight-size,32px)}
-svg{width:20px;fill:none;stroke:currentColor;stroke-width:1.6;stroke-linejoin:round}
+.icon:not(.on),.message:not(.bad){color:color-mix(in srgb,currentColor 75%,transparent)}
+svg{width:20px;fill:none;stroke:currentColor;stroke-width:1.5;stroke-linejoin:round}
+.star{width:calc(var(--hindsight-size,32px) - 4px);margin-right:-4px}
 .down svg{scale:1 -1}
 .on{color:var(--hindsight-up,color-mix(in srgb,currentColor 40%,#12a150))}
 .down.on,.bad{color:var(--hindsight-down,color-mix(in srgb,currentColor 40%,#e5484d))}
 .star.on{color:var(--hindsight-star,color-mix(in srgb,currentColor 30%,#d98a00))}
 .on svg{fill:currentColor}
+.more{text-decoration:underline var(--line);text-underline-offset:3px}
 .chip,.send,textarea{border-color:var(--line)}
 .chip,.send{border-radius:99px}
 .chip[aria-pressed=true]{border-color:currentColor}
-textarea{min-height:68px;resize:vertical}
+textarea{min-height:68px;padding:8px 10px;resize:vertical}
 .send{justify-self:end}
 .send:disabled{opacity:.5;cursor:default}
-.message{padding:0 6px}
+.message{padding:0 8px}
 .message:empty{display:none}
 @media (pointer:coarse){:host{--hindsight-size:44px}}
 `);
