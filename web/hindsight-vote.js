@@ -18,7 +18,8 @@ if (globalThis.customElements && !customElements.get("hindsight-vote")) {
   const TARGET = ["src", "trace", "span", "token"];
   const LOOKS = ["scale", "reasons", "reasons-up", "comment", "texts"];
   const NONE = { score: 0, reasons: [], comment: "" };
-  const THUMB = "M7 11v9H4.5a1 1 0 0 1-1-1v-7a1 1 0 0 1 1-1zl4-8a2.5 2.5 0 0 1 2.5 2.5V9.5h5a2 2 0 0 1 2 2.3l-1.2 6.5a2 2 0 0 1-2 1.7H7";
+  const THUMB =
+    "M7 11v9H4.5a1 1 0 0 1-1-1v-7a1 1 0 0 1 1-1zl4-8a2.5 2.5 0 0 1 2.5 2.5V9.5h5a2 2 0 0 1 2 2.3l-1.2 6.5a2 2 0 0 1-2 1.7H7";
   const STAR = "m12 3.5 2.6 5.3 5.9.9-4.3 4.1 1 5.8-5.2-2.7-5.2 2.7 1-5.8-4.3-4.1 5.9-.9z";
   // Colors are mixed from the text color, so they fit the page around the element, light or dark.
   const sheet = new CSSStyleSheet();
@@ -26,7 +27,8 @@ if (globalThis.customElements && !customElements.get("hindsight-vote")) {
 :host{display:inline-block;max-width:100%;font-size:14px;line-height:1.4;--line:color-mix(in srgb,currentColor 45%,transparent)}
 [hidden],:host([hidden]){display:none!important}
 *{box-sizing:border-box}
-.row,.chips{display:flex;flex-wrap:wrap;align-items:center;gap:4px}
+.row,.chips{display:flex;flex-wrap:wrap;align-items:center}
+.chips{gap:6px}
 .panel{display:grid;gap:8px;width:360px;max-width:100%;padding:4px 6px 6px}
 button,textarea{font:inherit;color:inherit;background:none;border:1px solid #0000;border-radius:8px;padding:4px 10px;min-height:var(--hindsight-size,32px)}
 button{cursor:pointer}
@@ -35,7 +37,7 @@ button:hover,.chip[aria-pressed=true]{background:color-mix(in srgb,currentColor 
 .icon{display:grid;place-items:center;padding:0;width:var(--hindsight-size,32px)}
 .icon:not(.on),.message:not(.bad){color:color-mix(in srgb,currentColor 75%,transparent)}
 svg{width:20px;fill:none;stroke:currentColor;stroke-width:1.5;stroke-linejoin:round}
-.star{width:calc(var(--hindsight-size,32px) - 4px);margin-right:-4px}
+.star{width:calc(var(--hindsight-size,32px) - 4px)}
 .down svg{scale:1 -1}
 .on{color:var(--hindsight-up,color-mix(in srgb,currentColor 40%,#12a150))}
 .down.on,.bad{color:var(--hindsight-down,color-mix(in srgb,currentColor 40%,#e5484d))}
@@ -48,7 +50,7 @@ svg{width:20px;fill:none;stroke:currentColor;stroke-width:1.5;stroke-linejoin:ro
 textarea{min-height:68px;padding:8px 10px;resize:vertical}
 .send{justify-self:end}
 .send:disabled{opacity:.5;cursor:default}
-.message{padding:0 8px}
+.message{padding:0 6px}
 .message:empty{display:none}
 @media (pointer:coarse){:host{--hindsight-size:44px}}
 `);
@@ -300,10 +302,11 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
     #build() {
       const texts = (this.#texts = { ...TEXTS, ...JSON.parse(this.getAttribute("texts")) });
       const stars = (this.#stars = this.getAttribute("scale") === "stars");
+      const path = stars ? STAR : THUMB;
       const button = (part, label, onclick, props, ...inside) =>
         make("button", part, { type: "button", onclick, ariaLabel: label, ...props }, ...inside);
       const rate = (score, part, label) =>
-        button("icon " + part, label, () => this.#press(score), { value: score, title: label }, icon(stars ? STAR : THUMB));
+        button("icon " + part, label, () => this.#press(score), { value: score, title: label }, icon(path));
       this.#scores = stars
         ? [1, 2, 3, 4, 5].map((n) => rate(n, "star", texts.star.replace("{n}", n)))
         : [rate(1, "up", texts.up), rate(-1, "down", texts.down)];
@@ -369,6 +372,8 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
     }
   }
 
+  // React passes on a property only where there is one.
+  HindsightVote.prototype.refresh = null;
   customElements.define("hindsight-vote", HindsightVote);
   // Another tab may have changed a vote.
   document.addEventListener("visibilitychange", () => {

@@ -9,7 +9,7 @@ import { service, sign } from "./service.mjs";
 
 export async function start() {
   const behind = await service();
-  const way = await gate(behind.url);
+  let way;
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox"],
@@ -66,7 +66,14 @@ export async function start() {
   return {
     browser,
     service: behind,
-    way,
+    get way() {
+      return way;
+    },
+    /** Begins anew with the way to the service: no faults, no requests, other ports. */
+    reset: async () => {
+      way?.close();
+      way = await gate(behind.url);
+    },
     token,
     newTrace,
     element,
@@ -75,7 +82,7 @@ export async function start() {
     stored,
     close: async () => {
       await browser.close();
-      way.close();
+      way?.close();
       behind.close();
     },
   };

@@ -58,7 +58,7 @@ export async function gate(upstream) {
   const pages = http.createServer((request, response) => {
     const page = documents.get(request.url);
     if (!page) {
-      response.writeHead(404).end();
+      response.writeHead(request.url === "/favicon.ico" ? 204 : 404).end();
       return;
     }
     response.writeHead(200, { "content-type": "text/html; charset=utf-8", ...page.headers });
@@ -69,18 +69,13 @@ export async function gate(upstream) {
   const origin = await listen(pages);
   return {
     url,
-    /** The requests for votes since the last `forget`, as they came. */
+    /** The requests for votes, as they came. */
     requests,
-    forget: () => requests.splice(0),
     /**
      * Meddles with the next `times` requests that `on` selects: answers `status`, `headers` and `body`, or drops the
      * connection, or waits for the promise `before` the service gets it or `after` it has answered.
      */
     fault: ({ on = () => true, times = 1, ...rest }) => faults.push({ on, times, ...rest }),
-    /** Removes the faults that are left. */
-    mend: () => {
-      faults = [];
-    },
     /** Waits until there are as many requests. */
     reached: async (count) => {
       while (requests.length < count) await new Promise((done) => waiters.push(done));

@@ -9,6 +9,7 @@ const folder = fileURLToPath(new URL("../../docs/images/", import.meta.url));
 await mkdir(folder, { recursive: true });
 
 const hub = await start();
+await hub.reset();
 const STYLE = `<style>
 :root { color-scheme: light dark; --page: #fff; --text: #1f2328; --quiet: #59636e; --bubble: #f4f5f7 }
 @media (prefers-color-scheme: dark) { :root { --page: #16181d; --text: #e6e8eb; --quiet: #9aa4ae; --bubble: #22262d } }
@@ -83,5 +84,5 @@ async function picture(name, options) {
 
 await picture("light", { viewport: { width: 528, height: 1200 } });
 await picture("dark", { viewport: { width: 528, height: 1200 }, colorScheme: "dark" });
-await picture("phone", { viewport: { width: 320, height: 1600 }, hasTouch: true, isMobile: true });
+await picture("phone", { viewport: { width: 360, height: 1600 }, hasTouch: true, isMobile: true });
 await hub.close();

@@ -126,7 +126,11 @@ export async function start() {
   function answer(method, url, headers, text) {
     if (method === "GET" && /^\/v1\/vote\.js(\/[\w.-]+)?$/.test(url.pathname)) {
       const age = url.pathname === "/v1/vote.js" ? "public, max-age=3600" : "public, max-age=31536000, immutable";
-      return { body: SCRIPT, headers: { "content-type": "text/javascript; charset=utf-8", "cache-control": age } };
+      return {
+        body: SCRIPT,
+        // For every origin: a browser keeps one copy, whether a page asked for it with or without CORS.
+        headers: { "content-type": "text/javascript; charset=utf-8", "cache-control": age, "access-control-allow-origin": "*" },
+      };
     }
     const route = `${method} ${url.pathname}`;
     if (!["PUT /v1/vote", "DELETE /v1/vote", "GET /v1/vote", "POST /v1/votes/read"].includes(route)) {
