@@ -1,9 +1,17 @@
-// Makes the images of docs/images/: the element in its states, light, dark and on a phone.
+// Makes the images of docs/images/: the element in its states, light, dark and on a phone, and the chat of examples/.
+//
+//     PYTHON=… npm run images --prefix tests/web     # a Python that has PyJWT[crypto]; python3 if not given
+//
+// With the font Inter (Debian: fonts-inter) they come out as they are in the repository.
 
+import { mkdtempSync, rmSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { start } from "./browser.mjs";
+import { startChat } from "./chat.mjs";
 
 const folder = fileURLToPath(new URL("../../docs/images/", import.meta.url));
 await mkdir(folder, { recursive: true });
@@ -85,4 +93,30 @@ async function picture(name, options) {
 await picture("light", { viewport: { width: 528, height: 1200 } });
 await picture("dark", { viewport: { width: 528, height: 1200 }, colorScheme: "dark" });
 await picture("phone", { viewport: { width: 360, height: 1600 }, hasTouch: true, isMobile: true });
+
+const keys = mkdtempSync(join(tmpdir(), "hindsight-images-"));
+const chat = await startChat(hub, keys);
+for (const [name, colorScheme] of [["light", "light"], ["dark", "dark"]]) {
+  const context = await hub.browser.newContext({ deviceScaleFactor: 2, colorScheme, viewport: { width: 640, height: 600 } });
+  const page = await hub.open(context, chat.url);
+  for (const question of ["My laptop is two years old. Is it still covered?", "And how do I send it in?"]) {
+    await page.getByRole("textbox", { name: "Your question" }).fill(question);
+    await page.getByRole("button", { name: "Ask" }).click();
+    await page.getByText(question).waitFor();
+  }
+  const [first, second] = await page.locator("hindsight-vote").all();
+  await first.getByRole("button", { name: "Bad answer" }).click();
+  await first.getByRole("button", { name: "off topic" }).click();
+  await first.getByRole("textbox").fill("I asked about an old one.");
+  await first.getByRole("status").filter({ hasText: "Thank you" }).waitFor();
+  await second.getByRole("button", { name: "Good answer" }).click();
+  await second.getByRole("button", { name: "Add details" }).click();
+  await second.getByRole("status").filter({ hasText: "Thank you" }).waitFor();
+  await page.evaluate(() => document.activeElement.blur());
+  await page.mouse.move(0, 0);
+  await page.screenshot({ path: `${folder}chat-${name}.png` });
+  await context.close();
+}
+await chat.stop();
+rmSync(keys, { recursive: true });
 await hub.close();
