@@ -84,17 +84,16 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
     }
   };
 
-  // The page's callback -> an expired token -> the new one. Elements that share both share the call.
+  // A page's callback and the token that it brought last. Whoever still has an older one gets that without a call.
   const renewals = new WeakMap();
-  const renew = (refresh, token) => {
-    const known = renewals.get(refresh) ?? new Map();
-    renewals.set(refresh, known);
-    if (!known.has(token)) {
-      const renewal = (async () => refresh())().catch(() => {});
-      known.set(token, renewal);
-      renewal.then((fresh) => fresh || known.delete(token));
-    }
-    return known.get(token);
+  const renew = (refresh, expired) => {
+    const before = renewals.get(refresh);
+    const renewal = (async () => {
+      const last = await before;
+      return last && last !== expired ? last : refresh();
+    })().catch(() => {});
+    renewals.set(refresh, renewal);
+    return renewal;
   };
 
   const shown = new Set();
@@ -103,7 +102,7 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
   class HindsightVote extends HTMLElement {
     static observedAttributes = [...TARGET, ...LOOKS];
     #root = this.attachShadow({ mode: "open" });
-    // The vote on one target: `now` is shown, `saved` is what the service has. Both are replaced, never changed.
+    // The vote on one target: `now` is shown, `saved` is what the service has. Every answer brings a new object.
     #state = {};
     #texts;
     #stars;
@@ -180,7 +179,7 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
 
     // Repeats a request until it is answered. `attempt` builds it for each try, so that the newest vote is sent.
     static async #ask(states, attempt, waiting) {
-      for (let tries = 1, renewed; ; tries++) {
+      for (let tries = 1, renewed = 0; ; tries++) {
         const { base, token, element } = states[0];
         const [method, path, content] = attempt();
         let status = 0;
@@ -199,11 +198,11 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
           answer = await response.json();
           status = response.status;
         } catch {}
-        if (status === 401 && !renewed) {
+        if (status === 401 && renewed++ < 2) {
           const newest = states[0].token;
-          renewed = newest !== token ? newest : element.refresh && (await renew(element.refresh, token));
-          if (renewed) {
-            for (const state of states) state.token = renewed;
+          const fresh = newest !== token ? newest : element.refresh && (await renew(element.refresh, token));
+          if (fresh) {
+            for (const state of states) state.token = fresh;
             continue;
           }
         }
@@ -236,7 +235,7 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
         const cast = !!sent.score;
         const done = cast ? data : status === 200 || status === 404;
         if (done) {
-          state.saved = cast ? this.#voteOf(data) : NONE;
+          state.saved = this.#voteOf(cast ? data : null);
           if (state.draft?.trim() === sent.comment) state.draft = undefined;
         }
         if (state.now === sent) {

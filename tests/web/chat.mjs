@@ -7,11 +7,16 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
+/** Writes the private key of the tests to a file, as PEM. */
+export function writeKey(hub, file) {
+  writeFileSync(file, hub.service.key.privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+}
+
 /** Starts it with a port of its own; the key's file goes into `folder`. */
 export async function startChat(hub, folder) {
-  const { kid, privateKey, workspace } = hub.service.key;
+  const { kid, workspace } = hub.service.key;
   const key = join(folder, "chat.pem");
-  writeFileSync(key, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+  writeKey(hub, key);
   const server = fileURLToPath(new URL("../../examples/chat/server.py", import.meta.url));
   const options = ["--key", key, "--key-id", kid, "--workspace", workspace, "--hindsight", hub.way.url, "--port", "0"];
   const child = spawn(process.env.PYTHON ?? "python3", [server, ...options], { stdio: ["ignore", "pipe", "inherit"] });

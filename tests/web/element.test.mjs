@@ -528,6 +528,27 @@ describe("presses and answers that cross", () => {
     await pressed(up(page));
   }));
 
+  it("do not let a slow read bring back what was retracted", inBrowser({}, async (context) => {
+    const { page } = await one(context);
+    await hub.way.reached(1);
+    await up(page).click();
+    await says(page, "Thank you");
+    let retract, answer;
+    hub.way.fault({ on: isVote, before: new Promise((done) => (retract = done)) });
+    hub.way.fault({ on: ({ method }) => method === "POST", after: new Promise((done) => (answer = done)) });
+    await up(page).click();
+    await hub.way.reached(3);
+    const read = page.waitForResponse((response) => response.url().endsWith("/v1/votes/read"));
+    await page.evaluate(() => document.querySelector("hindsight-vote").reload());
+    await hub.way.reached(4);
+    retract();
+    await says(page, "Vote removed");
+    answer();
+    await (await read).finished();
+    await page.evaluate(() => new Promise(requestAnimationFrame));
+    await pressed(up(page), false);
+  }));
+
   it("are not lost when the element leaves the page and comes back", inBrowser({}, async (context) => {
     const { page, vote } = await one(context);
     await hub.way.reached(1);
@@ -612,6 +633,27 @@ describe("an expired token", () => {
     for (const n of [1, 2, 3]) await says(page.locator(`#m${n}`), "Thank you");
     assert.equal(hub.way.renewals, 1);
     for (const n of [1, 2, 3]) assert.equal((await hub.stored({ trace: `${prefix}${n}` })).value, 1);
+  }));
+
+  it("is renewed again and again, as long as the page brings another", inBrowser({}, async (context) => {
+    const trace = hub.newTrace();
+    const tokens = [past(), past(), {}].map((times, n) => hub.token({ trace, ...times, jti: `${n}` }));
+    await refreshing(context, tokens);
+    const { page } = await one(context, { trace, ...past() });
+    while (page.events.length === 0) await page.evaluate(() => new Promise(requestAnimationFrame));
+    await up(page).click();
+    await says(page, "Thank you");
+    assert.equal(hub.way.renewals, 3);
+    // The attribute still has the first token, and the element comes back with it.
+    await page.evaluate(() => {
+      const element = document.querySelector("hindsight-vote");
+      element.remove();
+      document.querySelector("main").append(element);
+    });
+    await down(page).click();
+    await says(page, "Thank you");
+    assert.equal(hub.way.renewals, 3);
+    assert.equal((await hub.stored({ trace })).value, -1);
   }));
 
   it("without `refresh` undoes the vote and says why", inBrowser({}, async (context) => {

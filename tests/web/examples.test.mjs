@@ -4,15 +4,18 @@
 //     PYTHON=… npm test --prefix tests/web     # a Python that has PyJWT[crypto]; python3 if not given
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { execFile, execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { promisify } from "node:util";
 
 import { start } from "./browser.mjs";
-import { startChat } from "./chat.mjs";
+import { startChat, writeKey } from "./chat.mjs";
+
+const run = promisify(execFile);
 
 let hub, folder;
 before(async () => {
@@ -90,5 +93,48 @@ describe("assistant-ui's adapter", () => {
     assert.equal((await hub.stored({ trace: `${prefix}2` })).value, 1);
     assert.equal(errors.length, 1);
     assert.match(errors[0], /403.*trace_prefix/);
+  });
+});
+
+describe("docs/votes.md", () => {
+  const page = readFileSync(new URL("../../docs/votes.md", import.meta.url), "utf8");
+  /** The first code block of a language after a heading. */
+  const sample = (heading, language) => {
+    const section = page.slice(page.indexOf(`\n${heading}\n`));
+    return new RegExp("^```" + language + "\\n(.*?)^```$", "ms").exec(section)[1];
+  };
+
+  for (const [language, name, command] of [
+    ["python", "sample.py", process.env.PYTHON ?? "python3"],
+    ["js", "sample.mjs", process.execPath],
+  ]) {
+    it(`has a sample in ${name.split(".")[1]} whose token votes`, async () => {
+      const place = mkdtempSync(join(folder, "sample-"));
+      writeKey(hub, join(place, "chat.pem"));
+      symlinkSync(fileURLToPath(new URL("node_modules", import.meta.url)), join(place, "node_modules"));
+      const text = sample("### 2. Sign a token in your backend", language);
+      writeFileSync(join(place, name), text.replaceAll('"default"', JSON.stringify(hub.service.key.workspace)));
+      const env = { ...process.env, HINDSIGHT_KEY_ID: hub.service.key.kid };
+      const token = execFileSync(command, [name], { cwd: place, env, encoding: "utf8" }).trim();
+      const response = await fetch(`${hub.way.url}/v1/vote`, {
+        method: "PUT",
+        headers: { authorization: `Bearer ${token}` },
+        body: JSON.stringify({ trace: "conv-1:1", value: 1, comment: "Yes.", reasons: ["wrong"] }),
+      });
+      assert.equal(response.status, 200, await response.clone().text());
+      assert.equal((await hub.stored({ sub: "fef653", trace: "conv-1:1" })).comment, "Yes.");
+    });
+  }
+
+  it("has calls without the element that work", async () => {
+    const script = sample("## Vote without the element", "sh").replace("http://127.0.0.1:8787", hub.way.url);
+    const token = hub.token({ sub: "curl", trace: undefined, trace_prefix: "conv-1:", reasons: ["wrong"] });
+    // Not synchronous, since the service is in this process.
+    const { stdout } = await run("bash", ["-euc", script], { env: { ...process.env, TOKEN: token } });
+    const [put, got, read, gone] = stdout.trim().split("\n").map((line) => JSON.parse(line).data);
+    assert.deepEqual([put.value, put.reasons, put.trace], [-1, ["wrong"], "conv-1:1"]);
+    assert.deepEqual(got, put);
+    assert.deepEqual(read, [put, null]);
+    assert.deepEqual(gone, put);
   });
 });

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { it } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -14,13 +15,21 @@ const source = readFileSync(here("../../web/hindsight-vote.js"), "utf8");
 const served = readFileSync(here("../../web/hindsight-vote.min.js"), "utf8");
 
 it("the minified copy is what `npm run minify` makes of the source", async () => {
-  const { code } = await minify(source, { compress: true, mangle: true, module: true });
+  const { code } = await minify(source, { module: true });
   assert.equal(served, code);
 });
 
 it("what is served has at most 4 KB when compressed", () => {
   const size = gzipSync(served, { level: 9 }).length;
   assert.ok(size <= 4096, `${size} bytes`);
+});
+
+it("docs/votes.md has the hash of this version", () => {
+  const [, version] = /^version = "(.+)"$/m.exec(readFileSync(here("../../Cargo.toml"), "utf8"));
+  const hash = `sha384-${createHash("sha384").update(served).digest("base64")}`;
+  const page = readFileSync(here("../../docs/votes.md"), "utf8");
+  assert.ok(page.includes(`| ${version} | \`${hash}\` |`), `expected the row of ${version} to have ${hash}`);
+  assert.ok(page.includes(`integrity="${hash}"`));
 });
 
 it("the types fit their use", () => {
