@@ -256,7 +256,7 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
     #say(state, text, bad) {
       state.text = text;
       state.bad = bad;
-      if (state === this.#state) this.#render();
+      this.#render();
     }
 
     #change(vote) {

@@ -452,11 +452,19 @@ describe("the service's answer", () => {
     assert.equal(votes().length, 2);
   }));
 
-  it("is not asked for while offline, and a vote is sent on return", inBrowser({}, async (context) => {
+  it("is waited for as long as the page is offline, and a vote is sent on return", inBrowser({}, async (context) => {
+    const later = await withClock(context);
     const { page, vote } = await one(context);
     await hub.way.reached(1);
     await context.setOffline(true);
     await up(page).click();
+    await says(page, "Not sent yet, trying again");
+    for (let tries = 1; tries <= 10; tries += 1) {
+      const failed = page.waitForEvent("requestfailed");
+      await later(60_000);
+      await failed;
+    }
+    await page.evaluate(() => new Promise(setTimeout));
     await says(page, "Not sent yet, trying again");
     await down(page).click();
     await pressed(down(page));
@@ -628,8 +636,14 @@ describe("an expired token", () => {
     await refreshing(context, [hub.token(claims)]);
     const token = hub.token({ ...claims, ...past() });
     const elements = [1, 2, 3].map((n) => hub.element({ token, trace: `${prefix}${n}`, id: `m${n}` }));
+    // Else the read would bring the new token to all of them.
+    hub.way.fault({ on: ({ method }) => method === "POST", status: 403 });
+    let release;
+    hub.way.fault({ on: isVote, times: 3, before: new Promise((done) => (release = done)) });
     const page = await hub.open(context, hub.publish(elements.join("")));
     for (const n of [1, 2, 3]) await up(page.locator(`#m${n}`)).click();
+    await hub.way.reached(4);
+    release();
     for (const n of [1, 2, 3]) await says(page.locator(`#m${n}`), "Thank you");
     assert.equal(hub.way.renewals, 1);
     for (const n of [1, 2, 3]) assert.equal((await hub.stored({ trace: `${prefix}${n}` })).value, 1);
