@@ -98,7 +98,8 @@ async fn a_request_is_one_line_with_what_it_was_and_what_it_cost() {
             format!("{TRUEFOUNDRY}?traceId=t&spanId=s"),
             "GET /api/svc/v1/gateway-feedback",
             "",
-            json!({"read_units": 1.0}),
+            // Upserted records are read by a query of their own.
+            json!({"read_units": 2.0}),
         ),
         (
             Method::GET,
