@@ -3,6 +3,8 @@
 
 # Where its images stay for the next run.
 docker_data=$PWD/target/docker
+# The root file system of the image, until an engine has it.
+docker_root=$PWD/target/docker-root.tar
 docker_bridge=hindsight-ci
 # The bridge's address, of a network that this machine is not in: free_network chooses it.
 docker_gateway=
@@ -32,10 +34,12 @@ have_docker() {
     done
 }
 
-# Installs what is missing, and lets no service of it start.
+# Installs what is missing, and lets no service of it start. An engine from elsewhere stays: docker.io would conflict
+# with it.
 install_docker() {
     have_docker && return
-    local policy=/usr/sbin/policy-rc.d status=0
+    local policy=/usr/sbin/policy-rc.d status=0 packages=(debootstrap iproute2)
+    command -v dockerd >/dev/null && command -v docker >/dev/null || packages+=(docker.io)
     if [[ ! -e $policy ]]; then
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod +x "$policy"
@@ -44,8 +48,7 @@ install_docker() {
     fi
     {
         apt-get update -qq &&
-            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-                docker.io debootstrap iproute2
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
     } >"$logs/apt.log" 2>&1 || status=$?
     [[ -z $policy ]] || rm "$policy"
     ((status == 0)) || cat "$logs/apt.log"
@@ -105,10 +108,18 @@ stop_docker() {
     ip link delete "$docker_bridge"
 }
 
-# What stands in for Lambda's image, which is not pulled: the distribution of this machine, whose C
-# library the functions' binaries were linked with, and the trusted roots where Lambda has them.
-make_image() {
-    docker image inspect "$docker_image" >/dev/null 2>&1 && return
+# Installs what an engine needs, and makes the image's root file system. No engine runs yet, so that this can be
+# done while cargo compiles.
+prepare_image() {
+    install_docker
+    # An engine that was here before has the image.
+    [[ -d $docker_data/image ]] || make_root
+}
+
+# The image's root file system, which stands in for Lambda's image, which is not pulled: the distribution of this
+# machine, whose C library the functions' binaries were linked with, and the trusted roots where Lambda has them.
+make_root() {
+    [[ ! -e $docker_root ]] || return 0
     local root=$logs/root mirror codename
     codename=$(. /etc/os-release && printf '%s' "$VERSION_CODENAME")
     # From where this machine has its packages.
@@ -121,6 +132,14 @@ make_image() {
     cp "$root/etc/ssl/certs/ca-certificates.crt" "$root/etc/pki/tls/certs/ca-bundle.crt"
     # Every container gets a copy of it.
     rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,info,locale,man}/*
-    tar -C "$root" -c . | docker import - "$docker_image" >/dev/null
+    tar -C "$root" -c . >"$docker_root.part"
+    mv "$docker_root.part" "$docker_root"
     rm -rf "$root"
+}
+
+make_image() {
+    docker image inspect "$docker_image" >/dev/null 2>&1 && return
+    make_root
+    docker import "$docker_root" "$docker_image" >/dev/null
+    rm "$docker_root"
 }

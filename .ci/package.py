@@ -79,12 +79,13 @@ def package(architecture, binaries, target):
     """Writes the file and SHA256SUMS to a folder, and returns the file's path."""
     if architecture not in ARCHITECTURES:
         raise ValueError(f"architecture: expected {' or '.join(ARCHITECTURES)}, got {architecture}")
+    bootstraps = {name: binary(binaries, name) for name in FUNCTIONS}
+    for name, content in bootstraps.items():
+        check(name, content, architecture)
     target.mkdir(parents=True, exist_ok=True)
     path = target / f"hindsight-{version()}-{architecture}.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for name in FUNCTIONS:
-            content = binary(binaries, name)
-            check(name, content, architecture)
+        for name, content in bootstraps.items():
             add(archive, f"{name}/bootstrap", content, 0o755)
         template = packaged((ROOT / "template.yaml").read_text(), architecture)
         add(archive, "template.yaml", template.encode(), 0o644)

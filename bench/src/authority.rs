@@ -1,4 +1,4 @@
-//! A certificate authority of this run's own, so that TLS costs what it costs.
+//! A certificate authority for one run, so that measurements include the cost of TLS.
 
 use std::fs;
 use std::io;
@@ -11,24 +11,24 @@ use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsAcceptor;
 
-/// The address that servers have a certificate for.
+/// The address in the servers' certificates.
 const HOST: &str = "127.0.0.1";
 
-/// Where systems keep what they trust in one file.
+/// The files in which systems keep all trusted roots.
 const SYSTEM_ROOTS: [&str; 2] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
 ];
 
-/// An authority, and a server's certificate from it.
+/// A certificate authority with a server certificate.
 pub struct Authority {
     bundle: PathBuf,
     acceptor: TlsAcceptor,
 }
 
 impl Authority {
-    /// A new authority. Its certificate is written to a file in this folder, behind all that this
-    /// machine trusts: whoever connects to DynamoDB has as many to read.
+    /// Creates an authority. Writes its certificate to a file in `folder`, after all roots that this
+    /// machine trusts, so that clients read as many roots as in production.
     ///
     /// # Errors
     ///
@@ -58,12 +58,12 @@ impl Authority {
         })
     }
 
-    /// The file of all roots to trust.
+    /// The file of all trusted roots.
     pub fn bundle(&self) -> &Path {
         &self.bundle
     }
 
-    /// What makes a connection one over TLS.
+    /// Accepts TLS connections with the server certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
         self.acceptor.clone()
     }

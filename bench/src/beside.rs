@@ -1,5 +1,5 @@
-//! What a create takes on the local server beside readers of analytics that are answered from records,
-//! as a multiple of what it takes while nobody else asks.
+//! Measures creates on the local server while others read analytics from records, as a multiple of creates
+//! alone.
 
 use std::fs;
 use std::io;
@@ -14,19 +14,19 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-/// How many readers there are.
+/// The number of readers.
 const READERS: usize = 4;
 
-/// How many records each question reads. One may read 10,000.
+/// The number of records that each query reads. The limit is 10,000.
 const RECORDS: usize = 8_000;
 
-/// How many records one request stores.
+/// The number of records that one request stores.
 const BULK: usize = 100;
 
-/// How many creates are timed, alone and beside the readers.
+/// The number of timed creates, alone and beside the readers.
 const CREATES: usize = 200;
 
-/// What was measured.
+/// The result of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Beside {
     quiet: Duration,
@@ -34,11 +34,11 @@ pub struct Beside {
     answers: usize,
 }
 
-/// Measures with this build of `hindsight`, on a database of its own.
+/// Measures this build of `hindsight`, on a new database.
 ///
 /// # Errors
 ///
-/// If the server does not start, or a request is not answered with 200.
+/// If the server does not start, or a response is not a 200.
 pub async fn measure(binary: &Path) -> io::Result<Beside> {
     let server = Server::start(binary).await?;
     for _ in 0..RECORDS / BULK {
@@ -56,11 +56,11 @@ pub async fn measure(binary: &Path) -> io::Result<Beside> {
         let mut client = server.client().await?;
         let (over, answers) = (Arc::clone(&over), Arc::clone(&answers));
         readers.push(tokio::spawn(async move {
-            // No roll-up has that key, so every record of the range is read.
-            let question = "/v1/analytics/graphs/feedbacks?metadata=%7B%22kind%22%3A%22there%22%7D\
+            // No roll-up has this key, so every record in the range is read.
+            let path = "/v1/analytics/graphs/feedbacks?metadata=%7B%22kind%22%3A%22there%22%7D\
                             &time_of_generation_min=2026-01-01T00:00:00Z&time_of_generation_max=2126-01-01T00:00:00Z";
             while !over.load(Ordering::Relaxed) {
-                client.request("GET", question, "").await?;
+                client.request("GET", path, "").await?;
                 answers.fetch_add(1, Ordering::Relaxed);
             }
             Ok::<_, io::Error>(())
@@ -97,11 +97,11 @@ fn vote(kind: &str) -> serde_json::Value {
 }
 
 impl Beside {
-    /// A table of one row.
+    /// The results as a table with one row.
     pub fn table(&self) -> String {
         let millis = |time: Duration| time.as_secs_f64() * 1000.0;
         format!(
-            "| Creates on the local server | alone, ms | beside {READERS} readers, ms | times as long | questions answered meanwhile |\n\
+            "| Creates on the local server | alone, ms | beside {READERS} readers, ms | times as long | queries meanwhile |\n\
              |---|--:|--:|--:|--:|\n\
              | beside {READERS} readers of record-based analytics, {RECORDS} records each | {:.2} | {:.2} | {:.1} | {} |\n",
             millis(self.quiet),
@@ -112,7 +112,7 @@ impl Beside {
     }
 }
 
-/// A local server, and its directory, which ends with it.
+/// A local server and its directory, which is deleted with it.
 struct Server {
     _process: Child,
     directory: PathBuf,
@@ -166,14 +166,14 @@ impl Drop for Server {
     }
 }
 
-/// One connection to it.
+/// A connection to the server.
 struct Client {
     stream: BufReader<TcpStream>,
     key: String,
 }
 
 impl Client {
-    /// Asks, and waits for the answer, which must be a 200.
+    /// Sends a request and waits for the response, which must be a 200.
     async fn request(&mut self, method: &str, path: &str, body: &str) -> io::Result<()> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nx-portkey-api-key: {}\r\n\

@@ -1,4 +1,4 @@
-//! What a function under measurement has for a DynamoDB.
+//! The DynamoDB behind a measured function.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,14 +19,14 @@ use tokio_rustls::server::TlsStream;
 
 use crate::authority::Authority;
 
-/// Which DynamoDB a function talks to.
+/// The kind of DynamoDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
-    /// One that does nothing, over http: what is measured is the function.
+    /// Returns recorded responses over http, so that only the function is measured.
     Null,
-    /// The same over https, as DynamoDB is reached.
+    /// The same over https, like the real DynamoDB.
     NullTls,
-    /// The embedded one, over http: what is measured is the whole, SQLite included.
+    /// The embedded DynamoDB over http, so that the whole is measured, including SQLite.
     Embedded,
 }
 
@@ -40,20 +40,20 @@ impl fmt::Display for Backend {
     }
 }
 
-/// The operations that are asked for more than one thing by a function in the same request.
-const READS_OF_SEVERAL: [&str; 1] = ["DynamoDB_20120810.GetItem"];
+/// The operations that a function calls with different requests within one of its own.
+const DISTINCT_READS: [&str; 1] = ["DynamoDB_20120810.GetItem"];
 
-/// Answers that were given once, by what was asked.
+/// Recorded responses by request.
 type Memory = Arc<Mutex<HashMap<(String, Bytes), (StatusCode, String)>>>;
 
 /// Serves a DynamoDB of this kind over `engine`, and returns its endpoint.
 ///
-/// The one that does nothing has the embedded one answer the first request of each kind, and says the
-/// same from then on: so its answers are real ones.
+/// A null DynamoDB forwards the first request of each kind to the embedded one and repeats that response
+/// from then on, so its responses are real.
 ///
 /// # Errors
 ///
-/// If there is no port.
+/// If no port is available.
 pub async fn serve(backend: Backend, engine: &Engine, authority: &Authority) -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -94,7 +94,7 @@ async fn replay(
         .and_then(|target| target.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let asked = if READS_OF_SEVERAL.contains(&target.as_str()) {
+    let asked = if DISTINCT_READS.contains(&target.as_str()) {
         body.clone()
     } else {
         Bytes::new()
@@ -110,7 +110,7 @@ async fn replay(
         None => {
             let (status, json) = engine.call(&kind.0, &String::from_utf8_lossy(&body));
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            // A refusal is no answer to repeat.
+            // An error response is not repeated.
             if status == StatusCode::OK {
                 memory
                     .lock()
@@ -127,7 +127,7 @@ async fn replay(
     )
 }
 
-/// Connections over TLS.
+/// Accepts connections over TLS.
 struct TlsListener {
     tcp: TcpListener,
     acceptor: TlsAcceptor,
@@ -142,7 +142,7 @@ impl Listener for TlsListener {
             let Ok((stream, address)) = self.tcp.accept().await else {
                 continue;
             };
-            // As DynamoDB's end of it certainly does.
+            // Like DynamoDB's servers, which certainly set it.
             let _ = stream.set_nodelay(true);
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 return (stream, address);

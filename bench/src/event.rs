@@ -1,4 +1,4 @@
-//! The events that API Gateway makes of requests.
+//! API Gateway events for requests.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use lambda_http::http::Method;
 use serde_json::{Value, json};
 use shared::http::Route;
 
-/// The event of payload format 2.0, with every field that AWS documents for it
+/// Builds an event in payload format 2.0, with every field that AWS documents
 /// (docs.aws.amazon.com/apigateway, "Working with AWS Lambda proxy integrations for HTTP APIs").
 pub fn event_json(
     method: &Method,

@@ -1,4 +1,4 @@
-//! The heaviest questions of analytics: over large records, and over a day of 100 votes a second.
+//! The heaviest analytics queries: over large records, and over a day with 100 votes a second.
 
 use std::fmt::Write as _;
 use std::io;
@@ -29,36 +29,36 @@ use crate::metered::Metered;
 use crate::scenario::Service;
 use crate::share::Share;
 
-/// How many large records there are, and how much metadata each has, in bytes.
+/// The number of large records, and the size of each one's metadata in bytes.
 const RECORDS: usize = 10_000;
 const METADATA: usize = 60_000;
 
-/// How many of them one request stores, of at most 1 MiB.
+/// The number of large records per request, whose body is limited to 1 MiB.
 const BULK: usize = 16;
 
-/// Votes a second of the busy day, and the prompts that they are about.
+/// The votes per second of the busy day, and the number of their prompts.
 const RATE: u64 = 100;
 const PROMPTS: usize = 30;
 
-/// The busy day's range: 24 hours that begin and end within a slot of two minutes.
+/// The range of the busy day: 24 hours that begin and end within a slot of two minutes.
 const FROM: &str = "2026-10-10T09:14:20.000Z";
 const TO: &str = "2026-10-11T09:14:20.000Z";
 
-/// What was measured.
+/// The results of the measurement.
 #[derive(Clone, Debug)]
 pub struct Heavy {
-    /// Each question about large records: its status, time and the peak of the process's memory in bytes.
+    /// Each query about large records: title, status, time and peak memory of the process in bytes.
     large: Vec<(&'static str, u64, Duration, u64)>,
-    /// Each question about the busy day: its median time and read units.
+    /// Each query about the busy day: title, median time and read units.
     busy: Vec<(&'static str, Duration, f64)>,
 }
 
-/// Measures `analytics`, started by `command` for a DynamoDB at an endpoint, with the share of a small
-/// function if there is one.
+/// Measures `analytics`. `command` starts it for a DynamoDB endpoint, with the share of a small function if
+/// there is one.
 ///
 /// # Errors
 ///
-/// If the records cannot be stored, or an answer is wrong.
+/// If the records cannot be stored, or a response is wrong.
 pub async fn measure(
     command: impl Fn(&Service, &str) -> Command,
     endpoint: impl AsyncFn(&Engine) -> io::Result<String>,
@@ -70,7 +70,7 @@ pub async fn measure(
     })
 }
 
-/// Questions that every record has to be read for: one by its score, one by its metadata.
+/// Measures queries that read every record: one by score, one by metadata.
 async fn large_records(
     command: impl Fn(&Service, &str) -> Command,
     endpoint: impl AsyncFn(&Engine) -> io::Result<String>,
@@ -110,7 +110,7 @@ async fn large_records(
             false,
         );
         let mut process = Bootstrap::start("analytics", command(&service, &endpoint)).await?;
-        process.asks().await?;
+        process.next_request().await?;
         let id = process
             .id()
             .ok_or_else(|| io::Error::other("the process ended"))?;
@@ -118,7 +118,7 @@ async fn large_records(
             share.hold(id)?;
         }
         let invoked = process.invoke(event).await?;
-        process.asks().await?;
+        process.next_request().await?;
         let memory = peak_memory(id)?;
         process.stop().await?;
         let status = invoked
@@ -131,8 +131,8 @@ async fn large_records(
     Ok(rows)
 }
 
-/// The last 24 hours at 100 votes a second. Its roll-ups are written as counting would have, since 8.6
-/// million votes one by one take hours; the records at its ragged ends are there.
+/// Measures 24 hours at 100 votes a second. The roll-ups are written directly, because counting 8.6 million
+/// votes would take hours. The records at both ends of the range exist.
 async fn busy_day() -> io::Result<Vec<(&'static str, Duration, f64)>> {
     let failed = |problem: Problem| io::Error::other(problem.log_message());
     let metered = Metered::new().await?;
@@ -188,7 +188,7 @@ async fn busy_day() -> io::Result<Vec<(&'static str, Duration, f64)>> {
             .await
             .map_err(io::Error::other)?;
     }
-    // The ragged ends: from the first moment to the end of its slot, and from the last slot's start on.
+    // The ends of the range: from its start to the end of that slot, and from the start of its last slot.
     for (first, last) in [
         (from, Series::Minutes.ceiling(from)),
         (Series::Minutes.floor(to), to),
@@ -235,7 +235,7 @@ async fn busy_day() -> io::Result<Vec<(&'static str, Duration, f64)>> {
 }
 
 impl Heavy {
-    /// Two tables.
+    /// The results as two tables.
     pub fn table(&self) -> String {
         let mut table = format!(
             "| {RECORDS} records of {METADATA} bytes, counted | status | ms | peak RSS MB |\n|---|--:|--:|--:|\n"

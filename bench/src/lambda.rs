@@ -1,4 +1,4 @@
-//! A Lambda Runtime API, and function processes under it
+//! A Lambda Runtime API, and function processes that use it
 //! (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).
 
 use std::collections::HashMap;
@@ -19,25 +19,25 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
-/// The most Lambda takes of an event or an answer, in bytes (Lambda quotas, "Invocation payload").
+/// The maximum size of an event or response, in bytes (Lambda quotas, "Invocation payload").
 const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 
-/// How long a process may take to start or to answer. Not a bound on the speed of anything: one
-/// that died would be waited for for ever.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The maximum time to wait for a process to start or respond. It does not bound any measurement; it only
+/// keeps a dead process from being waited for forever.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Lambda's own trace of every invocation.
+/// The trace header that Lambda sets for every invocation.
 pub const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
 
-/// What became of an event: the function's answer, or what it reported as its error.
+/// The response to an event, or the error that the function reported.
 pub type Outcome = Result<Value, Value>;
 
-/// An outcome, and how long the function took from the event's first byte to its answer's last.
+/// An outcome, with the time from the event's first byte to the response's last.
 #[derive(Debug)]
 pub struct Invoked {
-    /// What became of the event.
+    /// The response or error.
     pub outcome: Outcome,
-    /// Time on this machine's clock, the Runtime API's own share of some 50 µs included.
+    /// The duration by this machine's clock, including about 50 µs of the Runtime API itself.
     pub took: Duration,
 }
 
@@ -51,7 +51,7 @@ struct Running {
     answer: oneshot::Sender<Invoked>,
 }
 
-/// A function's process, which waits for events.
+/// A function's process that waits for events.
 pub struct Bootstrap {
     invocations: mpsc::Sender<Invocation>,
     asked: mpsc::UnboundedReceiver<Instant>,
@@ -79,19 +79,19 @@ impl RuntimeApi {
             return StatusCode::NOT_FOUND;
         };
         let took = answered.saturating_duration_since(since);
-        // Whoever asked may have given up waiting.
+        // The caller may have stopped waiting.
         let _ = answer.send(Invoked { outcome, took });
         StatusCode::ACCEPTED
     }
 }
 
 impl Bootstrap {
-    /// Starts a command as Lambda starts a function of this name: with the Runtime API and what
-    /// Lambda tells of the function added to its environment.
+    /// Starts a command like Lambda starts a function of this name: with the Runtime API and the function's
+    /// properties in its environment.
     ///
     /// # Errors
     ///
-    /// If there is no port, or the command cannot be started.
+    /// If no port is available, or the command cannot be started.
     pub async fn start(name: &str, mut command: Command) -> io::Result<Self> {
         let (invocations, receiver) = mpsc::channel(1);
         let (asking, asked) = mpsc::unbounded_channel();
@@ -134,25 +134,25 @@ impl Bootstrap {
         self.process.id()
     }
 
-    /// Waits until the process asks for its next event, and says when it did: for the first time,
-    /// that is the end of its start.
+    /// Waits until the process requests its next event, and returns when it did. The first time, that is
+    /// the end of its init.
     ///
     /// # Errors
     ///
-    /// If it ends instead, or does neither for minutes.
-    pub async fn asks(&mut self) -> io::Result<Instant> {
+    /// If the process ends, or does not request an event within two minutes.
+    pub async fn next_request(&mut self) -> io::Result<Instant> {
         tokio::select! {
             asked = self.asked.recv() => asked.ok_or_else(|| io::Error::other("the Runtime API has ended")),
             ended = self.process.wait() => Err(io::Error::other(format!("the process ended: {}", ended?))),
-            () = tokio::time::sleep(PATIENCE) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+            () = tokio::time::sleep(TIMEOUT) => Err(io::Error::from(io::ErrorKind::TimedOut)),
         }
     }
 
-    /// Has the function answer an event.
+    /// Sends the process an event and waits for the outcome.
     ///
     /// # Errors
     ///
-    /// If it ends instead, or does not answer for minutes.
+    /// If the process ends, or does not respond within two minutes.
     pub async fn invoke(&mut self, event: Value) -> io::Result<Invoked> {
         let (answer, answered) = oneshot::channel();
         let ended = || io::Error::other("the Runtime API has ended");
@@ -164,11 +164,11 @@ impl Bootstrap {
         tokio::select! {
             invoked = answered => invoked,
             ended = self.process.wait() => Err(io::Error::other(format!("the process ended: {}", ended?))),
-            () = tokio::time::sleep(PATIENCE) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+            () = tokio::time::sleep(TIMEOUT) => Err(io::Error::from(io::ErrorKind::TimedOut)),
         }
     }
 
-    /// Ends the process, and returns what it has printed, if that was piped.
+    /// Stops the process, and returns what it printed if its output was piped.
     ///
     /// # Errors
     ///
@@ -182,10 +182,10 @@ impl Bootstrap {
 
 async fn next(State(api): State<RuntimeApi>) -> Response {
     let mut events = api.next.lock().await;
-    // Whoever started the process may not care.
+    // Nobody may be waiting for this.
     let _ = api.asked.send(Instant::now());
     let Some(Invocation { event, answer }) = events.recv().await else {
-        // Nothing comes any more: the process is about to be killed.
+        // No event will follow: the process is about to be killed.
         return std::future::pending().await;
     };
     drop(events);
@@ -206,7 +206,7 @@ async fn next(State(api): State<RuntimeApi>) -> Response {
 }
 
 async fn response(State(api): State<RuntimeApi>, Path(id): Path<String>, body: Bytes) -> StatusCode {
-    // As text where it is no JSON: whoever asked will say what is wrong with it.
+    // Anything that is not JSON becomes a string, which the caller will reject.
     api.end(&id, Instant::now(), Ok(json(&body)))
 }
 

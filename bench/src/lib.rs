@@ -1,8 +1,8 @@
-//! The benchmark: what a function costs to start, to answer and to keep, beside the ways one would
-//! do without it; and how the answers of analytics grow with the number of records.
+//! The benchmark: what a function costs to start, to respond and to keep in memory, compared with other
+//! ways to write it; and how analytics grow with the number of records.
 //!
-//! The tests run the functions' processes by [`lambda`] too, and [`processes`] is all of them at once:
-//! the whole API as Lambda would run it.
+//! Tests use [`lambda`] too, to run the functions' processes. [`processes`] is the whole API as Lambda runs
+//! it.
 
 pub mod authority;
 pub mod beside;

@@ -1,4 +1,4 @@
-//! Measures, prints what it measured, and writes it to RESULTS.md.
+//! Runs the measurements, prints the results and writes them to RESULTS.md.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,40 +19,40 @@ use shared::config::EXPECTED_KEY_VARIABLE;
 use shared::tables;
 use tokio::process::Command;
 
-/// Measures the functions' cold start, warm path, size and memory beside baselines.
+/// Measures the functions' cold start, warm requests, size and memory, and compares them with baselines
 #[derive(Debug, Parser)]
 struct Args {
-    /// How often each program is started for each request.
+    /// Number of times that each program is started for each request
     #[arg(long, default_value_t = 10)]
     rounds: usize,
-    /// How many requests a process answers after its first.
+    /// Number of requests to each process after its first
     #[arg(long, default_value_t = 100)]
     requests: usize,
-    /// Only the programs of these names.
+    /// Measure only the programs with these names
     #[arg(long)]
     only: Vec<String>,
-    /// Up to how many records analytics are asked about: ten thousand, a hundred thousand, and a
-    /// million.
+    /// Maximum number of records for the analytics measurements: 10000, 100000 or 1000000
     #[arg(long, default_value_t = scale::STAGES[2])]
     records: usize,
-    /// Another build of `create`, to see what a lever does: a name and a path.
+    /// Another build of `create` to compare: a name and a path
     #[arg(long, value_name = "NAME=PATH")]
     also: Vec<String>,
-    /// Only measure creates beside readers of analytics, on this build of `hindsight`, and print it.
+    /// Measure only creates beside readers of analytics, with this build of `hindsight`, and print the
+    /// result
     #[arg(long, value_name = "PATH")]
     beside: Option<PathBuf>,
-    /// Only measure the heaviest questions of analytics, and print it.
+    /// Measure only the heaviest analytics queries, and print the results
     #[arg(long)]
     heavy: bool,
-    /// Where the results are written.
+    /// File to write the results to
     #[arg(long, default_value_os_t = program::workspace().join("bench/RESULTS.md"))]
     out: PathBuf,
 }
 
-/// With the share of a small function, a process answers so many times fewer requests.
+/// With the share of a small function, a process gets this many times fewer requests.
 const SHARE_TAKES: usize = 5;
 
-/// A row to be filled, and what its samples are made with.
+/// A row of the results, and how to take its samples.
 struct Plan {
     row: Row,
     program: Program,
@@ -155,7 +155,7 @@ async fn main() -> io::Result<()> {
     std::fs::write(&args.out, text)
 }
 
-/// The heaviest questions, asked of the function `analytics`.
+/// Measures the heaviest queries on the function `analytics`.
 async fn heaviest(
     programs: &[Program],
     authority: &Authority,
@@ -174,7 +174,7 @@ async fn heaviest(
     heavy::measure(command, endpoint, share).await
 }
 
-/// What is measured: each function at all it does, and the baselines at the create.
+/// The rows to measure: each function in all its scenarios, and the baselines in creates.
 async fn plans(programs: &[Program], with_share: bool, authority: &Authority) -> io::Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for program in programs {
@@ -212,7 +212,8 @@ async fn plans(programs: &[Program], with_share: bool, authority: &Authority) ->
     Ok(plans)
 }
 
-/// A program in the environment that Lambda gives a function, with its DynamoDB at this endpoint.
+/// Builds the command of a program, with the environment that Lambda gives a function and this DynamoDB
+/// endpoint.
 fn environment(program: &Program, endpoint: &str, authority: &Authority) -> Command {
     let mut command = program.command();
     command
@@ -227,10 +228,10 @@ fn environment(program: &Program, endpoint: &str, authority: &Authority) -> Comm
     command
 }
 
-/// The command of a plan's program in the environment that Lambda gives a function.
+/// Builds the command of a plan's program, with the environment that Lambda gives a function.
 fn command(plan: &Plan, authority: &Authority) -> Command {
     let mut command = environment(&plan.program, &plan.endpoint, authority);
-    if plan.row.scenario != Scenario::Stranger {
+    if plan.row.scenario != Scenario::UnexpectedKey {
         command.env(EXPECTED_KEY_VARIABLE, &plan.service.key_id);
     }
     command

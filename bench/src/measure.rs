@@ -1,4 +1,4 @@
-//! One process, from its start to its last answer.
+//! Measuring one process, from its start to its last response.
 
 use std::fs;
 use std::io;
@@ -12,31 +12,31 @@ use tokio::process::Command;
 use crate::lambda::{Bootstrap, Invoked};
 use crate::share::Share;
 
-/// What one process took.
+/// The measurements of one process.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// From the start of the process until it asked for its first event.
+    /// The time from the start of the process until it requested its first event.
     pub init: Duration,
-    /// Its processor time until then.
+    /// The CPU time until then.
     pub init_cpu: Duration,
-    /// From its first event to the answer.
+    /// The time from the first event to its response.
     pub first: Duration,
-    /// Its processor time from the first event until it asked for the second.
+    /// The CPU time from the first event until the process requested the second.
     pub first_cpu: Duration,
-    /// Each request after the first.
+    /// The time of each request after the first.
     pub warm: Vec<Duration>,
-    /// Its processor time for each of these.
+    /// The CPU time of each of these requests.
     pub warm_cpu: Duration,
-    /// The most memory it held at a time, in bytes.
+    /// The peak resident memory, in bytes.
     pub rss: u64,
 }
 
-/// Starts a process, has it answer these events, and ends it. After its start it is held to a
-/// share of a processor, if there is one.
+/// Starts a process, sends it these events and stops it. After its init, it is limited to a share of a
+/// processor, if one is given.
 ///
 /// # Errors
 ///
-/// If it does not start, or answers anything but a success.
+/// If the process does not start, or a response is not a success.
 pub async fn measure(
     name: &str,
     command: Command,
@@ -45,7 +45,7 @@ pub async fn measure(
 ) -> io::Result<Sample> {
     let started = Instant::now();
     let mut bootstrap = Bootstrap::start(name, command).await?;
-    let init = bootstrap.asks().await?.saturating_duration_since(started);
+    let init = bootstrap.next_request().await?.saturating_duration_since(started);
     let process = bootstrap
         .id()
         .ok_or_else(|| io::Error::other("the process ended"))?;
@@ -56,14 +56,14 @@ pub async fn measure(
     let mut events = events.into_iter();
     let event = events
         .next()
-        .ok_or_else(|| io::Error::other("there is no event"))?;
+        .ok_or_else(|| io::Error::other("no event to send"))?;
     let first = success(bootstrap.invoke(event).await?)?;
-    bootstrap.asks().await?;
+    bootstrap.next_request().await?;
     let after_first = cpu(process)?;
     let mut warm = Vec::with_capacity(events.len());
     for event in events {
         warm.push(success(bootstrap.invoke(event).await?)?);
-        bootstrap.asks().await?;
+        bootstrap.next_request().await?;
     }
     let warm_cpu = (cpu(process)? - after_first) / u32::try_from(warm.len().max(1)).unwrap_or(u32::MAX);
     let rss = peak_memory(process)?;
@@ -79,16 +79,16 @@ pub async fn measure(
     })
 }
 
-/// A measurement of what fails is worth nothing.
+/// Returns the time of a successful invocation. Failures are not worth measuring.
 fn success(invoked: Invoked) -> io::Result<Duration> {
     match invoked.outcome {
-        // A function behind a stream answers without a status.
+        // The response of a function behind a stream has no status.
         Ok(answer) if answer.get("statusCode").is_none_or(|status| status == 200) => Ok(invoked.took),
-        Ok(answer) | Err(answer) => Err(io::Error::other(format!("it answered {answer}"))),
+        Ok(answer) | Err(answer) => Err(io::Error::other(format!("expected a success, got {answer}"))),
     }
 }
 
-/// The processor time of a process and all its threads, those that ended included.
+/// The CPU time of a process and all its threads, including those that have ended.
 fn cpu(process: u32) -> io::Result<Duration> {
     let process = i32::try_from(process).map_err(io::Error::other)?;
     let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(process))?;

@@ -1,4 +1,4 @@
-//! The function `analytics` over a database in memory, with the read units of its answers.
+//! The function `analytics` over an in-memory database, with the read units of each request.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,10 +31,10 @@ use shared::timestamp::{Clock, Timestamp};
 
 use crate::event::event_json;
 
-/// How often each question is asked.
-const TIMES: usize = 21;
+/// The number of times that each query is sent.
+const REQUESTS: usize = 21;
 
-/// A database and the function `analytics` over it.
+/// The function `analytics` and its database.
 pub(crate) struct Metered {
     pub(crate) engine: Engine,
     /// A client whose calls are not metered.
@@ -47,11 +47,11 @@ pub(crate) struct Metered {
 }
 
 impl Metered {
-    /// An empty one.
+    /// Creates an empty database.
     ///
     /// # Errors
     ///
-    /// If the database cannot be made.
+    /// If the database cannot be created.
     pub(crate) async fn new() -> io::Result<Self> {
         let failed = |problem: Problem| io::Error::other(problem.log_message());
         let engine = Engine::memory().map_err(io::Error::other)?;
@@ -88,19 +88,19 @@ impl Metered {
         })
     }
 
-    /// The median time of an answer and its read units, over [`TIMES`] requests.
+    /// Returns the median time and the read units of a query, over [`REQUESTS`] requests.
     ///
     /// # Errors
     ///
     /// If the response is not a 200.
-    pub(crate) async fn ask(&self, question: &str) -> io::Result<(Duration, f64)> {
-        let (path, query) = question.split_once('?').unwrap_or((question, ""));
+    pub(crate) async fn ask(&self, path_and_query: &str) -> io::Result<(Duration, f64)> {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let path = format!("/v1/analytics/{path}");
         let headers = [("x-portkey-api-key", self.key.as_str())];
         let event = event_json(&Method::GET, &path, query, &headers, "", false);
-        let mut times = Vec::with_capacity(TIMES);
+        let mut times = Vec::with_capacity(REQUESTS);
         let mut read = 0.0;
-        for _ in 0..TIMES {
+        for _ in 0..REQUESTS {
             let request: LambdaRequest = serde_json::from_value(event.clone())?;
             self.units.take();
             let began = Instant::now();
@@ -112,15 +112,15 @@ impl Metered {
             read = self.units.take();
             if response.status() != 200 {
                 let said = String::from_utf8_lossy(response.body()).into_owned();
-                return Err(io::Error::other(format!("{question}: {said}")));
+                return Err(io::Error::other(format!("{path_and_query}: {said}")));
             }
         }
         times.sort_unstable();
-        Ok((times[TIMES / 2], read))
+        Ok((times[REQUESTS / 2], read))
     }
 }
 
-/// Adds up what reads consume.
+/// Adds up the read units of calls.
 #[derive(Clone, Debug, Default)]
 struct Units(Arc<Mutex<f64>>);
 

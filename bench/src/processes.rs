@@ -1,4 +1,4 @@
-//! The functions as Lambda runs them: processes, as many of each as are busy at once.
+//! The functions as Lambda runs them: one process for each request that is handled at the same time.
 
 use std::fmt::Display;
 use std::io;
@@ -19,22 +19,22 @@ use tokio::sync::Semaphore;
 
 use crate::lambda::Bootstrap;
 
-/// The most processes of one function. Whatever comes beyond them waits, where Lambda would start
-/// another.
+/// The maximum number of processes of one function. Further requests wait; Lambda would start more
+/// processes.
 const MAX_PROCESSES: usize = 4;
 
-/// Where the functions' binaries are, and the DynamoDB they are told of.
+/// The functions' binaries and their DynamoDB.
 #[derive(Clone, Debug)]
 pub struct Deployment {
-    /// The folder of the binaries, which have the functions' names.
+    /// The directory of the binaries, which are named like the functions.
     pub folder: PathBuf,
     /// The endpoint of the DynamoDB.
     pub endpoint: String,
 }
 
 impl Deployment {
-    /// The command that starts a function, with nothing in its environment but what template.yaml and
-    /// Lambda put there, and the endpoint.
+    /// The command that starts a function. Its environment contains only the variables of template.yaml and
+    /// Lambda, and the endpoint.
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.folder.join(name));
         command
@@ -50,7 +50,7 @@ impl Deployment {
     }
 }
 
-/// A function, and its processes.
+/// A function with its processes.
 #[derive(Clone)]
 pub struct Processes {
     name: &'static str,
@@ -60,7 +60,7 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// The function of this name, without a process yet.
+    /// A function of this name that has no processes yet.
     pub fn new(name: &'static str, deployment: &Deployment) -> Self {
         Self {
             name,
@@ -70,8 +70,8 @@ impl Processes {
         }
     }
 
-    /// Has the function answer an event: by a process that waits, or else by a new one. What has
-    /// begun is done, also if nobody waits for the answer any more.
+    /// Sends an event to an idle process, or else to a new one. The request is completed even if the caller
+    /// stops waiting.
     ///
     /// # Errors
     ///
@@ -91,11 +91,11 @@ impl Processes {
             Some(process) => process,
             None => {
                 let mut process = Bootstrap::start(self.name, self.deployment.command(self.name)).await?;
-                process.asks().await?;
+                process.next_request().await?;
                 process
             }
         };
-        // One that has ended is not put back.
+        // A process that has ended is not reused.
         let invoked = process.invoke(event).await?;
         self.idle().push(process);
         invoked
@@ -107,8 +107,8 @@ impl Processes {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The function behind a gateway. Where it fails, it is said here, and the answer is API
-    /// Gateway's own.
+    /// The function as the integration of a gateway. If it fails, the error is printed and the response is
+    /// API Gateway's own.
     pub fn integration(self) -> Integration {
         Integration::new(service_fn(move |event| {
             let function = self.clone();
@@ -129,7 +129,7 @@ impl Processes {
     }
 }
 
-/// The response that API Gateway makes of an answer of payload format 2.0.
+/// Converts a response in payload format 2.0, like API Gateway does.
 fn response(answer: &Value) -> io::Result<Response> {
     let status = answer["statusCode"]
         .as_u64()
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_answer_becomes_a_response() {
+    async fn payload_format_2_0_becomes_an_http_response() {
         let answer = json!({
             "statusCode": 404, "headers": {"etag": "\"1\""}, "multiValueHeaders": {},
             "body": "aGk=", "isBase64Encoded": true, "cookies": [],
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_an_error() {
+    fn invalid_responses_are_errors() {
         for answer in [
             json!(null),
             json!("statusCode"),

@@ -1,4 +1,4 @@
-//! The programs that are measured, and how each is built and started.
+//! The measured programs, and how each is built and started.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,28 +9,28 @@ use std::process::{Command, Stdio};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// The functions, by the names of their packages and binaries.
+/// The functions, named like their packages and binaries.
 pub const FUNCTIONS: [&str; 6] = ["create", "update", "delete", "read", "analytics", "aggregate"];
 
 /// A program that speaks the Lambda Runtime API.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// What it is called in the tables.
+    /// The name in the tables.
     pub name: String,
-    /// What is started.
+    /// The executable.
     pub executable: PathBuf,
-    /// With these arguments.
+    /// The arguments.
     pub arguments: Vec<String>,
-    /// With this in its environment, beside what Lambda puts there.
+    /// Environment variables, besides those that Lambda sets.
     pub environment: Vec<(&'static str, OsString)>,
-    /// In this folder.
+    /// The working directory.
     pub folder: PathBuf,
-    /// What Lambda would be given: a binary, or folders of a program and what it needs.
+    /// The deployment package: a binary, or directories with a program and its dependencies.
     pub package: Vec<PathBuf>,
 }
 
 impl Program {
-    /// A program that is one binary.
+    /// A program that consists of one binary.
     pub fn binary(name: &str, path: PathBuf) -> Self {
         Self {
             name: name.to_owned(),
@@ -42,7 +42,7 @@ impl Program {
         }
     }
 
-    /// The command that starts it, with nothing else in its environment.
+    /// The command that starts the program, with no other environment variables.
     pub fn command(&self) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(&self.executable);
         command
@@ -55,7 +55,7 @@ impl Program {
         command
     }
 
-    /// The bytes of its package as they are, and zipped as Lambda is given it.
+    /// Returns the size of the package in bytes, unpacked and as a zip file.
     ///
     /// # Errors
     ///
@@ -84,23 +84,23 @@ impl Program {
     }
 }
 
-/// The workspace's folder.
+/// The root directory of the workspace.
 pub fn workspace() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_path_buf()
 }
 
-/// Where everything is built, a folder of this workspace's target directory.
+/// The build directory, inside this workspace's target directory.
 fn target() -> PathBuf {
     workspace().join("target")
 }
 
-/// Builds the functions as they are deployed: in the release profile, and without this package or
-/// `local`, whose features cargo would otherwise link into them.
+/// Builds the functions as they are deployed: in the release profile, and without this package or `local`,
+/// whose features cargo would otherwise enable for them.
 ///
 /// # Errors
 ///
-/// If they do not build.
+/// If the build fails.
 pub fn functions() -> io::Result<Vec<Program>> {
     let mut cargo = cargo(&workspace());
     cargo.args(FUNCTIONS.iter().flat_map(|name| ["--package", name]));
@@ -111,18 +111,18 @@ pub fn functions() -> io::Result<Vec<Program>> {
         .collect())
 }
 
-/// Builds the local server in the release profile, and tells where it is.
+/// Builds the local server in the release profile, and returns its path.
 ///
 /// # Errors
 ///
-/// If it does not build.
+/// If the build fails.
 pub fn local_server() -> io::Result<PathBuf> {
     let mut cargo = cargo(&workspace());
     run(cargo.args(["--package", "local", "--target-dir"]).arg(target()))?;
     Ok(target().join("release/hindsight"))
 }
 
-/// Builds the baselines of `bench/baselines/`; one that cannot be built here is a line that says why.
+/// Builds the baselines in `bench/baselines/`. For one that cannot be built here, returns the reason.
 pub fn baselines() -> Vec<Result<Program, String>> {
     let folder = workspace().join("bench/baselines");
     let missing = |name: &str| {

@@ -1,4 +1,4 @@
-//! What was measured, as the tables and verdicts of RESULTS.md.
+//! Reporting the results as the tables and goals of RESULTS.md.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,24 +14,24 @@ use crate::scale::Scale;
 use crate::scenario::Scenario;
 use shared::timestamp::Timestamp;
 
-/// The program that others are compared with.
+/// The baseline that other programs are compared with.
 pub const TUTORIAL: &str = "tutorial";
 
-/// The program below which nothing can go.
+/// The baseline that is the lower bound.
 pub const FLOOR: &str = "floor";
 
-/// All samples of one program at one scenario.
+/// All samples of one program in one scenario.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The program.
     pub program: String,
-    /// What it was asked.
+    /// The scenario.
     pub scenario: Scenario,
-    /// What it had for a DynamoDB.
+    /// The DynamoDB behind it.
     pub backend: Backend,
-    /// Whether it had the share of a 128 MB function after its start, and a processor before.
+    /// Whether it was limited to the share of a 128 MB function after its init.
     pub share: bool,
-    /// One for each round.
+    /// One sample for each round.
     pub samples: Vec<Sample>,
 }
 
@@ -41,17 +41,17 @@ impl Row {
         quantile(self.samples.iter().map(of).collect(), 0.5)
     }
 
-    /// Processor time from the start to the end of the first request, in milliseconds.
+    /// The median CPU time from the start to the end of the first request, in milliseconds.
     pub fn cold_cpu(&self) -> f64 {
         self.median(|sample| sample.init_cpu + sample.first_cpu)
     }
 
-    /// Processor time of a request after the first, in milliseconds.
+    /// The median CPU time of a request after the first, in milliseconds.
     pub fn warm_cpu(&self) -> f64 {
         self.median(|sample| sample.warm_cpu)
     }
 
-    /// The most memory it held at a time in any round, in millions of bytes.
+    /// The peak memory over all rounds, in MB.
     pub fn rss(&self) -> f64 {
         let most = self.samples.iter().map(|sample| sample.rss).max();
         millions(most.unwrap_or_default())
@@ -63,7 +63,7 @@ impl Row {
     }
 }
 
-/// The time below which this share of the times is, in milliseconds.
+/// A quantile of durations, in milliseconds.
 fn quantile(mut times: Vec<Duration>, share: f64) -> f64 {
     times.sort_unstable();
     #[expect(
@@ -79,34 +79,34 @@ fn quantile(mut times: Vec<Duration>, share: f64) -> f64 {
         * 1000.0
 }
 
-/// Bytes in millions.
+/// Converts bytes to MB.
 #[expect(clippy::cast_precision_loss)]
 pub fn millions(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// Everything that was measured.
+/// The results of a run.
 pub struct Results {
-    /// The functions and the baselines.
+    /// The rows of all programs.
     pub rows: Vec<Row>,
-    /// What each program weighs.
+    /// The package size of each program.
     pub sizes: Vec<Size>,
-    /// How analytics grow.
+    /// How analytics grow with the number of records.
     pub scale: Scale,
-    /// The heaviest questions of analytics.
+    /// The heaviest analytics queries.
     pub heavy: Heavy,
-    /// What a create takes on the local server beside readers.
+    /// Creates on the local server beside readers.
     pub beside: Beside,
-    /// What could not be measured, in a sentence each.
+    /// What could not be measured, one sentence each.
     pub remarks: Vec<String>,
-    /// How often each program was started for each request.
+    /// The number of times that each program was started for each request.
     pub rounds: usize,
-    /// How many requests a process answered after its first.
+    /// The number of requests to each process after its first.
     pub requests: usize,
 }
 
 impl Results {
-    /// The whole page.
+    /// Renders the whole page.
     pub fn page(&self) -> String {
         let times_of = |is_compared: bool, share: bool| {
             let rows = self
@@ -142,7 +142,7 @@ impl Results {
     }
 }
 
-/// When and where the numbers were measured.
+/// Describes when and where the results were measured.
 fn machine(rounds: usize, requests: usize) -> String {
     let said = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().ok()?;
@@ -165,7 +165,7 @@ fn machine(rounds: usize, requests: usize) -> String {
     )
 }
 
-/// A table of rows: times in milliseconds but for warm requests, which are in microseconds.
+/// Renders a table of rows: times in milliseconds, warm requests in microseconds.
 fn times<'r>(rows: impl Iterator<Item = &'r Row>) -> String {
     let mut table = String::from(
         "| Program | Request | DynamoDB | init | init CPU | first | first CPU | cold | cold CPU | warm p50 µs | p99 µs | CPU µs | peak RSS MB |\n\
@@ -193,10 +193,10 @@ fn times<'r>(rows: impl Iterator<Item = &'r Row>) -> String {
     table
 }
 
-/// A program's package: its name, its bytes, and its bytes zipped.
+/// The size of a package: the program's name, its bytes, and its bytes as a zip file.
 pub type Size = (String, u64, u64);
 
-/// A table of sizes, in millions of bytes.
+/// Renders a table of sizes in MB.
 fn sizes(sizes: &[Size]) -> String {
     let mut table = String::from("| Program | MB | zipped MB |\n|---|--:|--:|\n");
     for (program, bytes, zipped) in sizes {
@@ -210,18 +210,17 @@ fn sizes(sizes: &[Size]) -> String {
     table
 }
 
-/// One thing that was set out to be reached.
+/// A goal of the benchmark.
 struct Goal {
     name: &'static str,
     measured: f64,
     most: f64,
     unit: &'static str,
-    /// What stands in the way where it is missed.
+    /// The reason why it is missed, if it is.
     obstacle: &'static str,
 }
 
-/// A table of the goals, each with what was measured of it in this run; of those whose baseline was
-/// not measured there is nothing to say.
+/// Renders a table of the goals and this run's results. Goals without a measured baseline are left out.
 fn goals(rows: &[Row], sizes: &[Size]) -> String {
     let find = |program: &str, share: bool| {
         rows.iter().find(|row| {
@@ -231,12 +230,12 @@ fn goals(rows: &[Row], sizes: &[Size]) -> String {
                 && row.share == share
         })
     };
-    let (ours, tutorial, floor) = (find("create", false), find(TUTORIAL, false), find(FLOOR, false));
+    let (create, tutorial, floor) = (find("create", false), find(TUTORIAL, false), find(FLOOR, false));
     let mut goals = Vec::new();
-    if let (Some(ours), Some(tutorial)) = (ours, tutorial) {
+    if let (Some(create), Some(tutorial)) = (create, tutorial) {
         goals.push(Goal {
             name: "cold CPU, of the tutorial way's",
-            measured: ours.cold_cpu() / tutorial.cold_cpu(),
+            measured: create.cold_cpu() / tutorial.cold_cpu(),
             most: 1.0 / 8.0,
             unit: "×",
             obstacle: "Half of what is left starts the process: the kernel, the dynamic linker and what libc \
@@ -258,20 +257,20 @@ fn goals(rows: &[Row], sizes: &[Size]) -> String {
             });
         }
     }
-    if let (Some(ours), Some(tutorial)) = (ours, tutorial) {
+    if let (Some(create), Some(tutorial)) = (create, tutorial) {
         goals.push(Goal {
             name: "warm CPU of a request, of the tutorial way's",
-            measured: ours.warm_cpu() / tutorial.warm_cpu(),
+            measured: create.warm_cpu() / tutorial.warm_cpu(),
             most: 0.5,
             unit: "×",
             obstacle: "Both run the SDK's machinery of a call and lambda_runtime's two exchanges, flat in the \
                        profile: no one thing is left to take out.",
         });
     }
-    if let (Some(ours), Some(floor)) = (ours, floor) {
+    if let (Some(create), Some(floor)) = (create, floor) {
         goals.push(Goal {
             name: "warm CPU of a request, of the floor's",
-            measured: ours.warm_cpu() / floor.warm_cpu(),
+            measured: create.warm_cpu() / floor.warm_cpu(),
             most: 3.0,
             unit: "×",
             obstacle: "By a profile a third is the SDK's call, flat: interceptors, configuration, signing, \
@@ -282,17 +281,17 @@ fn goals(rows: &[Row], sizes: &[Size]) -> String {
         let first = floor.median(|sample| sample.first_cpu);
         goals.push(Goal {
             name: "init CPU without a prewarm, taken as the floor's first request, of the floor's",
-            measured: (ours.median(|sample| sample.init_cpu) - first)
+            measured: (create.median(|sample| sample.init_cpu) - first)
                 / floor.median(|sample| sample.init_cpu),
             most: 2.0,
             unit: "×",
             obstacle: "Setting up the SDK's client, and the first call through it.",
         });
     }
-    if let Some(ours) = ours {
+    if let Some(create) = create {
         goals.push(Goal {
             name: "peak RSS",
-            measured: ours.rss(),
+            measured: create.rss(),
             most: 9.0,
             unit: " MB",
             obstacle: "The pages of the binary that were touched are most of it.",

@@ -1,5 +1,5 @@
-//! How the answers of analytics grow with the number of records: time and read units of each, at
-//! ten thousand, a hundred thousand and a million.
+//! How analytics grow with the number of records: time and read units of each query at 10,000, 100,000 and
+//! 1,000,000 records.
 
 use std::fmt::Write as _;
 use std::io;
@@ -16,21 +16,21 @@ use shared::timestamp::Timestamp;
 
 use crate::metered::Metered;
 
-/// After how many records the questions are asked.
+/// The numbers of records at which the queries are sent.
 pub const STAGES: [usize; 3] = [10_000, 100_000, 1_000_000];
 
-/// The records' days: October 2026.
+/// The days of the records: October 2026.
 const FROM: &str = "2026-10-01T00:00:00Z";
 const DAYS: u64 = 30;
 
-/// How many records one transaction writes.
+/// The number of records that one transaction writes.
 const BULK: usize = 100;
 
-/// After how many records the stream is counted.
+/// The number of records after which the stream is counted.
 const COUNTED: usize = 20_000;
 
-/// What is asked: a title, what the answer is made of, path and query.
-const QUESTIONS: [(&str, &str, &str); 10] = [
+/// The queries: a title, what the response is computed from, path and query.
+const QUERIES: [(&str, &str, &str); 10] = [
     (
         "votes by day, a month",
         "roll-ups",
@@ -83,7 +83,7 @@ const QUESTIONS: [(&str, &str, &str); 10] = [
     ),
 ];
 
-/// One question's answers, at each stage.
+/// The results of one query at each stage.
 #[derive(Clone, Debug)]
 pub struct Row {
     title: &'static str,
@@ -91,25 +91,25 @@ pub struct Row {
     answers: Vec<(Duration, f64)>,
 }
 
-/// What was loaded, and what asking it took.
+/// The results of loading and querying.
 #[derive(Clone, Debug)]
 pub struct Scale {
     rows: Vec<Row>,
     stages: Vec<(usize, Duration, Duration)>,
 }
 
-/// Loads the records and asks the questions, up to this many records.
+/// Loads up to `most` records, and sends the queries at each stage.
 ///
 /// # Errors
 ///
-/// If a record is not stored or counted, or a question is not answered with 200.
+/// If a record is not stored or counted, or a response is not a 200.
 pub async fn measure(most: usize) -> io::Result<Scale> {
     let failed = |problem: Problem| io::Error::other(problem.log_message());
     let metered = Metered::new().await?;
     let counter = Counter::new(metered.client.clone(), STATS.name);
     let mut rng = Rng::with_seed(20_261_001);
     let mut scale = Scale {
-        rows: QUESTIONS
+        rows: QUERIES
             .iter()
             .map(|&(title, source, _)| Row {
                 title,
@@ -128,7 +128,7 @@ pub async fn measure(most: usize) -> io::Result<Scale> {
         let (before, added) = (stored, stage - stored);
         while stored < stage {
             let count = BULK.min(stage - stored);
-            // Evenly over the whole time, so that every range has more of them at every stage.
+            // Spread evenly over the whole time, so that every range grows with each stage.
             let place = length * (stored - before) as u64 / added as u64;
             let now = Timestamp::from_millis(from.millis() + place);
             let drafts = drafts(&mut rng, count).map_err(failed)?;
@@ -144,7 +144,7 @@ pub async fn measure(most: usize) -> io::Result<Scale> {
                     .await
                     .map_err(io::Error::other)?;
                 counting += began.elapsed();
-                // A stream forgets after a day. This one's day would take as much memory as the
+                // A stream forgets changes after a day. Keeping them would take as much memory as the
                 // records.
                 let tomorrow = Timestamp::now() + Duration::from_secs(2 * 24 * 60 * 60);
                 metered.engine.trim_stream(tomorrow).map_err(io::Error::other)?;
@@ -152,15 +152,15 @@ pub async fn measure(most: usize) -> io::Result<Scale> {
         }
         scale.stages.push((stage, began.elapsed() - counting, counting));
         eprintln!("{stage} records are stored and counted.");
-        for (row, (_, _, query)) in scale.rows.iter_mut().zip(QUESTIONS) {
+        for (row, (_, _, query)) in scale.rows.iter_mut().zip(QUERIES) {
             row.answers.push(metered.ask(query).await?);
         }
     }
     Ok(scale)
 }
 
-/// Votes as they come: seven in ten are thumbs, few users give most of them, and four models and
-/// twenty prompts share them unevenly.
+/// Random votes with a realistic distribution: seven in ten are thumbs, few users give most of them, and
+/// four models and twenty prompts share them unevenly.
 fn drafts(rng: &mut Rng, count: usize) -> Result<Vec<Draft>, Problem> {
     let votes: Vec<Value> = (0..count)
         .map(|_| {
@@ -190,8 +190,8 @@ fn drafts(rng: &mut Rng, count: usize) -> Result<Vec<Draft>, Problem> {
     }
 }
 
-/// A number below `end`, the low ones far more often: by the cube of an even one, a fifth of the
-/// numbers get three fifths.
+/// A random number below `end`, with low numbers far more often: the cube of a uniform one. A fifth of the
+/// numbers get three fifths of the draws.
 fn skewed(rng: &mut Rng, end: u32) -> u32 {
     let even = rng.f64();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -200,7 +200,7 @@ fn skewed(rng: &mut Rng, end: u32) -> u32 {
 }
 
 impl Scale {
-    /// Two tables: what loading took, and what each answer takes at each stage.
+    /// The results as two tables: the time to load, and the time and read units of each query.
     pub fn table(&self) -> String {
         let mut table = String::from("| Records | stored in s | counted in s |\n|--:|--:|--:|\n");
         for (stage, stored, counted) in &self.stages {
@@ -211,7 +211,7 @@ impl Scale {
                 counted.as_secs_f64()
             );
         }
-        table.push_str("\n| Question | answered from |");
+        table.push_str("\n| Query | computed from |");
         let mut line = String::from("\n|---|---|");
         for unit in ["ms", "read units"] {
             for (stage, ..) in &self.stages {

@@ -1,4 +1,4 @@
-//! What the functions are asked to do: real requests to a service that holds real feedback.
+//! Scenarios: real requests to a service that contains feedback.
 
 use std::io;
 use std::sync::Arc;
@@ -24,26 +24,26 @@ use crate::event::event_json;
 const PORTKEY: &str = "/v1/feedback";
 const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 
-/// The most records of one bulk.
+/// The maximum number of records in a bulk request.
 const BULK: usize = 99;
 
-/// A service of one scenario's own: a database, and the functions in this process to fill it.
+/// The service of one scenario: a database, and the functions in this process that fill it.
 pub struct Service {
-    /// Its database.
+    /// The database.
     pub engine: Engine,
-    /// An API key of its one workspace.
+    /// An API key for the only workspace.
     pub key: String,
-    /// That key's id.
+    /// The key's id.
     pub key_id: String,
     gateway: Gateway,
 }
 
 impl Service {
-    /// A service without feedback.
+    /// Creates a service without feedback.
     ///
     /// # Errors
     ///
-    /// If the database cannot be made.
+    /// If the database cannot be created.
     pub async fn new() -> io::Result<Self> {
         let engine = Engine::memory().map_err(io::Error::other)?;
         let client = engine.patient_client();
@@ -70,7 +70,7 @@ impl Service {
         })
     }
 
-    /// Creates this many records, and returns their ids.
+    /// Creates `count` records, and returns their ids.
     async fn fill(&self, count: usize) -> io::Result<Vec<String>> {
         let mut ids = Vec::with_capacity(count);
         while ids.len() < count {
@@ -111,36 +111,36 @@ impl Service {
     }
 }
 
-/// One kind of request.
+/// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// A Portkey create with the metadata fields that are indexed most.
+    /// A Portkey create with the most frequently indexed metadata fields.
     Create,
-    /// The same with a key that the function was not told to expect.
-    Stranger,
-    /// A TrueFoundry create, its target in an id.
+    /// The same, with a key that is not the function's expected key.
+    UnexpectedKey,
+    /// A TrueFoundry create with a target id.
     Rate,
     /// A Portkey create of 25 records.
     Bulk,
-    /// A Portkey update, by id alone.
+    /// A Portkey update by id.
     UpdateById,
-    /// A TrueFoundry update that names its target.
+    /// A TrueFoundry update that names the target.
     UpdateByTarget,
-    /// A delete by id alone.
+    /// A delete by id.
     Delete,
-    /// The feedback of one span.
+    /// A list of one span's feedback.
     Read,
     /// A week's votes by day.
     Graph,
-    /// One change of the stream.
+    /// One change in the stream.
     Count,
 }
 
 impl Scenario {
-    /// Every kind.
+    /// All scenarios.
     pub const ALL: [Self; 10] = [
         Self::Create,
-        Self::Stranger,
+        Self::UnexpectedKey,
         Self::Rate,
         Self::Bulk,
         Self::UpdateById,
@@ -151,11 +151,11 @@ impl Scenario {
         Self::Count,
     ];
 
-    /// What it is, in a table.
+    /// The scenario's name in tables.
     pub fn title(self) -> &'static str {
         match self {
             Self::Create => "create",
-            Self::Stranger => "create, by a key not expected",
+            Self::UnexpectedKey => "create, by a key not expected",
             Self::Rate => "create, TrueFoundry",
             Self::Bulk => "create, bulk of 25",
             Self::UpdateById => "update by id",
@@ -167,10 +167,10 @@ impl Scenario {
         }
     }
 
-    /// The function that does it.
+    /// The function that handles it.
     pub fn function(self) -> &'static str {
         match self {
-            Self::Create | Self::Stranger | Self::Rate | Self::Bulk => "create",
+            Self::Create | Self::UnexpectedKey | Self::Rate | Self::Bulk => "create",
             Self::UpdateById | Self::UpdateByTarget => "update",
             Self::Delete => "delete",
             Self::Read => "read",
@@ -179,16 +179,16 @@ impl Scenario {
         }
     }
 
-    /// This many events of the kind, which all succeed, once each and in this order. `round` tells
-    /// those of one process from those of another.
+    /// Creates `count` events of this kind, which all succeed if they are sent once and in order. `round`
+    /// keeps the events of different processes apart.
     ///
     /// # Errors
     ///
-    /// If what they are about cannot be created.
+    /// If the records that they need cannot be created.
     pub async fn events(self, service: &Service, round: usize, count: usize) -> io::Result<Vec<Value>> {
         let repeat = |event: Value| Ok(vec![event; count]);
         match self {
-            Self::Create | Self::Stranger => Ok((0..count)
+            Self::Create | Self::UnexpectedKey => Ok((0..count)
                 .map(|n| service.event(&Method::POST, PORTKEY, "", &portkey(n)))
                 .collect()),
             Self::Rate => repeat(service.event(&Method::POST, TRUEFOUNDRY, "", &rating(5))),
@@ -234,7 +234,7 @@ impl Scenario {
     }
 }
 
-/// A Portkey vote as an application sends it.
+/// A Portkey vote like an application sends it.
 fn portkey(number: usize) -> Value {
     json!({
         "trace_id": trace(number),
@@ -249,7 +249,7 @@ fn portkey(number: usize) -> Value {
     })
 }
 
-/// A TrueFoundry rating as its console sends it.
+/// A TrueFoundry rating like its console sends it.
 fn rating(rating: u8) -> Value {
     json!({
         "target": {
@@ -272,7 +272,7 @@ fn only(ids: Vec<String>) -> io::Result<String> {
         .ok_or_else(|| io::Error::other("nothing was created"))
 }
 
-/// Batches of one change each, as Lambda hands them on from a shard with a tumbling window.
+/// Batches of one change each, like Lambda delivers them from a shard with a tumbling window.
 async fn changes(service: &Service, round: usize, count: usize) -> io::Result<Vec<Value>> {
     service.fill(1).await?;
     let (_, scanned) = service.engine.call(

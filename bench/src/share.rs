@@ -1,34 +1,34 @@
-//! The share of a processor that Lambda gives a function of 128 MB.
+//! The share of a processor that Lambda gives a 128 MB function.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Lambda gives a whole processor at 1,769 MB and in proportion below ("Configure Lambda function
+/// Lambda gives a full processor at 1,769 MB, and a proportional share below ("Configure Lambda function
 /// memory").
 const MEMORY_OF_A_PROCESSOR: u32 = 1_769;
 
-/// The smallest memory Lambda sells, in MB.
+/// The smallest memory size of a Lambda function, in MB.
 const SMALLEST_MEMORY: u32 = 128;
 
-/// The period by which the share is metered, in microseconds.
+/// The period in which the share is metered, in microseconds.
 const PERIOD: u32 = 20_000;
 
-/// A control group whose processes have the share together.
+/// A control group whose processes are limited to the share together.
 pub struct Share {
     folder: PathBuf,
 }
 
 impl Share {
-    /// A new group.
+    /// Creates a control group.
     ///
     /// # Errors
     ///
-    /// If this machine does not let one be made, with what it says.
+    /// If this machine does not allow it.
     pub fn new() -> io::Result<Self> {
         let name = format!("hindsight-bench-{}", std::process::id());
         let quota = PERIOD * SMALLEST_MEMORY / MEMORY_OF_A_PROCESSOR;
-        // The second version of control groups, then the first.
+        // Version 2 of control groups, then version 1.
         let unified = Path::new("/sys/fs/cgroup").join(&name);
         let legacy = Path::new("/sys/fs/cgroup/cpu").join(&name);
         let (folder, settings) = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
@@ -45,7 +45,7 @@ impl Share {
         Ok(share)
     }
 
-    /// Puts a process into the group.
+    /// Moves a process into the group.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        // It can only be removed once its processes are gone, which takes the kernel a moment.
+        // The group can be removed only after its processes are gone, which takes the kernel a moment.
         let _ = fs::remove_dir(&self.folder);
     }
 }

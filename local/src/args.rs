@@ -167,6 +167,12 @@ pub enum KeysAction {
         /// How long the key is valid, in days, hours or minutes: 90d, 12h, 30m; without it, until revoked
         #[arg(long, value_name = "DURATION")]
         expires: Option<String>,
+        /// Creates by this key replace the user's earlier vote on the same target
+        #[arg(long)]
+        upsert: bool,
+        /// Metadata field that stands for _user where that is missing
+        #[arg(long, value_name = "FIELD", requires = "upsert")]
+        user_field: Option<String>,
         /// The table to use
         #[command(flatten)]
         place: Place,
@@ -200,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dynamodb_api_that_other_machines_reach_comes_with_a_warning() {
+    fn the_database_is_on_the_loopback_unless_asked_for_and_then_it_is_warned_of() {
         for quiet in [
             &[][..],
             &["--dynamodb-port", "0"],

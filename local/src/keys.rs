@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::access::Scope;
 use shared::access::key::KeyId;
 use shared::access::registry::{KeyRecord, Registry};
+use shared::access::{Scope, Upserts};
 use shared::id::Workspace;
 use shared::problem::Problem;
 use shared::tables::API_KEYS;
@@ -28,6 +28,8 @@ pub async fn run(keys: Keys) -> Result<String, String> {
             name,
             scope,
             expires,
+            upsert,
+            user_field,
             place,
         } => {
             let workspace = parse_workspace(&workspace)?;
@@ -43,7 +45,16 @@ pub async fn run(keys: Keys) -> Result<String, String> {
                 ));
             }
             let registry = registry(&place).await?;
-            let (key, record) = Registry::mint(workspace, name, scopes, expires_at, now).map_err(line)?;
+            if let Some(field) = &user_field
+                && !(1..=128).contains(&field.len())
+            {
+                return Err(format!(
+                    "--user-field: expected 1 to 128 bytes, got {}",
+                    field.len()
+                ));
+            }
+            let (key, mut record) = Registry::mint(workspace, name, scopes, expires_at, now).map_err(line)?;
+            record.upserts = upsert.then_some(Upserts { user_field });
             registry.insert(&record).await.map_err(line)?;
             let secret = key.reveal();
             Ok(if place.json {
@@ -177,6 +188,8 @@ fn shown(record: &KeyRecord, now: Timestamp) -> Value {
         "name": record.name,
         "scopes": record.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>(),
         "last_four": record.last_four,
+        "upsert": record.upserts.is_some(),
+        "user_field": record.upserts.as_ref().and_then(|upserts| upserts.user_field.as_deref()),
         "state": state(record, now),
         "created_at": record.created_at.to_string(),
         "expires_at": record.expires_at.map(|moment| moment.to_string()),

@@ -389,7 +389,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_origins_on_this_machine_are_allowed() {
+    fn only_pages_of_this_machine_are_let_in() {
         for (origin, expected) in [
             ("http://localhost:5173", true),
             ("https://127.0.0.1", true),

@@ -1,4 +1,4 @@
-//! Who may call what: API keys, what they allow, and how they are verified.
+//! API keys: what they allow and how they are verified.
 
 pub mod key;
 pub mod keyring;
@@ -15,15 +15,15 @@ pub enum Scope {
     Write,
     /// Read feedback and analytics.
     Read,
-    /// Everything.
+    /// Everything that `Write` and `Read` allow.
     Admin,
 }
 
 impl Scope {
-    /// All of them.
+    /// All scopes.
     pub const ALL: [Self; 3] = [Self::Write, Self::Read, Self::Admin];
 
-    /// The name.
+    /// The scope's name, as stored and as the command line takes it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Write => "write",
@@ -32,7 +32,7 @@ impl Scope {
         }
     }
 
-    /// The scope of this name.
+    /// The scope with this name, if there is one.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.name() == name)
     }
@@ -44,17 +44,26 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Who a request is from, as its key says.
+/// The workspace and scopes of the API key that a request came with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Whose feedback the request is about.
+    /// The workspace that the request acts in.
     pub workspace: Workspace,
-    /// What it may do.
+    /// The scopes of the key.
     pub scopes: Vec<Scope>,
+    /// Whether its creates are upserts, where they have a user.
+    pub upserts: Option<Upserts>,
+}
+
+/// That creates by a key replace the person's earlier vote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upserts {
+    /// The metadata field that stands for `_user` where that is missing, 1 to 128 bytes.
+    pub user_field: Option<String>,
 }
 
 impl Caller {
-    /// Whether the key allows what asks for `scope`.
+    /// Whether the caller may use an operation that requires `scope`.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes
             .iter()
@@ -67,11 +76,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn admin_may_everything_and_the_others_their_own() {
+    fn admin_allows_everything_and_other_scopes_only_themselves() {
         for held in Scope::ALL {
             let caller = Caller {
                 workspace: Workspace::parse("w").unwrap(),
                 scopes: vec![held],
+                upserts: None,
             };
             for asked in Scope::ALL {
                 assert_eq!(caller.may(asked), held == asked || held == Scope::Admin);

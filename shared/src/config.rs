@@ -1,4 +1,5 @@
-//! A function's configuration, from its environment. A variable that is wrong ends the start, by its name.
+//! A function's configuration, read from environment variables. An invalid variable stops the start, with
+//! an error that names it.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -8,28 +9,28 @@ use std::time::Duration;
 use crate::access::key::KeyId;
 use crate::tables::{ALL, Table};
 
-/// The variable that says for how many days feedback is kept; `0` or nothing is forever.
+/// The variable with the number of days that feedback is kept. `0`, empty or unset means forever.
 pub const RETENTION_VARIABLE: &str = "FEEDBACK_RETENTION_DAYS";
 
-/// The variable that names the key which most requests bear, by its id; nothing is none.
+/// The variable with the id of the key that most requests use. Empty or unset means none.
 pub const EXPECTED_KEY_VARIABLE: &str = "EXPECTED_KEY";
 
 /// A function's configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     names: BTreeMap<&'static str, String>,
-    /// How long feedback is kept; `None` is forever.
+    /// How long feedback is kept; `None` means forever.
     pub retention: Option<Duration>,
-    /// The key that a function looks up while it starts.
+    /// The key that the function looks up during init.
     pub expected_key: Option<KeyId>,
 }
 
 impl Config {
-    /// The configuration that the process's environment holds, with the names of these tables.
+    /// Reads the configuration from the process's environment, with the names of these tables.
     ///
     /// # Errors
     ///
-    /// A variable that is missing or wrong.
+    /// [`ConfigError`] if a variable is missing or invalid.
     pub fn from_env(tables: &[&'static Table]) -> Result<Self, ConfigError> {
         let names = tables.iter().map(|table| match env::var(table.variable) {
             Ok(name) if !name.is_empty() => Ok((table.name, name)),
@@ -42,11 +43,12 @@ impl Config {
         })
     }
 
-    /// A configuration with the embedded database's names, and the environment's retention.
+    /// The configuration for the embedded database: its table names, and the retention from the
+    /// environment.
     ///
     /// # Errors
     ///
-    /// A retention that is wrong.
+    /// [`ConfigError`] if the retention is invalid.
     pub fn embedded() -> Result<Self, ConfigError> {
         Ok(Self {
             names: ALL.map(|table| (table.name, table.name.to_owned())).into(),
@@ -55,7 +57,7 @@ impl Config {
         })
     }
 
-    /// A configuration with these names of tables and nothing else.
+    /// A configuration with these table names and nothing else.
     pub fn of_tables<const N: usize>(names: [(&'static Table, String); N]) -> Self {
         Self {
             names: names.map(|(table, name)| (table.name, name)).into(),
@@ -63,16 +65,16 @@ impl Config {
         }
     }
 
-    /// The same with this retention.
+    /// Returns the configuration with another retention.
     pub fn with_retention(self, retention: Option<Duration>) -> Self {
         Self { retention, ..self }
     }
 
-    /// The name of a table.
+    /// Returns the name of a table.
     ///
     /// # Errors
     ///
-    /// If the configuration was made without it.
+    /// [`ConfigError`] if the configuration has no name for the table.
     pub fn table(&self, table: &'static Table) -> Result<&str, ConfigError> {
         self.names
             .get(table.name)
@@ -111,7 +113,7 @@ fn expected_key(id: Option<&str>) -> Result<Option<KeyId>, ConfigError> {
     }
 }
 
-/// A variable that is missing or wrong.
+/// An environment variable that is missing or invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
     variable: &'static str,
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_expected_by_its_id_and_its_secret_is_not_repeated() {
+    fn expected_key_takes_an_id_and_errors_do_not_repeat_a_secret() {
         assert_eq!(expected_key(None), Ok(None));
         assert_eq!(expected_key(Some("")), Ok(None));
         let id = "hsk_0123456789abcdef";

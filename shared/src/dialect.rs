@@ -1,7 +1,7 @@
-//! The two vendors' ways to say the same thing.
+//! The two vendors' APIs over the same records.
 //!
-//! Each dialect turns a request's body into domain types or a list of every fault in it, and
-//! turns records, outcomes and [`Problem`](crate::problem::Problem)s into the vendor's JSON.
+//! Each dialect turns a request body into domain types, or into a list of every fault in it. It turns
+//! records, results and [`Problem`](crate::problem::Problem)s into the vendor's JSON.
 
 pub mod analytics;
 mod parameters;
@@ -16,7 +16,7 @@ use crate::id::FeedbackId;
 use crate::metadata::Comment;
 use crate::problem::Fault;
 
-/// Whose spelling a route speaks.
+/// The vendor whose JSON a route uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// `/v1/feedback`
@@ -26,7 +26,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Its name in the log and in metrics.
+    /// The dialect's name in the log and in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portkey => "portkey",
@@ -35,7 +35,7 @@ impl Dialect {
     }
 }
 
-/// What was done to a record.
+/// What a write did to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// POST
@@ -46,7 +46,7 @@ pub enum Action {
     Deleted,
 }
 
-/// Reads the id in a path, hyphenated or not, in any case.
+/// Parses the id in a path, hyphenated or not, in upper or lower case.
 fn path_id(text: &str) -> Result<FeedbackId, Fault> {
     FeedbackId::parse(text).ok_or_else(|| {
         let expected = FeedbackId::EXPECTED;
@@ -57,16 +57,16 @@ fn path_id(text: &str) -> Result<FeedbackId, Fault> {
     })
 }
 
-/// Notes that a comment is not stored as it came.
+/// Adds a warning if the comment is not stored exactly as it was sent.
 fn warn_of_comment(fields: &mut Fields<'_>) {
     if let Some(warning) = fields.raw("comment").and_then(Comment::warning) {
         fields.warn(warning);
     }
 }
 
-/// An answer's body as text.
+/// Serializes a response body.
 fn to_json<T: Serialize>(body: &T) -> String {
-    // Strings, numbers and checked JSON text always serialise. Were one not to, the caller would
-    // get an object all the same, and its tests would fail.
+    // Strings, numbers and validated JSON text always serialize. If that ever failed, the caller would
+    // still get an object, and tests would notice.
     serde_json::to_string(body).unwrap_or_else(|_| "{}".to_owned())
 }

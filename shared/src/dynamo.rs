@@ -1,6 +1,5 @@
-//! DynamoDB: the client, how long it tries, what its errors mean here, and what the SDK leaves to
-//! its callers. [`attributes`] reads and makes items, [`transaction`] and [`retry`] run what takes
-//! more than one attempt.
+//! The DynamoDB client, its timeouts and retries, and the meaning of its errors. [`attributes`] reads and
+//! builds items. [`transaction`] and [`retry`] run requests that may take more than one attempt.
 
 pub mod attributes;
 mod clock;
@@ -28,25 +27,25 @@ pub use transport::Transport;
 
 use metering::Metering;
 
-/// The longest one call may take, all attempts together. A request of several calls is cut off by
-/// [`crate::http::DEADLINE`].
+/// The maximum time for one call, including all its attempts. A request that makes several calls is limited
+/// by [`crate::http::DEADLINE`].
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The longest one attempt may take. DynamoDB answers in single milliseconds; what takes longer
-/// than this is a connection that died.
+/// The maximum time for one attempt. DynamoDB responds within milliseconds, so a longer wait means that the
+/// connection is dead.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_200);
 
-/// The longest a new connection may take.
+/// The maximum time to open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The client of a function: of its region's DynamoDB, or of the one that `AWS_ENDPOINT_URL_DYNAMODB`
-/// or `AWS_ENDPOINT_URL` names. Lambda gives region and credentials in the environment, so nothing
-/// else is asked for them: no profile, no container and no instance, whose providers, each with a
-/// service's client, are a tenth of a function's binary.
+/// Creates the client of a function. It uses the region's DynamoDB, or the endpoint in
+/// `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. Lambda provides region and credentials as environment
+/// variables, so no profile, container or instance is asked for them: those providers, each with its own
+/// service client, would be a tenth of a function's binary.
 ///
 /// # Errors
 ///
-/// If the TLS library refuses its own defaults.
+/// If the TLS library rejects its own default settings.
 pub async fn client() -> Result<Client, rustls::Error> {
     let region = EnvironmentVariableRegionProvider::new().region().await;
     let told = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
@@ -65,12 +64,12 @@ pub async fn client() -> Result<Client, rustls::Error> {
     Ok(Client::from_conf(config.build()))
 }
 
-/// A client of the DynamoDB of an account that was found some other way. It tries as long and as
-/// often as the functions' do.
+/// Creates a client for an AWS account that was configured elsewhere, with the functions' timeouts and
+/// retries.
 ///
 /// # Errors
 ///
-/// If the TLS library refuses its own defaults.
+/// If the TLS library rejects its own default settings.
 pub fn client_of(account: &SdkConfig) -> Result<Client, rustls::Error> {
     let config = aws_sdk_dynamodb::config::Builder::from(account)
         .http_client(Transport::new()?)
@@ -80,8 +79,8 @@ pub fn client_of(account: &SdkConfig) -> Result<Client, rustls::Error> {
     Ok(Client::from_conf(config))
 }
 
-/// A client of a DynamoDB that `http` reaches by itself, wherever it is: no environment, no
-/// region, no credentials that are worth anything. It tries as long and as often as the other.
+/// Creates a client that reaches a DynamoDB through `http`. It uses no environment, no region and
+/// placeholder credentials, and has the functions' timeouts and retries.
 pub fn embedded_client(http: impl HttpClient + 'static, endpoint: &str) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -90,7 +89,7 @@ pub fn embedded_client(http: impl HttpClient + 'static, endpoint: &str) -> Clien
         .region(Region::from_static("local"))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
         .retry_config(retries())
-        // The SDK's allowance of retries is one for the process; each database here has its own.
+        // The SDK shares one retry quota in a process; here each database has its own.
         .retry_partition(RetryPartition::custom("embedded").build())
         .timeout_config(timeouts())
         .interceptor(Metering)

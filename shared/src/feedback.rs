@@ -1,89 +1,110 @@
-//! One record: what a dialect makes of a request, what is stored, and what a change does to it.
+//! A feedback record, the draft it is created from, and changes to it.
 
 use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
-use crate::indexed::Indexed;
-use crate::metadata::{Comment, Metadata};
+use crate::indexed::{Field, Indexed};
+use crate::metadata::{self, Comment, Metadata};
+use crate::person::Person;
+use crate::reasons::Reasons;
 use crate::score::{Rating, Score, Value, Weight};
 use crate::target::{Project, Target};
 use crate::timestamp::Timestamp;
 
-/// Feedback as a caller asks for it, before it has an id.
+/// Feedback as the caller sent it, before it has an id.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    /// What it judges.
+    /// The trace or span it is about.
     pub target: Target,
     /// TrueFoundry's tracing project.
     pub project: Option<Project>,
-    /// The judgement.
+    /// The score.
     pub score: Score,
     /// The comment, if any.
     pub comment: Option<Comment>,
+    /// The reasons, if any.
+    pub reasons: Reasons,
     /// The metadata, if any.
     pub metadata: Option<Metadata>,
+    /// Whose only vote it is, if it is upserted.
+    pub person: Option<Person>,
 }
 
-/// One record.
+impl Draft {
+    /// The fields it is indexed by. The user of an upserted record is its person's.
+    pub fn indexed(&self) -> Indexed {
+        let metadata = self.metadata.as_ref();
+        let mut indexed = metadata
+            .map(|metadata| metadata.indexed().clone())
+            .unwrap_or_default();
+        if let Some(person) = &self.person {
+            indexed.set(Field::User, person.user.clone());
+        }
+        indexed
+    }
+
+    /// Which question was asked; the empty name where none is told.
+    pub fn name(&self) -> String {
+        match &self.person {
+            Some(person) => person.name.clone(),
+            None => metadata::name(self.metadata.as_ref()),
+        }
+    }
+}
+
+/// A stored feedback record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Feedback {
-    /// Whose it is.
+    /// The workspace it belongs to.
     pub workspace: Workspace,
-    /// Its name, and when it was created.
+    /// The id, which contains the creation time.
     pub id: FeedbackId,
-    /// What the caller said.
+    /// The content.
     pub draft: Draft,
     /// When it was last written.
     pub updated_at: Timestamp,
-    /// How often it was written: 1 after the create.
+    /// The number of writes so far: 1 after the create.
     pub version: u64,
-    /// When it ends to exist, in seconds since the epoch; `None` is never.
+    /// When it expires, in seconds since the Unix epoch; `None` means never.
     pub expires_at: Option<u64>,
 }
 
 impl Feedback {
-    /// Whether it is past its end at `now`, swept or not.
+    /// Whether it has expired at `now`, even if DynamoDB has not deleted it yet.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now.seconds())
     }
-
-    /// The fields it is indexed by.
-    pub fn indexed(&self) -> Indexed {
-        self.draft
-            .metadata
-            .as_ref()
-            .map(|metadata| metadata.indexed().clone())
-            .unwrap_or_default()
-    }
 }
 
-/// A record that a caller names: by its id alone, or by its id and what it is about.
+/// A reference to a record: by its id, or by its id and target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordRef {
-    /// The record.
+    /// The record's id.
     pub id: FeedbackId,
-    /// What it must be about, if the caller says: a record about something else is not found.
+    /// The record's target, if the caller names it. A record with another target is not found.
     pub target: Option<Target>,
 }
 
-/// What an update asks for.
+/// The change that an update makes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// The new judgement, or what of the old one stays.
+    /// The change of the score.
     pub score: ScoreChange,
-    /// The comment.
+    /// The change of the comment.
     pub comment: Patch<Comment>,
-    /// The metadata.
+    /// The change of the reasons.
+    pub reasons: Patch<Reasons>,
+    /// The change of the metadata.
     pub metadata: Patch<Metadata>,
 }
 
-/// What an update does to the score. Either dialect replaces the other's, scale and all.
+/// The change of the score. A score of either dialect replaces one of the other, including the scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScoreChange {
-    /// It stays.
+    /// Leaves the score unchanged.
     Keep,
-    /// A value. A weight that is kept is that of the stored value, or the default where a rating
-    /// was stored; one that is cleared is the default.
+    /// Sets a value. Keeping the weight keeps that of the stored value, or sets the default if a rating was
+    /// stored. Clearing it sets the default.
     Value(Value, Patch<Weight>),
-    /// A rating.
+    /// Sets a rating.
     Rating(Rating),
 }

@@ -1,7 +1,7 @@
-//! Reading the fields of a JSON body so that every faulty one is named at once.
+//! Reading the fields of a JSON body so that every invalid one is reported at once.
 //!
-//! A body is kept as text ([`JsonRef`]) until a domain type takes its part of it: numbers keep
-//! their spelling, and metadata can be stored exactly as it came.
+//! A body is kept as text ([`JsonRef`]) until a domain type parses its part. So numbers keep their
+//! spelling, and metadata can be stored byte for byte.
 
 mod json;
 
@@ -14,56 +14,56 @@ pub use json::{
 
 use crate::problem::{Fault, Problem};
 
-/// Why a value was refused.
+/// The reason why a value was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It has not the form the type expects.
+    /// The value does not have the form that the type expects.
     Mismatch,
-    /// It has not the form the type expects, and what came can be quoted.
+    /// The same, with a description of the value that may be quoted.
     Got(String),
-    /// The rest of a sentence that begins with the field's name.
+    /// A message to follow the field's name.
     Because(String),
-    /// The same, of a size over its limit.
+    /// The same, for a size over its limit.
     TooLarge(String),
-    /// Faults of fields inside this one; their paths are relative to it.
+    /// Faults of nested fields, with paths relative to this field.
     Inside(Vec<Fault>),
 }
 
-/// A domain type that one JSON value can become.
+/// A domain type that is parsed from one JSON value.
 pub trait FromJson: Sized {
-    /// What is expected, as in `value must be {EXPECTED}`.
+    /// The expected form, as in `value: expected {EXPECTED}, got …`.
     const EXPECTED: &str;
 
-    /// Takes the value, or says why not.
+    /// Parses the value.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] if the type does not take it.
+    /// [`Refusal`] if the value is not valid for the type.
     fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal>;
 }
 
-/// A field of an update: absent, `null`, or a value.
+/// A field in an update: absent, `null` or a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patch<T> {
-    /// Absent: the stored value stays.
+    /// Absent: keeps the stored value.
     Keep,
-    /// `null`: the stored value goes.
+    /// `null`: removes the stored value.
     Clear,
-    /// The new value.
+    /// Replaces the stored value.
     Set(T),
 }
 
-/// What was read of a request, and what its caller should know of it although it was accepted.
+/// A value that was parsed from a request, with warnings for its caller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Accepted<T> {
-    /// What was read.
+    /// The value.
     pub value: T,
-    /// Sentences for the answer's `warnings`; mostly none.
+    /// Messages for `warnings` in the response; usually none.
     pub warnings: Vec<String>,
 }
 
-/// The fields of one object, and the faults found in them so far. A field that is read must be there
-/// once; one that nobody reads is unknown, and ignored with a warning.
+/// The fields of one object, and the faults found in them so far. A field that is read must be present at
+/// most once. A field that is never read is unknown: it is ignored with a warning.
 #[derive(Debug)]
 pub struct Fields<'a> {
     object: Object<'a>,
@@ -72,10 +72,10 @@ pub struct Fields<'a> {
     warnings: Vec<String>,
 }
 
-/// The most unknown fields that are named in warnings.
+/// The maximum number of unknown fields that warnings name.
 const MAX_UNKNOWN: usize = 10;
 
-/// The longest name of an unknown field that is told whole, in characters.
+/// The maximum length of an unknown field's name in a warning, in characters.
 const MAX_UNKNOWN_NAME: usize = 64;
 
 impl<'a> Fields<'a> {
@@ -89,14 +89,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Whether the object has this member, be it `null`.
+    /// Whether the object has this member, even if it is `null`.
     pub fn has(&mut self, name: &'static str) -> bool {
         self.read.push(name);
         self.object.get(name).is_some()
     }
 
-    /// The member's text, if it is there and not `null`; of several the first, whatever it is, so that whoever
-    /// reads it then finds the fault.
+    /// Returns the member's text if it is present and not `null`. If it is repeated, this is the first one,
+    /// and reading it as a field then reports the fault.
     pub fn raw(&mut self, name: &'static str) -> Option<JsonRef<'a>> {
         self.read.push(name);
         let mut all = self.object.all(name);
@@ -104,7 +104,7 @@ impl<'a> Fields<'a> {
         (Kind::of(first) != Kind::Null || all.next().is_some()).then_some(first)
     }
 
-    /// A field that must be there. `None` has been noted as a fault.
+    /// Reads a required field. Returns `None` after recording a fault.
     pub fn required<T: FromJson>(&mut self, name: &'static str) -> Option<T> {
         match self.once(name)? {
             Some(json) => self.take(name, json),
@@ -115,7 +115,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A field that may be absent or `null`.
+    /// Reads a field that may be absent or `null`.
     pub fn optional<T: FromJson>(&mut self, name: &'static str) -> Option<T> {
         let json = self.once(name)??;
         if Kind::of(json) == Kind::Null {
@@ -133,7 +133,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The member of this name, if there is one. `None` has been noted as a fault: there are several.
+    /// Returns the member with this name, if there is one. Returns `None` after recording a fault if it is
+    /// repeated.
     fn once(&mut self, name: &'static str) -> Option<Option<JsonRef<'a>>> {
         self.read.push(name);
         match self.object.once(name) {
@@ -164,21 +165,21 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// Notes a fault.
+    /// Records a fault.
     pub fn fault(&mut self, fault: Fault) {
         self.faults.push(fault);
     }
 
-    /// Notes something for the answer's `warnings`.
+    /// Records a warning for the response.
     pub fn warn(&mut self, warning: String) {
         self.warnings.push(warning);
     }
 
-    /// `value`, which a reader has when it noted no fault, or all the faults.
+    /// Returns `value`, or all recorded faults. A parser that found no fault always has a value.
     ///
     /// # Errors
     ///
-    /// The faults.
+    /// The recorded faults.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<Fault>> {
         match value {
             Some(value) if self.faults.is_empty() => Ok(value),
@@ -186,8 +187,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The names of members that nobody has read so far, each once and in their order, as far as they are
-    /// to be told: cut where they are long, and in place of many a last one that says how many.
+    /// The names of the members that were not read so far, once each and in order. Long names are
+    /// truncated, and a long list ends with the number of further names.
     pub fn unknown(&self) -> Vec<String> {
         let mut seen: HashSet<&str> = self.read.iter().copied().collect();
         let names = self.object.members().iter().map(|(name, _)| name.as_str());
@@ -204,11 +205,11 @@ impl<'a> Fields<'a> {
         unknown
     }
 
-    /// The same as [`Fields::finish`], with the warnings noted, and one for each unknown field.
+    /// Returns `value` with all warnings, including one for each unknown field; or all recorded faults.
     ///
     /// # Errors
     ///
-    /// The faults.
+    /// The recorded faults.
     pub fn accept<T>(mut self, value: Option<T>) -> Result<Accepted<T>, Vec<Fault>> {
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(self.unknown().iter().map(|name| unknown_field(name)));
@@ -216,12 +217,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The warning of a field that is ignored.
+/// The warning about an unknown field.
 pub fn unknown_field(name: &str) -> String {
     format!("{name}: unknown field, ignored")
 }
 
-/// Faults with their paths put below `outer`: `value` becomes `feedback[3].value`.
+/// Prefixes the paths of faults with `outer`: `value` becomes `feedback[3].value`.
 pub fn within(outer: &str, faults: Vec<Fault>) -> impl Iterator<Item = Fault> {
     faults.into_iter().map(move |fault| Fault {
         message: format!("{outer}.{}", fault.message),
@@ -230,11 +231,11 @@ pub fn within(outer: &str, faults: Vec<Fault>) -> impl Iterator<Item = Fault> {
     })
 }
 
-/// The one object of a body, to read fields from.
+/// Parses a body that must be one object.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] if the body is no JSON object.
+/// [`Problem::Invalid`] if the body is not a JSON object.
 pub fn body_fields(body: &str) -> Result<Fields<'_>, Problem> {
     Object::parse(body)
         .map(Fields::new)

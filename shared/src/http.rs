@@ -1,9 +1,9 @@
-//! The API Gateway edge: from a request to a handler, and from its outcome to an answer. Nothing
-//! outside of this module knows HTTP.
+//! The API Gateway edge: from an event to a handler, and from the handler's result to a response. Nothing
+//! outside this module knows HTTP.
 //!
-//! [`route`] lists the routes. A function's service is [`service()`]: [`answer`] gives every request
-//! an id, a deadline and a response in its dialect; [`access`] admits it if its key allows; then the
-//! function's handler gets a [`Call`] and returns a [`Reply`].
+//! [`route`] lists the routes. [`service()`] makes a function's service: [`answer`] gives every request an
+//! id, a deadline and a response in its dialect; [`access`] verifies its API key; then the function's
+//! handler receives a [`Call`] and returns a [`Reply`].
 
 pub mod access;
 pub mod answer;
@@ -40,28 +40,28 @@ use crate::timestamp::{Clock, Timestamp};
 use access::{Access, Admitted};
 use event::Invocation;
 
-/// The longest a request may take before it is answered with 503: well inside the functions'
-/// timeout of 15 seconds and API Gateway's of 30, so that it is our answer that a caller gets.
+/// The maximum time for a request, after which the response is 503. It is well below the functions' timeout
+/// of 15 seconds and API Gateway's of 30, so that the caller gets this response and not theirs.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A function as a service, the same under Lambda, `cargo lambda watch`, `sam local` and `cargo run`.
+/// A function as a Tower service, the same under Lambda, `cargo lambda watch`, `sam local` and `cargo run`.
 pub type ApiService = BoxCloneSyncService<Request, Response<Body>, Infallible>;
 
-/// What a function is made with.
+/// The dependencies of a function.
 #[derive(Clone, Debug)]
 pub struct Wiring {
-    /// The client of its DynamoDB.
+    /// The DynamoDB client.
     pub client: Client,
-    /// Its configuration.
+    /// The function's configuration.
     pub config: Arc<Config>,
-    /// What verifies keys.
+    /// The keyring that verifies API keys.
     pub keyring: Keyring,
-    /// What tells when a request came.
+    /// The clock for the time of a request.
     pub clock: Clock,
 }
 
-/// The service of one function: `handler`, working on `state`, for those requests that are let in.
-/// `document` is what operations without a key are answered with ([`Access::document`]).
+/// Builds the service of one function: `handler` is called with `state` for every request with a valid key.
+/// `document` returns the response of operations without a key ([`Access::document`]).
 pub fn service<S, H, F>(
     function: Function,
     wiring: Wiring,
@@ -91,17 +91,16 @@ where
     }))
 }
 
-/// No document for any operation: of a function whose routes all ask for a key.
+/// The `document` of a function whose operations all require a key.
 pub fn no_document(_: Operation) -> Option<&'static str> {
     None
 }
 
-/// Runs a function under the Lambda runtime, which its environment tells of. `tables` are those it
-/// needs, `make` makes its service.
+/// Runs a function under the Lambda runtime. `tables` are those it needs, `make` builds its service.
 ///
 /// # Errors
 ///
-/// A variable that is missing or wrong, or a runtime that does not answer.
+/// A missing or invalid environment variable, or a failure of the Runtime API.
 pub async fn run(
     tables: &[&'static Table],
     make: impl FnOnce(Wiring) -> Result<ApiService, ConfigError>,
@@ -118,7 +117,7 @@ pub async fn run(
         clock: Clock::system(),
     })?;
     lambda_runtime::run(service_fn(move |LambdaEvent { payload, context }| {
-        let requests = Adapter::from(service.clone().map_response(Ready));
+        let requests = Adapter::from(service.clone().map_response(TextResponse));
         async move {
             Ok::<_, Infallible>(match payload {
                 Invocation::Request(event) => {
@@ -132,30 +131,29 @@ pub async fn run(
     .await
 }
 
-/// What a function returns to Lambda.
+/// The value that a function returns to Lambda.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Outcome<A> {
-    /// The answer to a request.
+    /// The response to a request.
     Answer(A),
-    /// What is said of an event that is none.
+    /// The result for an event that is not a request.
     Other(serde_json::Value),
 }
 
-/// An answer whose body is text already. lambda_http's own conversion of a response decodes every
-/// charset that the web has, and the tables for that would be linked into each function.
-struct Ready(Response<Body>);
+/// A response whose body is already text. lambda_http's own conversion would link its charset tables into
+/// each function.
+struct TextResponse(Response<Body>);
 
-impl IntoResponse for Ready {
+impl IntoResponse for TextResponse {
     fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         Box::pin(future::ready(self.0))
     }
 }
 
-/// Opens the connection to DynamoDB while the function starts, when it has a full CPU and nobody
-/// waits: a look-up of the key that the first request is expected to bear, or of one that cannot
-/// exist. A database that does not answer now may do so for the first request, so a failure here is
-/// only logged.
+/// Opens the connection to DynamoDB during init, when the function has a full CPU and nobody waits. It
+/// looks up the key that the first request is expected to use, or an id that cannot exist. A failure is
+/// only logged, because DynamoDB may be available again for the first request.
 async fn connect(keyring: &Keyring, expected: Option<KeyId>) {
     let Some(id) = expected.or_else(|| KeyId::parse("0000000000000000")) else {
         return;

@@ -1,4 +1,4 @@
-//! Who and which: workspaces and feedback ids.
+//! Workspaces and feedback ids.
 
 use std::fmt;
 
@@ -6,17 +6,18 @@ use uuid::Uuid;
 
 use crate::timestamp::Timestamp;
 
-/// The tenant a key belongs to, and every item with it: 1 to 64 of `a-z`, `0-9`, `-` and `_`.
+/// A workspace: the tenant that keys and records belong to. Its name is 1 to 64 of `a-z`, `0-9`, `-` and
+/// `_`.
 ///
-/// It never holds the `#` that separates the parts of a key, so a key's parts cannot run together.
+/// The name never contains `#`, which separates the parts of DynamoDB keys, so two keys cannot be confused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Workspace(String);
 
 impl Workspace {
-    /// The form a name must have, for messages.
+    /// The required form, for messages.
     pub const EXPECTED: &str = "1 to 64 characters from a-z, 0-9, - and _";
 
-    /// `None` if the name has not the form of [`Workspace::EXPECTED`].
+    /// Parses a name. Returns `None` if it does not have the form of [`Workspace::EXPECTED`].
     pub fn parse(name: &str) -> Option<Self> {
         let fits = (1..=64).contains(&name.len())
             && name
@@ -37,8 +38,8 @@ impl fmt::Display for Workspace {
     }
 }
 
-/// A feedback's id: a UUIDv7 minted here. Its text order is its time order, so it serves as sort key,
-/// cursor and creation time.
+/// The id of a feedback record: a UUIDv7 that the service generates. Ids sort by time, so an id serves as
+/// sort key, cursor and creation time.
 ///
 /// ```
 /// use shared::id::FeedbackId;
@@ -53,25 +54,42 @@ impl fmt::Display for Workspace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FeedbackId(Uuid);
 
-/// Random bits for one id; the version and variant bits, and the place of the index, are overwritten.
+/// Random bits for one id. The bits for version, variant and index are overwritten.
 pub type Entropy = [u8; 10];
 
+/// The highest bit of `rand_a`, below the version. The index of a record in its bulk does not reach it.
+const UPSERTED: u8 = 0x08;
+
 impl FeedbackId {
-    /// The form an id must have, for messages.
+    /// The required form, for messages.
     pub const EXPECTED: &str = "a UUID, hyphenated or as 32 hex digits";
 
-    /// The id of the `index`-th record written at `now`. The index goes above the random bits
-    /// (RFC 9562, section 6.2, method 1), so the ids of one bulk sort in the order of its input.
+    /// Creates the id of the `index`-th record written at `now`. The index precedes the random bits (RFC
+    /// 9562, section 6.2, method 1), so the ids of a bulk request sort in the order of its input.
     pub fn mint(now: Timestamp, index: usize, entropy: Entropy) -> Self {
         let mut bytes = entropy;
-        let [high, low] = u16::try_from(index).unwrap_or(u16::MAX).min(0x0fff).to_be_bytes();
+        let [high, low] = u16::try_from(index).unwrap_or(u16::MAX).min(0x07ff).to_be_bytes();
         bytes[0] = high;
         bytes[1] = low;
         Self(uuid::Builder::from_unix_timestamp_millis(now.millis(), &bytes).into_uuid())
     }
 
-    /// Reads the hyphenated form or 32 hex digits, in any case. `None` for anything else, the
-    /// braced and URN forms of a UUID among it.
+    /// Creates the id of an upserted record, marked by a bit above the index. The caller sets its last byte,
+    /// so that the shard of the record's index keys is known before the id.
+    pub fn mint_upserted(now: Timestamp, index: usize, entropy: Entropy, last: u8) -> Self {
+        let mut bytes = *Self::mint(now, index, entropy).as_bytes();
+        bytes[6] |= UPSERTED;
+        bytes[15] = last;
+        Self::from_bytes(bytes)
+    }
+
+    /// Whether the record is upserted. Its sort key cannot be computed from the id then.
+    pub fn is_upserted(self) -> bool {
+        self.as_bytes()[6] & UPSERTED != 0
+    }
+
+    /// Parses the hyphenated form or 32 hex digits, in upper or lower case. Returns `None` for anything
+    /// else, including the braced and URN forms of a UUID.
     pub fn parse(text: &str) -> Option<Self> {
         match text.len() {
             32 | 36 => Uuid::try_parse(text).ok().map(Self),
@@ -94,29 +112,29 @@ impl FeedbackId {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// The id as a number; ids are in the order of their numbers.
+    /// The id as a number. Numbers sort like ids.
     pub fn as_u128(self) -> u128 {
         self.0.as_u128()
     }
 
-    /// The id of this number.
+    /// The id with this number.
     pub fn from_u128(number: u128) -> Self {
         Self(Uuid::from_u128(number))
     }
 
-    /// When the record was created: the first 48 bits. Of an id that was not minted here it is a
-    /// number without a meaning.
+    /// The creation time in milliseconds, from the first 48 bits. It is meaningless for ids that were not
+    /// created by this service.
     pub fn created_at(self) -> Timestamp {
         let millis = self.0.as_u128() >> 80;
         Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
     }
 
-    /// Portkey's spelling: lowercase, hyphenated.
+    /// The id in Portkey's form: lowercase, hyphenated.
     pub fn hyphenated(self) -> String {
         self.0.hyphenated().to_string()
     }
 
-    /// TrueFoundry's spelling: 32 lowercase hex digits.
+    /// The id in TrueFoundry's form: 32 lowercase hex digits.
     pub fn simple(self) -> String {
         self.0.simple().to_string()
     }
@@ -155,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bulk_sorts_in_its_own_order_whatever_the_random_bits() {
+    fn ids_of_a_bulk_sort_in_input_order() {
         let now = Timestamp::from_millis(1);
         let first = FeedbackId::mint(now, 3, [0xff; 10]);
         let second = FeedbackId::mint(now, 4, [0; 10]);
@@ -164,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_cannot_hold_the_separator_of_keys() {
+    fn a_workspace_name_cannot_contain_the_key_separator() {
         assert!(Workspace::parse("acme-eu_1").is_some());
         for not in ["", "a#b", "Acme", "a b", "ä", &"x".repeat(65)] {
             assert_eq!(Workspace::parse(not), None, "{not}");

@@ -1,29 +1,29 @@
-//! The metadata fields that records are indexed by: their one definition.
+//! The indexed metadata fields, in their single definition.
 //!
-//! What else there is of a field follows from it: the check of its text in `metadata`, the
-//! filters of lists and analytics, the table's index in `tables`, the index keys in
-//! `store`, and what `stats` counts by. To add a field, see CONTRIBUTING.md.
+//! Everything else about a field follows from it: its validation in `metadata`, the filters of lists and
+//! analytics, the index in `tables`, the index keys in `store`, and the dimensions in `stats`. To add a
+//! field, see CONTRIBUTING.md.
 
-/// The longest text of an indexed field, in bytes. DynamoDB's keys end at 2,048 bytes
+/// The maximum length of an indexed field, in bytes. DynamoDB's partition keys are limited to 2,048 bytes
 /// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html).
 pub const MAX_INDEXED: usize = 512;
 
-/// A metadata field that records are indexed by.
+/// An indexed metadata field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
-    /// `_user`: who gave the feedback.
+    /// `_user`: the user who gave the feedback.
     User,
-    /// `_session`: the conversation that it was given in.
+    /// `_session`: the conversation that it belongs to.
     Session,
-    /// `_prompt`: the prompt, by its name.
+    /// `_prompt`: the name of the prompt.
     Prompt,
     /// `_organisation`: the customer.
     Organisation,
-    /// `_environment`: production, staging and the like.
+    /// `_environment`: for example production or staging.
     Environment,
 }
 
-/// What there is to know of a field.
+/// The definition of a field.
 struct Definition {
     metadata: &'static str,
     name: &'static str,
@@ -33,19 +33,19 @@ struct Definition {
     since: u32,
 }
 
-/// How many values a field has.
+/// The number of values that a field takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Values {
-    /// Few, each in many records. Records of one value are spread over the shards of an index, and
-    /// counted by the two minutes.
+    /// Few values, each in many records. The records of a value are spread over the shards of an index, and
+    /// counted in slots of two minutes.
     Few,
-    /// Many, each in few records. The value alone spreads the records, and they are counted by the hour.
+    /// Many values, each in few records. The values alone spread the records, which are counted by hour.
     Many,
 }
 
 impl Field {
-    /// Every field, the one with the fewest records to a value first: a list by several fields reads
-    /// the records of the first of them, and filters by the others.
+    /// Every field, starting with the one that has the fewest records per value. A list by several fields
+    /// reads the records of the first and filters by the others.
     pub const ALL: [Self; 5] = [
         Self::User,
         Self::Session,
@@ -99,49 +99,49 @@ impl Field {
         }
     }
 
-    /// Its name in metadata, as `_user`.
+    /// The field's name in metadata, such as `_user`.
     pub const fn metadata(self) -> &'static str {
         self.definition().metadata
     }
 
-    /// Its name as a parameter of lists and as a dimension of roll-ups, as `user`.
+    /// The field's name as a list parameter and roll-up dimension, such as `user`.
     pub const fn name(self) -> &'static str {
         self.definition().name
     }
 
-    /// The name of the sparse index of the records that have it, as `by-user`.
+    /// The name of the field's sparse index, such as `by-user`.
     pub const fn index(self) -> &'static str {
         self.definition().index
     }
 
-    /// The attribute that is the partition key of the index, as `user_key`.
+    /// The attribute that is the partition key of the index, such as `user_key`.
     pub const fn key(self) -> &'static str {
         self.definition().key
     }
 
-    /// The schema version of roll-ups that counts by it first: `schema::STATS` when it was added.
+    /// The first schema version of roll-ups that counts by the field: `schema::STATS` when it was added.
     pub const fn counted_since(self) -> u32 {
         self.definition().since
     }
 
-    /// Whether it has many values, each in few records.
+    /// Whether the field has many values, each in few records.
     pub fn has_many_values(self) -> bool {
         self.definition().values == Values::Many
     }
 
-    /// The field of this name in metadata.
+    /// The field with this name in metadata.
     pub fn of_metadata(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|field| field.metadata() == name)
     }
 }
 
-/// The texts of a record's indexed fields, or those that a filter asks for. A field without one is
-/// absent; no text is empty.
+/// The indexed fields of a record or filter, with their text. Fields without a text are absent; no text is
+/// empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Indexed([Option<String>; Field::ALL.len()]);
 
 impl Indexed {
-    /// The fields with the texts that `read` has for them.
+    /// Builds the fields from the texts that `read` returns.
     pub fn from_fn(read: impl FnMut(Field) -> Option<String>) -> Self {
         Self(Field::ALL.map(read))
     }
@@ -151,7 +151,7 @@ impl Indexed {
         self.0[field as usize].as_deref()
     }
 
-    /// Gives a field a text.
+    /// Sets the text of a field.
     pub fn set(&mut self, field: Field, text: String) {
         self.0[field as usize] = Some(text);
     }
@@ -163,7 +163,7 @@ impl Indexed {
             .filter_map(|field| Some((field, self.get(field)?)))
     }
 
-    /// Whether every text of `asked` is here too.
+    /// Whether all fields in `asked` have the same text here.
     pub fn has_all(&self, asked: &Self) -> bool {
         asked.iter().all(|(field, text)| self.get(field) == Some(text))
     }
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_at_its_own_place_and_its_names_follow_from_one() {
+    fn fields_are_in_order_and_their_names_are_consistent() {
         for (place, field) in Field::ALL.into_iter().enumerate() {
             assert_eq!(field as usize, place);
             let name = field.name();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_asks_for_some_fields_alone() {
+    fn has_all_compares_only_the_fields_of_the_filter() {
         let texts = |field: Field| Some(field.name().to_owned());
         let (all, mut asked) = (Indexed::from_fn(texts), Indexed::default());
         assert!(all.has_all(&asked));

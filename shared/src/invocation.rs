@@ -1,7 +1,7 @@
-//! What is known of the invocation that the current task works on: its id, and what it has consumed.
+//! The current invocation: its id and its consumed capacity.
 //!
-//! The task carries it, so that it need not be handed through everything that logs a line or calls
-//! DynamoDB.
+//! It is a task-local value, so that it does not have to be passed to everything that writes a log line or
+//! calls DynamoDB.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,17 +9,16 @@ tokio::task_local! {
     static CURRENT: Invocation;
 }
 
-/// DynamoDB's request units, as far as its answers told of them: a call that failed does not say
-/// what it consumed.
+/// Consumed DynamoDB request units, as its responses report them. Failed calls do not report any.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Units {
-    /// Read units; half ones too.
+    /// Read units, in steps of 0.5.
     pub read: f64,
     /// Write units, of tables and indexes together.
     pub write: f64,
 }
 
-/// One invocation of a function. Clones are the same one.
+/// One invocation of a function. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Invocation {
     id: Option<Arc<str>>,
@@ -27,7 +26,7 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// The invocation that Lambda gave this id; none where there is no Lambda.
+    /// An invocation with the id from Lambda; `None` outside Lambda.
     pub fn new(id: Option<&str>) -> Self {
         Self {
             id: id.filter(|id| !id.is_empty()).map(Arc::from),
@@ -35,29 +34,29 @@ impl Invocation {
         }
     }
 
-    /// Lambda's id of it.
+    /// Lambda's id of the invocation.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// What it has consumed up to now.
+    /// The units consumed so far.
     pub fn units(&self) -> Units {
         *self.units.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds to what it has consumed.
+    /// Adds consumed units.
     pub fn consume(&self, units: Units) {
         let mut sum = self.units.lock().unwrap_or_else(PoisonError::into_inner);
         sum.read += units.read;
         sum.write += units.write;
     }
 
-    /// Runs its work, in which [`Invocation::current`] is this.
+    /// Runs `work` with this as [`Invocation::current`].
     pub async fn run<F: Future>(&self, work: F) -> F::Output {
         CURRENT.scope(self.clone(), work).await
     }
 
-    /// The invocation that the current task works on, if it works on one.
+    /// The invocation of the current task, if there is one.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Self::clone).ok()
     }

@@ -1,9 +1,9 @@
-//! What the functions share: the domain, both wire dialects around it, the DynamoDB store, the
-//! API keys and, in [`http`] alone, the API Gateway edge.
+//! The code that all functions share: the domain, the two dialects of the API, the DynamoDB store, the API
+//! keys and, in [`http`] alone, the API Gateway edge.
 //!
-//! Reading order: [`feedback`] (what one record is), [`dialect`] (how the vendors spell it),
-//! [`store`] (how it is kept), [`http`] (how a request reaches a handler). Nothing outside
-//! [`http`] knows API Gateway, and nothing outside [`store`] and [`access`] knows DynamoDB.
+//! Reading order: [`feedback`] (a record), [`dialect`] (the vendors' JSON), [`store`] (how records are
+//! stored), [`http`] (how a request reaches a handler). Nothing outside [`http`] knows API Gateway, and
+//! nothing outside [`store`], [`access`], [`stats`] and [`dynamo`] knows DynamoDB.
 
 pub mod access;
 pub mod config;
@@ -18,9 +18,11 @@ pub mod invocation;
 pub mod log;
 pub mod metadata;
 pub mod metrics;
+pub mod person;
 pub mod problem;
 pub mod query;
 pub mod random;
+pub mod reasons;
 pub mod schema;
 pub mod score;
 pub mod stats;

@@ -1,4 +1,4 @@
-//! The log: what a function prints, and what nothing it is built of may print.
+//! The log: the format of its lines, and which lines of dependencies are suppressed.
 
 use std::env;
 use std::fmt::{Debug, Error};
@@ -19,10 +19,10 @@ use crate::invocation::Invocation;
 use crate::metrics::{self, NAMESPACE_VARIABLE};
 use crate::timestamp::Timestamp;
 
-/// The crates whose lines hold no caller's text at any level. All others are dependencies, and
-/// below INFO they print what passes through them: lambda_runtime the events, the AWS SDK requests
-/// and responses, all of them with keys, comments and metadata.
-const OURS: [&str; 7] = [
+/// The crates whose log lines contain no caller's text at any level. All other crates are dependencies.
+/// Below INFO they print the data that passes through them: lambda_runtime prints events, and the AWS SDK
+/// prints requests and responses, including keys, comments and metadata.
+const OWN_CRATES: [&str; 7] = [
     "aggregate",
     "analytics",
     "create",
@@ -32,36 +32,34 @@ const OURS: [&str; 7] = [
     "update",
 ];
 
-/// What says nothing new beside a line of ours: lambda_runtime logs once more what a handler failed
-/// with and that it panicked, and the SDK, after each attempt that failed, that a transport which is
-/// not its own has told it of no connection.
-const REPEATED: [&str; 2] = [
+/// Targets whose lines repeat a line of this service. lambda_runtime logs errors and panics of handlers
+/// again. The SDK logs after every failed attempt that a custom transport reports no connection.
+const REDUNDANT_TARGETS: [&str; 2] = [
     "lambda_runtime::layers::panic",
     "aws_smithy_runtime::client::http::connection_poisoning",
 ];
 
-/// Sets up the log of a function, when it starts.
+/// Sets up the log of a function at its start.
 pub fn init() {
-    // There is one already if this is called twice, and then that one stays.
+    // A second call keeps the existing log.
     let _ = tracing::dispatcher::set_global_default(log(std::io::stdout, |name| env::var(name).ok()));
-    // Rust's own hook prints a panic's words, and those of a failed slice or a failed `expect` hold
-    // the text at fault. Where it happened is enough to find it.
+    // Rust's own hook prints the panic message, which may contain callers' text, for example in a failed
+    // slice or `expect`. The location is enough to find the cause.
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panicked");
     }));
 }
 
-/// A log to `writer`, as the environment asks for it: lines of text, or of JSON where
-/// `AWS_LAMBDA_LOG_FORMAT` says so, down to the level that `AWS_LAMBDA_LOG_LEVEL` or else `RUST_LOG`
-/// says, or INFO. Whatever they say, dependencies print nothing below INFO. JSON lines hold metrics
-/// if [`NAMESPACE_VARIABLE`] names a namespace for them.
+/// Creates a log that writes to `writer`, configured by environment variables: lines of text, or of JSON if
+/// `AWS_LAMBDA_LOG_FORMAT` says so, at the level in `AWS_LAMBDA_LOG_LEVEL` or else `RUST_LOG`, by default
+/// INFO. Dependencies never log below INFO. JSON lines contain metrics if [`NAMESPACE_VARIABLE`] is set.
 pub fn log<W>(writer: W, variable: impl Fn(&str) -> Option<String>) -> Dispatch
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let is_json = variable("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json"));
-    // tracing reads an empty level as ERROR; here it is none, as in the other variables.
+    // tracing takes an empty level for ERROR. Here it counts as unset, as in the other variables.
     let given = |name| variable(name).filter(|text| !text.is_empty());
     let asked = match given("AWS_LAMBDA_LOG_LEVEL") {
         Some(level) => Targets::new().with_default(lambda_level(&level)),
@@ -77,9 +75,9 @@ where
     Dispatch::new(Registry::default().with(lines.with_filter(asked.and(filter_fn(is_allowed)))))
 }
 
-/// Lines of JSON, one object each and its members not nested: Lambda passes such a line on as it
-/// is, reads `level` and `timestamp` from it (it takes a line without the time to be of level INFO:
-/// docs.aws.amazon.com/lambda, "Log-level filtering"), and CloudWatch reads `_aws`.
+/// Formats JSON lines: one flat object each. Lambda passes such a line on unchanged and reads its `level`
+/// and `timestamp`. (Without a timestamp it assumes level INFO: docs.aws.amazon.com/lambda, "Log-level
+/// filtering".) CloudWatch reads `_aws`.
 struct Json {
     namespace: Option<String>,
 }
@@ -106,7 +104,7 @@ where
         event.record(&mut fields);
         let Fields(mut fields) = fields;
         let namespace = self.namespace.as_ref();
-        if let Some(namespace) = namespace.filter(|_| is_ours(event.metadata().target())) {
+        if let Some(namespace) = namespace.filter(|_| is_own(event.metadata().target())) {
             let directives = metrics::directives(namespace, &fields, now);
             fields.extend(directives.map(|directives| ("_aws", directives)));
         }
@@ -118,11 +116,11 @@ where
     }
 }
 
-/// The members of a line, in their order.
+/// The members of a line, in order.
 struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
-    /// Adds a member, unless it is there: JSON has each once.
+    /// Adds a member unless its name is already present.
     fn put(&mut self, name: &'static str, value: Value) {
         if self.0.iter().all(|(there, _)| *there != name) {
             self.0.push((name, value));
@@ -156,12 +154,12 @@ impl Visit for Fields {
     }
 }
 
-/// A span of time as it is logged: in milliseconds, to the hundredth.
+/// Converts a duration into milliseconds for the log, with two decimal places.
 pub fn milliseconds(span: Duration) -> f64 {
     (span.as_secs_f64() * 100_000.0).round() / 100.0
 }
 
-/// One of the levels Lambda can be configured with.
+/// Parses one of Lambda's log levels.
 fn lambda_level(level: &str) -> LevelFilter {
     if level.eq_ignore_ascii_case("fatal") {
         return LevelFilter::ERROR;
@@ -169,7 +167,7 @@ fn lambda_level(level: &str) -> LevelFilter {
     level.parse().unwrap_or(LevelFilter::INFO)
 }
 
-/// A level, or targets with a level each: `debug`, `shared=trace,aws_config=error`.
+/// Parses a level, or a list of targets with levels: `debug`, `shared=trace,aws_config=error`.
 fn rust_log(directives: &str) -> Targets {
     let asked: Targets = directives.parse().unwrap_or_default();
     match asked.default_level() {
@@ -178,14 +176,14 @@ fn rust_log(directives: &str) -> Targets {
     }
 }
 
-/// Whether a line is printed, if its level is asked for.
+/// Whether a line may be printed, provided that its level is enabled.
 fn is_allowed(line: &Metadata<'_>) -> bool {
-    is_ours(line.target()) || (*line.level() <= Level::INFO && !REPEATED.contains(&line.target()))
+    is_own(line.target()) || (*line.level() <= Level::INFO && !REDUNDANT_TARGETS.contains(&line.target()))
 }
 
-fn is_ours(target: &str) -> bool {
+fn is_own(target: &str) -> bool {
     let name = target.split("::").next().unwrap_or_default();
-    OURS.contains(&name)
+    OWN_CRATES.contains(&name)
 }
 
 #[cfg(test)]
@@ -193,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_read_as_lambda_and_rust_spell_them() {
+    fn log_levels_follow_lambda_or_rust_log() {
         for (level, filter) in [
             ("TRACE", LevelFilter::TRACE),
             ("debug", LevelFilter::DEBUG),
@@ -219,11 +217,11 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_is_ours_by_its_whole_name() {
-        assert!(is_ours("shared"));
-        assert!(is_ours("shared::http::answer"));
-        assert!(!is_ours("readable"));
-        assert!(!is_ours("aws_smithy_runtime::client::orchestrator"));
-        assert!(!is_ours(""));
+    fn own_crates_are_matched_by_their_whole_name() {
+        assert!(is_own("shared"));
+        assert!(is_own("shared::http::answer"));
+        assert!(!is_own("readable"));
+        assert!(!is_own("aws_smithy_runtime::client::orchestrator"));
+        assert!(!is_own(""));
     }
 }

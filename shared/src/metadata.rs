@@ -1,23 +1,23 @@
-//! Whatever else the caller wants to keep with a feedback.
+//! Metadata and comments.
 
 use crate::fields::{
     FromJson, JsonRef, Kind, LONE_SURROGATE, Object, Refusal, deeper_than, describe, document, scalar_text,
     string, string_with,
 };
-use crate::indexed::{Indexed, MAX_INDEXED};
+use crate::indexed::{Field, Indexed, MAX_INDEXED};
 use crate::problem::Fault;
 
-/// The most text of metadata, in bytes of JSON.
+/// The maximum size of metadata, in bytes of JSON.
 pub const MAX_METADATA: usize = 64 * 1024;
 
-/// The deepest nesting of metadata. Parsers commonly give up at 128 levels, and a list adds three.
+/// The maximum nesting of metadata. Parsers commonly stop at 128 levels, and a list adds three.
 pub const MAX_METADATA_DEPTH: usize = 100;
 
-/// The longest comment, in bytes.
+/// The maximum size of a comment, in bytes.
 pub const MAX_COMMENT: usize = 16 * 1024;
 
-/// A JSON object, kept as the text it came as. DynamoDB's number type could not hold what JSON
-/// can (`1e300`, `1.0`, an integer of 40 digits), so it is never taken apart.
+/// A JSON object, kept as the text it came as. It is never converted, because DynamoDB's numbers cannot
+/// hold all of JSON's (`1e300`, `1.0`, an integer of 40 digits).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
     json: String,
@@ -25,18 +25,18 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// The object's JSON text, as it came.
+    /// The object's JSON text, unchanged.
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// The fields it is indexed by.
+    /// The fields that the record is indexed by.
     pub fn indexed(&self) -> &Indexed {
         &self.indexed
     }
 
-    /// Metadata as it is stored, whatever rules were made since: a field that cannot be indexed is not
-    /// indexed, and neither is any of a text that is no JSON object.
+    /// Metadata from the table, which may break rules that were added later. An invalid field is not
+    /// indexed, and nothing is if the text is not a JSON object.
     pub fn from_stored(json: String) -> Self {
         let indexed = stored_object(&json)
             .and_then(|object| Object::from_json(object).ok())
@@ -45,7 +45,16 @@ impl Metadata {
         Self { json, indexed }
     }
 
-    /// The object, if it is one: what is stored need not be.
+    /// The user who gave the feedback: `_user`, or else the text of `field` if it has 1 to 512 bytes.
+    pub fn user(&self, field: Option<&str>) -> Option<String> {
+        if let Some(user) = self.indexed.get(Field::User) {
+            return Some(user.to_owned());
+        }
+        let object = Object::parse(&self.json).ok()?;
+        scalar_text(object.get(field?)?).filter(|text| (1..=MAX_INDEXED).contains(&text.len()))
+    }
+
+    /// The object, unless the stored text is not one.
     pub fn object(&self) -> Option<JsonRef<'_>> {
         stored_object(&self.json)
     }
@@ -73,7 +82,7 @@ impl Metadata {
     }
 }
 
-/// The JSON object that a text is, however deep.
+/// Parses text that must be a JSON object, with any nesting.
 fn stored_object(text: &str) -> Option<JsonRef<'_>> {
     serde_json::from_str::<JsonRef<'_>>(text)
         .ok()
@@ -91,7 +100,7 @@ impl FromJson for Metadata {
     }
 }
 
-/// Portkey's spelling of metadata: a JSON object, or a string that holds one.
+/// Metadata in Portkey's API: a JSON object, or a string that contains one.
 #[derive(Debug)]
 pub struct MaybeText(pub Metadata);
 
@@ -102,8 +111,9 @@ impl FromJson for MaybeText {
         if Kind::of(json) != Kind::String {
             return Metadata::from_json(json).map(Self);
         }
-        // The text is the caller's own JSON. Half of a pair in it, which UTF-8 cannot hold, is written as its
-        // escape: in a string it is the same, and anywhere else it is no JSON either way.
+        // The string contains the caller's JSON. A lone surrogate in it, which UTF-8 cannot hold, is
+        // written as its escape sequence: inside a JSON string that means the same, and anywhere else it is
+        // not JSON either way.
         let text = string_with(json, |unit| format!("\\u{unit:04x}"))?;
         let inner = document(&text)
             .map_err(|_| Refusal::Got(format!("a string of {} bytes that is not JSON", text.len())))?;
@@ -114,7 +124,7 @@ impl FromJson for MaybeText {
     }
 }
 
-/// The fields that an object can be indexed by, and what is wrong with the others.
+/// Reads the indexed fields of an object, and the faults of invalid ones.
 fn indexed(object: &Object<'_>) -> (Indexed, Vec<Fault>) {
     let mut faults = Vec::new();
     let indexed = Indexed::from_fn(|field| {
@@ -131,8 +141,8 @@ fn indexed(object: &Object<'_>) -> (Indexed, Vec<Fault>) {
     (indexed, faults)
 }
 
-/// The text a field is indexed by: a string itself, a number or boolean by its JSON text. An
-/// empty string and `null` are kept in the metadata and not indexed: there is nothing to find.
+/// The text that a field is indexed by: a string's content, or the JSON of a number or boolean. An empty
+/// string and `null` stay in the metadata but are not indexed.
 fn indexed_text(json: JsonRef<'_>) -> Result<Option<String>, String> {
     if Kind::of(json) == Kind::Null {
         return Ok(None);
@@ -147,11 +157,21 @@ fn indexed_text(json: JsonRef<'_>) -> Result<Option<String>, String> {
     }
 }
 
-/// What is counted where metadata names no model.
+/// Returns the question that the feedback answers: `_name` from metadata as text. Returns an empty string
+/// if it is missing or does not have 1 to 512 bytes.
+pub fn name(metadata: Option<&Metadata>) -> String {
+    let read = || {
+        let object = Object::parse(metadata?.json()).ok()?;
+        scalar_text(object.get("_name")?).filter(|text| (1..=MAX_INDEXED).contains(&text.len()))
+    };
+    read().unwrap_or_default()
+}
+
+/// The model of a vote whose metadata names none.
 pub const UNKNOWN_MODEL: &str = "unknown";
 
-/// What the caller put in metadata as `_model` or `ai_model`, as text; [`UNKNOWN_MODEL`] where it is neither,
-/// or no text of 1 to 512 bytes.
+/// Returns `_model` or `ai_model` from metadata as text, or [`UNKNOWN_MODEL`] if there is neither or it
+/// does not have 1 to 512 bytes.
 pub fn model(metadata: Option<&Metadata>) -> String {
     let read = || {
         let object = Object::parse(metadata?.json()).ok()?;
@@ -161,8 +181,8 @@ pub fn model(metadata: Option<&Metadata>) -> String {
     read().unwrap_or_else(|| UNKNOWN_MODEL.to_owned())
 }
 
-/// TrueFoundry's comment: text of at most [`MAX_COMMENT`] bytes. Of a lone surrogate, which UTF-8 cannot
-/// hold, it has U+FFFD in its place.
+/// A comment: text of at most [`MAX_COMMENT`] bytes. Lone surrogates, which UTF-8 cannot hold, are replaced
+/// with U+FFFD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comment(String);
 
@@ -172,13 +192,13 @@ impl Comment {
         &self.0
     }
 
-    /// What a caller is to be told of a comment that is not stored as it came; `None` if it is.
+    /// Returns a warning if the comment is not stored exactly as it was sent.
     pub fn warning(json: JsonRef<'_>) -> Option<String> {
         let is_changed = Kind::of(json) == Kind::String && string(json).is_err();
         is_changed.then(|| format!("comment held {LONE_SURROGATE}, stored as U+FFFD"))
     }
 
-    /// A comment as it is stored.
+    /// A comment from the table.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
@@ -202,14 +222,13 @@ impl FromJson for Comment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indexed::Field;
 
     fn read<T: FromJson>(json: &str) -> Result<T, Refusal> {
         T::from_json(document(json).unwrap())
     }
 
     #[test]
-    fn metadata_is_kept_to_the_letter() {
+    fn metadata_is_kept_unchanged() {
         let nested = format!("{{\"deep\":{}1{}}}", "[".repeat(60), "]".repeat(60));
         for json in [
             "{}",
@@ -226,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_no_metadata() {
+    fn metadata_must_be_an_object() {
         for json in ["[]", "1", "true", "\"x\""] {
             assert_eq!(read::<Metadata>(json).unwrap_err(), Refusal::Mismatch, "{json}");
         }
@@ -244,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_on_the_text_and_is_told() {
+    fn metadata_over_the_size_limit_is_rejected() {
         let of = |size: usize| format!("{{\"x\":\"{}\"}}", "x".repeat(size - 8));
         assert!(read::<Metadata>(&of(MAX_METADATA)).is_ok());
         let refused = read::<Metadata>(&of(MAX_METADATA + 1)).unwrap_err();
@@ -288,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_has_a_limit_too() {
+    fn a_comment_over_the_size_limit_is_rejected() {
         let of = |size: usize| format!("\"{}\"", "x".repeat(size));
         assert!(read::<Comment>(&of(MAX_COMMENT)).is_ok());
         assert!(matches!(

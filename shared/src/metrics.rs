@@ -1,30 +1,30 @@
-//! Metrics: fields of a log line that CloudWatch is told to count, by the Embedded Metric Format
+//! Metrics: fields of log lines that CloudWatch counts, in the Embedded Metric Format
 //! (docs.aws.amazon.com/AmazonCloudWatch, "Specification: Embedded metric format").
 //!
-//! The line that a request is logged in is the document, so a metric costs no second line and no
-//! call. CloudWatch bills each metric with each combination of its dimensions' values as one, so
-//! both are from the lists of the code, and never a caller's.
+//! The log line of a request is also the metrics document, so a metric costs no second line and no call.
+//! CloudWatch bills each combination of a metric and its dimensions' values, so all of them come from fixed
+//! lists, never from callers.
 
 use serde_json::{Value, json};
 
 use crate::timestamp::Timestamp;
 
-/// The variable that names the namespace of the metrics; without it there are none.
+/// The variable with the namespace of the metrics. Without it there are none.
 pub const NAMESPACE_VARIABLE: &str = "METRICS_NAMESPACE";
 
-/// A metric, by the name of the field that holds its value.
+/// A metric, whose value is a field of a log line.
 #[derive(Debug)]
 pub struct Metric {
-    /// Its name, and the field's, which is a number.
+    /// The metric's name, which is also the name of its numeric field.
     pub name: &'static str,
-    /// CloudWatch's name of its unit.
+    /// CloudWatch's name for its unit.
     pub unit: &'static str,
-    /// The fields beside it that it is told apart by, which are strings.
+    /// The string fields that are its dimensions.
     pub dimensions: &'static [&'static str],
 }
 
-/// Every metric. What AWS counts for nothing is not among them: requests, statuses and latency
-/// (API Gateway), errors and iterator age (Lambda), units by table (DynamoDB).
+/// Every metric. Those that AWS provides for free are not repeated: requests, statuses and latency (API
+/// Gateway), errors and iterator age (Lambda), units by table (DynamoDB).
 pub const METRICS: [Metric; 4] = [
     Metric {
         name: "votes",
@@ -48,7 +48,7 @@ pub const METRICS: [Metric; 4] = [
     },
 ];
 
-/// The member `_aws` of a line with these fields; `None` where none of them is a metric.
+/// Returns the member `_aws` for a line with these fields; `None` if none of them is a metric.
 pub fn directives(namespace: &str, fields: &[(&'static str, Value)], now: Timestamp) -> Option<Value> {
     let has = |name: &str, test: fn(&Value) -> bool| {
         fields.iter().any(|(field, value)| *field == name && test(value))

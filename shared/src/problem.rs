@@ -1,24 +1,24 @@
-//! Everything that can go wrong with a request, once. How each dialect says it is in [`crate::dialect`].
+//! All errors that a request can end with. [`crate::dialect`] renders them.
 
 use std::time::Duration;
 
-/// How soon a refused caller may come again: the `Retry-After` of 429 and 503.
+/// The delay in `Retry-After` of 429 and 503.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// One thing wrong with one field of a request.
+/// One error in one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where: a path like `feedback[3].value`, a header's or a query parameter's name, `body`.
+    /// The field: a path like `feedback[3].value`, the name of a header or query parameter, or `body`.
     pub field: String,
-    /// The field, what was expected and what came, as `value: expected an integer from -10 to 10, got 11`.
-    /// It never holds the text of a comment, of metadata, of an id or of a key.
+    /// The field, what was expected and what came, as in `value: expected an integer from -10 to 10, got
+    /// 11`. It never contains the text of a comment, metadata, an id or a key.
     pub message: String,
-    /// Whether it is a size that is over its limit: 413 instead of 400.
+    /// Whether a size is over its limit: 413 instead of 400.
     pub too_large: bool,
 }
 
 impl Fault {
-    /// A fault of `field`, which the message begins with: `{field}: {rest}`.
+    /// A fault of `field` with the message `{field}: {rest}`.
     pub fn new(field: impl Into<String>, rest: impl AsRef<str>) -> Self {
         let field = field.into();
         let message = format!("{field}: {}", rest.as_ref());
@@ -29,7 +29,7 @@ impl Fault {
         }
     }
 
-    /// The same for a size over its limit.
+    /// A fault of a size over its limit.
     pub fn too_large(field: impl Into<String>, rest: impl AsRef<str>) -> Self {
         Self {
             too_large: true,
@@ -38,57 +38,57 @@ impl Fault {
     }
 }
 
-/// Why a request is not answered with 200.
+/// The reason why a request fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// 400, or 413 if any of the faults is a size: every faulty field, never an empty list.
+    /// 400, or 413 if any fault is a size. It lists every invalid field and is never empty.
     Invalid(Vec<Fault>),
-    /// 401: no credential, or not a valid one. Which of the two is not told.
+    /// 401: no key or no valid one. The response does not say which.
     Unauthorized,
-    /// 403: the key is valid and its scope, named here, is not among those that allow the route.
+    /// 403: the key is valid but lacks the scope that the route requires.
     Forbidden {
-        /// The scope that the route asks for.
+        /// The required scope.
         needs: &'static str,
     },
-    /// 403: the query names another workspace than the key's.
+    /// 403: the query names a workspace other than the key's.
     ForeignWorkspace,
-    /// 404: no such feedback in this workspace.
+    /// 404: the workspace has no such feedback.
     NotFound,
-    /// 409: this `Idempotency-Key` was used for another request.
+    /// 409: this `Idempotency-Key` was used for a different request.
     KeyReused,
-    /// 412: `If-Match` names another version than the record has.
+    /// 412: the record is not at the version in `If-Match`.
     VersionMismatch,
-    /// 429: the database throttles, and nothing was written.
+    /// 429: DynamoDB throttles, and nothing was written.
     Throttled,
-    /// 503: the database failed or was too slow; a write may or may not have happened.
+    /// 503: DynamoDB failed or was too slow. A write may or may not have happened.
     Unavailable {
-        /// For the log, never for the caller.
+        /// The cause, for the log only.
         cause: String,
     },
-    /// 500: a defect or a misconfiguration of ours.
+    /// 500: a defect or a wrong configuration.
     Internal {
-        /// For the log, never for the caller.
+        /// The cause, for the log only.
         cause: String,
     },
 }
 
 impl Problem {
-    /// The problem of one faulty field.
+    /// A problem with one invalid field.
     pub fn invalid(field: impl Into<String>, rest: impl AsRef<str>) -> Self {
         Self::Invalid(vec![Fault::new(field, rest)])
     }
 
-    /// A defect or a misconfiguration; `cause` is for the log.
+    /// A defect or a wrong configuration. `cause` is for the log.
     pub fn internal(cause: impl Into<String>) -> Self {
         Self::Internal { cause: cause.into() }
     }
 
-    /// A database that failed or was too slow; `cause` is for the log.
+    /// A failed or slow DynamoDB. `cause` is for the log.
     pub fn unavailable(cause: impl Into<String>) -> Self {
         Self::Unavailable { cause: cause.into() }
     }
 
-    /// Every [`Problem::code`].
+    /// Every value of [`Problem::code`].
     pub const CODES: [&str; 11] = [
         "invalid",
         "too_large",
@@ -103,7 +103,7 @@ impl Problem {
         "internal",
     ];
 
-    /// Its name in the log and in metrics.
+    /// The problem's name in the log and in metrics.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Invalid(faults) if faults.iter().any(|fault| fault.too_large) => "too_large",
@@ -120,7 +120,7 @@ impl Problem {
         }
     }
 
-    /// What the caller is told.
+    /// The message for the caller.
     pub fn message(&self) -> String {
         match self {
             Self::Invalid(faults) => {
@@ -139,14 +139,15 @@ impl Problem {
             Self::VersionMismatch => "the feedback is not at the version in If-Match".into(),
             Self::Throttled => "the storage is throttled and nothing was written: retry shortly".into(),
             Self::Unavailable { .. } => {
-                "the storage is unavailable: retry shortly, with the same Idempotency-Key if the request had one"
+                "the storage failed or did not answer in time: retry shortly, with the same Idempotency-Key if the \
+                 request had one"
                     .into()
             }
             Self::Internal { .. } => "an internal error occurred".into(),
         }
     }
 
-    /// What the log is told: field names and causes, never a value that a caller sent.
+    /// The message for the log: field names and causes, never values from the request.
     pub fn log_message(&self) -> String {
         match self {
             Self::Invalid(faults) => {

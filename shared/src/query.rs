@@ -1,82 +1,107 @@
-//! Queries of lists: filter, order, page and cursor.
+//! List queries: filter, order, page size and cursor.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::feedback::Draft;
 use crate::id::FeedbackId;
 use crate::indexed::Indexed;
 use crate::score::Score;
 use crate::target::{SpanId, Target, TraceId};
 use crate::timestamp::Timestamp;
 
-/// How many records a page holds unless its request says.
+/// The default page size.
 pub const DEFAULT_LIMIT: usize = 50;
 
-/// The most records of a page.
+/// The maximum page size.
 pub const MAX_LIMIT: usize = 100;
 
-/// Newest first, or oldest first.
+/// The order of a list, by creation time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Oldest first.
     Ascending,
-    /// Newest first: what a list is that does not say.
+    /// Newest first, which is the default.
     Descending,
 }
 
-/// Which records a list holds: all that have every field that is given here.
+/// The filter of a list. A record passes if it matches every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The trace, on its own or with all of its spans.
+    /// The trace, including all of its spans.
     pub trace: Option<TraceId>,
-    /// A span of the trace.
+    /// One span of the trace.
     pub span: Option<SpanId>,
-    /// The texts that indexed fields must have.
+    /// The indexed metadata fields and the text that each must have.
     pub indexed: Indexed,
-    /// Created at this moment or later.
+    /// The text of `_name`; empty for records without one.
+    pub name: Option<String>,
+    /// A reason that a record must have.
+    pub reason: Option<String>,
+    /// The earliest creation time, inclusive.
     pub from: Option<Timestamp>,
-    /// Created before this moment.
+    /// The latest creation time, exclusive.
     pub to: Option<Timestamp>,
 }
 
 impl Filter {
-    /// Whether a record of this target passes.
+    /// Whether a record with this target passes.
     pub fn is_about(&self, target: &Target) -> bool {
         self.trace.as_ref().is_none_or(|trace| target.trace() == trace)
             && self.span.as_ref().is_none_or(|span| target.span() == Some(span))
     }
 
     /// Whether a record with these indexed fields passes.
-    pub fn admits(&self, indexed: &Indexed) -> bool {
+    pub fn admits_indexed(&self, indexed: &Indexed) -> bool {
         indexed.has_all(&self.indexed)
     }
 
-    /// How many fields are given, times aside.
+    /// Whether a record passes the filter, not counting times.
+    pub fn admits(&self, draft: &Draft) -> bool {
+        self.is_about(&draft.target)
+            && (self.indexed == Indexed::default() || self.admits_indexed(&draft.indexed()))
+            && self.name.as_ref().is_none_or(|name| draft.name() == *name)
+            && self
+                .reason
+                .as_ref()
+                .is_none_or(|reason| draft.reasons.contains(reason))
+    }
+
+    /// The number of fields that are set, not counting times.
     pub fn fields(&self) -> usize {
-        usize::from(self.trace.is_some()) + usize::from(self.span.is_some()) + self.indexed.iter().count()
+        [
+            self.trace.is_some(),
+            self.span.is_some(),
+            self.name.is_some(),
+            self.reason.is_some(),
+        ]
+        .into_iter()
+        .filter(|given| *given)
+        .count()
+            + self.indexed.iter().count()
     }
 }
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListQuery {
-    /// Which records.
+    /// The filter.
     pub filter: Filter,
-    /// In which order.
+    /// The order.
     pub order: Order,
-    /// How many at most, 1 to 100.
+    /// The maximum number of records, 1 to 100.
     pub limit: usize,
-    /// Only those beyond this one, in the list's order.
+    /// The cursor: only records after this one, in the list's order, are returned.
     pub after: Option<FeedbackId>,
 }
 
-/// The first byte of every cursor: its version.
+/// The version of the cursor format, which is a cursor's first byte.
 const CURSOR_VERSION: u8 = 1;
 
-/// The cursor of the page that follows a record. It names a place in an order, and the record need not exist
-/// any more. It grants nothing: a list is bounded by its caller's workspace.
+/// Encodes a cursor for the page after a record. It marks a position in an order, so the record may since
+/// have been deleted. It grants no access: a list contains only records of its caller's workspace.
 ///
 /// ```
 /// use shared::id::FeedbackId;
@@ -94,7 +119,7 @@ pub fn encode_cursor(last: FeedbackId, order: Order) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The place a cursor names. `None` for garbage, and for a cursor of the other order.
+/// Decodes a cursor. Returns `None` if it is malformed or was made for the other order.
 pub fn decode_cursor(text: &str, order: Order) -> Option<FeedbackId> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let id = bytes.get(2..18)?.try_into().ok().map(FeedbackId::from_bytes)?;
@@ -111,7 +136,8 @@ fn cursor_body(last: FeedbackId, order: Order) -> Vec<u8> {
     bytes
 }
 
-/// Four bytes that tell a cursor from other base64. Not a signature: see [`encode_cursor`].
+/// Four check bytes that distinguish a cursor from other base64. They are not a signature: see
+/// [`encode_cursor`].
 fn cursor_check(body: &[u8]) -> [u8; 4] {
     let digest = Sha256::new()
         .chain_update(b"cursor")
@@ -122,35 +148,35 @@ fn cursor_check(body: &[u8]) -> [u8; 4] {
     check
 }
 
-/// The most records a [`Summary`] takes in: reading a trace costs by the record.
+/// The maximum number of records in a [`Summary`], because reading a trace costs per record.
 pub const MAX_SUMMARY: usize = 10_000;
 
-/// All feedback of one trace in brief: what Portkey's log page shows beside it.
+/// A summary of all feedback of one trace, as Portkey's log page shows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
-    /// How many records the trace has, of either scale.
+    /// The number of records of both scales.
     pub count: usize,
-    /// The value and weight of each record that has one, oldest first.
+    /// The value and weight of each record on Portkey's scale, oldest first.
     pub pairs: Vec<Pair>,
-    /// The rating of each record that has one, oldest first.
+    /// The rating of each record on TrueFoundry's scale, oldest first.
     pub ratings: Vec<u8>,
-    /// Present, and `true`, where the trace has more than [`MAX_SUMMARY`] records and only that
-    /// many of the oldest are in here.
+    /// `true` if the trace has more than [`MAX_SUMMARY`] records and only the oldest are included;
+    /// otherwise absent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
 }
 
-/// One `Value: Weight` pair.
+/// A value and its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Pair {
-    /// −10 to 10.
+    /// The value, −10 to 10.
     pub value: i8,
-    /// 0 to 1.
+    /// The weight, 0 to 1.
     pub weight: f64,
 }
 
 impl Summary {
-    /// Takes in one more record's score.
+    /// Adds the score of one record.
     pub fn add(&mut self, score: Score) {
         self.count += 1;
         match score {
@@ -168,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_comes_back_and_nothing_else_is_one() {
+    fn a_cursor_round_trips_and_other_text_is_rejected() {
         let id = FeedbackId::from_bytes([7; 16]);
         let cursor = encode_cursor(id, Order::Ascending);
         assert_eq!(decode_cursor(&cursor, Order::Ascending), Some(id));

@@ -2,7 +2,7 @@
 
 use crate::problem::Problem;
 
-/// Fills `bytes` with random ones.
+/// Fills `bytes` with random bytes.
 ///
 /// # Errors
 ///

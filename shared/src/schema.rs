@@ -1,40 +1,40 @@
-//! Schema versions: how items are written, and what becomes of an item that is not understood.
+//! Schema versions of stored items, and the rejection of items that this code cannot read.
 //!
-//! Every item holds its schema version in the attribute `schema`. An item without it has version 1,
-//! which did not have the attribute at first. A version rises when code that does not know the new
-//! one would misread the item. An attribute that such code ignores and leaves alone needs no new
-//! version.
+//! Every item has its schema version in the attribute `schema`; an item without it has version 1. The
+//! version increases when older code would misread an item. A new attribute that older code ignores and
+//! preserves does not need a new version.
 //!
-//! A rollback leaves items of newer versions behind. Older code refuses them rather than misread or
-//! overwrite them: [`check`].
+//! After a rollback, items of newer versions remain. Older code rejects them ([`check`]) instead of
+//! misreading or overwriting them.
 
 use crate::dynamo::attributes::{Item, int};
 use crate::problem::Problem;
 
-/// The attribute that holds an item's schema version.
+/// The attribute with an item's schema version.
 pub const ATTRIBUTE: &str = "schema";
 
-/// The schema version of feedback.
-pub const FEEDBACK: u32 = 1;
+/// The newest schema version of feedback: that of upserted records ([`crate::store::upsert`]), whose id is not in
+/// their sort key. Other records have version 1.
+pub const FEEDBACK: u32 = 2;
 
-/// The schema version of an API key.
-pub const API_KEY: u32 = 1;
+/// The newest schema version of an API key: that of keys whose creates are upserts. Other keys have version 1.
+pub const API_KEY: u32 = 2;
 
-/// The schema version of an `Idempotency-Key`'s marker.
+/// The schema version of the marker for an `Idempotency-Key`.
 pub const MARKER: u32 = 1;
 
-/// The newest schema version of roll-ups, checkpoints, parked changes and the item `generation`.
-/// Whoever counts or reads roll-ups reads `generation` first, and its version is the highest of the
-/// generations in it. Version 2 has slots within an item ([`crate::stats::series`]), version 3
-/// counts by `_session`.
+/// The newest schema version of roll-ups, checkpoints, parked changes and the item `generation`. Code that
+/// counts or reads roll-ups reads `generation` first, whose version is the highest of its generations.
+/// Version 2 added several slots per item ([`crate::stats::series`]), version 3 added the dimension
+/// `_session`.
 pub const STATS: u32 = 3;
 
-/// Checks that code which knows the versions up to `newest` can read an item.
+/// Checks that code which supports versions up to `newest` can read an item.
 ///
 /// # Errors
 ///
-/// [`Problem::Unavailable`] for a newer version: the item is fine, and newer code reads it.
-/// [`Problem::Internal`] for a version that is no positive integer.
+/// [`Problem::Unavailable`] for a newer version, which newer code can read. [`Problem::Internal`] if the
+/// version is not a positive integer.
 pub fn check(item: &Item, newest: u32) -> Result<(), Problem> {
     let version = if item.contains_key(ATTRIBUTE) {
         int(item, ATTRIBUTE)
@@ -47,7 +47,7 @@ pub fn check(item: &Item, newest: u32) -> Result<(), Problem> {
             "an item has schema version {version}: expected at most {newest}"
         ))),
         _ => Err(Problem::internal(
-            "an item's schema version is no positive integer",
+            "an item's schema version is not a positive integer",
         )),
     }
 }
@@ -58,7 +58,7 @@ mod tests {
     use crate::dynamo::attributes::{number, text};
 
     #[test]
-    fn a_version_is_known_or_refused() {
+    fn newer_and_invalid_versions_are_rejected() {
         let of = |schema| Item::from([("pk".to_owned(), text("x")), (ATTRIBUTE.to_owned(), schema)]);
         assert_eq!(check(&Item::new(), 1), Ok(()));
         for version in 1..=3 {

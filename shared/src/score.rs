@@ -1,14 +1,13 @@
-//! The judgement: Portkey's value with its weight, or TrueFoundry's rating. Never converted into
-//! one another.
+//! Scores: Portkey's value and weight, or TrueFoundry's rating. They are never converted into one another.
 
 use crate::fields::{FromJson, JsonRef, Kind, Refusal, document, string};
 
-/// Portkey's feedback value: an integer from −10 to 10. 0 is a vote.
+/// Portkey's feedback value: an integer from −10 to 10. 0 is a vote too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value(i8);
 
 impl Value {
-    /// `None` outside of −10 to 10.
+    /// Creates a value. Returns `None` outside −10 to 10.
     pub fn new(value: i64) -> Option<Self> {
         i8::try_from(value)
             .ok()
@@ -35,7 +34,7 @@ impl FromJson for Value {
 pub struct Rating(u8);
 
 impl Rating {
-    /// `None` outside of 1 to 5.
+    /// Creates a rating. Returns `None` outside 1 to 5.
     pub fn new(rating: i64) -> Option<Self> {
         u8::try_from(rating)
             .ok()
@@ -57,18 +56,18 @@ impl FromJson for Rating {
     }
 }
 
-/// Portkey's weight: a number from 0 to 1. A weight of 0 is a vote that weighs nothing. It is kept as the
-/// nearest `f64`: `1e-400` is allowed, being above 0, and kept as 0.
+/// Portkey's weight: a number from 0 to 1. A weight of 0 is valid: the vote is counted. It
+/// is stored as the nearest `f64`: `1e-400` is valid and stored as 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weight(f64);
 
 impl Weight {
-    /// What a vote weighs that does not say.
+    /// The default weight.
     pub const DEFAULT: Self = Self(1.0);
 
-    /// `None` outside of 0 to 1, and for what is not a number.
+    /// Creates a weight. Returns `None` outside 0 to 1, and for NaN.
     pub fn new(weight: f64) -> Option<Self> {
-        // Adding zero turns -0 into 0: one way to write nothing is enough.
+        // Adding zero turns -0 into 0, so that zero is always stored in the same way.
         (0.0..=1.0).contains(&weight).then_some(Self(weight + 0.0))
     }
 
@@ -90,7 +89,7 @@ impl FromJson for Weight {
     }
 }
 
-/// A judgement on one of the two scales.
+/// A score on one of the two scales.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Score {
     /// Portkey's scale.
@@ -100,18 +99,18 @@ pub enum Score {
 }
 
 impl Score {
-    /// The score of a stored rating. `None` if there is none, or none that is a rating.
+    /// Reads a stored rating. Returns `None` if it is missing or invalid.
     pub fn of_stored_rating(rating: Option<&str>) -> Option<Self> {
         Some(Self::Rating(Rating::new(rating?.parse().ok()?)?))
     }
 
-    /// The score of a stored value and weight. `None` if either is missing, or is none.
+    /// Reads a stored value and weight. Returns `None` if either is missing or invalid.
     pub fn of_stored_value(value: Option<&str>, weight: Option<&str>) -> Option<Self> {
         let (value, weight) = (Value::new(value?.parse().ok()?)?, weight?.parse().ok()?);
         Some(Self::Value(value, Weight::new(weight)?))
     }
 
-    /// The scale's name in a record: `value` or `rating`.
+    /// The scale's name in records: `value` or `rating`.
     pub fn scale(self) -> &'static str {
         match self {
             Self::Value(..) => "value",
@@ -120,20 +119,20 @@ impl Score {
     }
 }
 
-/// A number as its decimal digits, so that ranges are checked on what was written and not on the nearest
-/// `f64`: `4.99999999999999999999` is no 5.
+/// A number by its decimal digits. Ranges are checked against these instead of the nearest `f64`:
+/// `4.99999999999999999999` is not 5.
 struct Number {
     text: String,
     negative: bool,
-    /// Without zeros at either end; empty for zero.
+    /// The digits without leading and trailing zeros; empty for zero.
     digits: String,
-    /// How many of the digits stand before the point. Negative where zeros follow the point, and more than
-    /// there are digits where zeros precede it.
+    /// The number of digits before the decimal point. It is negative if zeros follow the point, and larger
+    /// than the number of digits if the number ends in zeros before the point.
     point: i64,
 }
 
 impl Number {
-    /// A number, or a string that holds nothing but one. `Ok(None)` is a string that holds something else.
+    /// Parses a number, or a string that contains only one. Returns `Ok(None)` for any other string.
     fn from_json(json: JsonRef<'_>) -> Result<Option<Self>, Refusal> {
         match Kind::of(json) {
             Kind::Number => Ok(Some(Self::of(json.get()))),
@@ -147,7 +146,7 @@ impl Number {
         }
     }
 
-    /// Takes apart the text of a JSON number.
+    /// Parses the text of a JSON number.
     fn of(text: &str) -> Self {
         let (negative, plain) = match text.strip_prefix('-') {
             Some(plain) => (true, plain),
@@ -170,7 +169,8 @@ impl Number {
         self.digits.is_empty()
     }
 
-    /// Its value, if it has no fraction and is not beyond two digits: no range of ours is.
+    /// The number as an integer, if it has no fraction and at most two digits, which all supported ranges
+    /// do.
     fn integer(&self) -> Option<i64> {
         if self.is_zero() {
             return Some(0);
@@ -183,20 +183,20 @@ impl Number {
         Some(if self.negative { -magnitude } else { magnitude })
     }
 
-    /// Whether it is from 0 to 1.
+    /// Whether the number is from 0 to 1.
     fn is_share(&self) -> bool {
         let is_one = self.digits == "1" && self.point == 1;
         self.is_zero() || !self.negative && (self.point <= 0 || is_one)
     }
 
-    /// The nearest `f64`. Parsed by the standard library, not by serde_json: its fast path may miss the
-    /// nearest by one place.
+    /// The nearest `f64`, as the standard library parses it. serde_json's fast path may be off by one
+    /// place.
     fn nearest(&self) -> Option<f64> {
         self.text.parse().ok()
     }
 }
 
-/// The exponent of a JSON number; one that is beyond all bounds is as good as the farthest.
+/// The exponent of a JSON number, limited to a range that does not overflow.
 fn saturated(exponent: &str) -> i64 {
     const FARTHEST: i64 = i64::MAX / 4;
     match exponent.parse::<i64>() {
@@ -206,12 +206,12 @@ fn saturated(exponent: &str) -> i64 {
     }
 }
 
-/// A number without a fraction: `5`, `5.0`, `50e-1` and `"5"`. `Ok(None)` for anything else in their shape.
+/// Parses an integer: `5`, `5.0`, `50e-1` or `"5"`. Returns `Ok(None)` for other numbers and strings.
 fn integer(json: JsonRef<'_>) -> Result<Option<i64>, Refusal> {
     Ok(Number::from_json(json)?.and_then(|number| number.integer()))
 }
 
-/// A score may be quoted to the caller, be it a short string: it is no secret of anybody's.
+/// The error for an invalid score. It quotes the value if it is short, because a score is not sensitive.
 fn quoted(json: JsonRef<'_>) -> Refusal {
     match (Kind::of(json), string(json)) {
         (Kind::String, Ok(text)) if (1..=16).contains(&text.len()) => {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_an_integer_of_the_range() {
+    fn other_values_are_not_integers_in_range() {
         for json in [
             "5.5",
             "4.99999999999999999999",

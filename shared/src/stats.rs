@@ -1,9 +1,9 @@
 //! Analytics: roll-ups of feedback by time and dimension, counted from the table's stream.
 //!
-//! [`tally`] is what is counted, [`dimension`] by what, [`series`] how finely, [`rollup`] the items, [`image`] what one state
-//! of a record counts for, [`count`] how changes are counted exactly once, [`parked`] where those
-//! wait that cannot be, [`read`] how a time range is put together again, [`verify`] what it is checked
-//! against, [`rebuild`] how it is made anew.
+//! [`tally`] holds counts, [`dimension`] and [`series`] define by what and how finely they are grouped, and
+//! [`rollup`] stores them as items. [`image`] reads the counted parts of a record, [`count`] counts every
+//! change exactly once, and [`parked`] keeps changes that cannot be counted. [`read`] answers queries for a
+//! time range, [`verify`] compares roll-ups with records, and [`rebuild`] counts everything again.
 
 pub mod change;
 pub mod count;

@@ -1,13 +1,14 @@
 //! Feedback in DynamoDB.
 //!
-//! The condition of a write decides, never a read before it; what a write promised is awaited
-//! before it is answered. [`write`] holds the plain writes, [`idempotency`] the same under an
-//! `Idempotency-Key`, [`read`] look-ups and lists, [`votes`] what analytics read of records.
+//! A write's condition decides whether it happens, never a read before it. Every write is awaited before
+//! the response. [`mod@write`] has the plain writes, [`idempotency`] those under an `Idempotency-Key`,
+//! [`read`] look-ups and lists, and [`votes`] the reads for analytics.
 
 pub mod idempotency;
 pub mod item;
 pub mod keys;
 pub mod read;
+pub mod upsert;
 pub mod votes;
 pub mod write;
 
@@ -23,31 +24,30 @@ use crate::random;
 use crate::tables::{FEEDBACK, IDEMPOTENCY};
 use crate::timestamp::Timestamp;
 
-/// The feedback of all workspaces. Every method takes the workspace it acts in, and can name
-/// nothing outside of it.
+/// The feedback of all workspaces. Every method takes the workspace it acts in and cannot reach any other.
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
     feedback: String,
-    /// The table of `Idempotency-Key`s, where the function has it.
+    /// The table of `Idempotency-Key`s, for functions that use it.
     idempotency: Option<String>,
-    /// How long feedback is kept; `None` is forever.
+    /// How long feedback is kept; `None` means forever.
     retention: Option<Duration>,
 }
 
-/// What a write did, or what the first write under the same `Idempotency-Key` did.
+/// The result of a write, or of the first write under the same `Idempotency-Key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The records, in the order of the input.
     pub ids: Vec<FeedbackId>,
-    /// The version of the one record that is there afterwards.
+    /// The version of the record after the write, if it was a single one that still exists.
     pub version: Option<u64>,
-    /// Whether the first write did it, and this one nothing.
+    /// Whether this is the result of an earlier write, and this one wrote nothing.
     pub replayed: bool,
 }
 
 impl Store {
-    /// The store in this configuration's tables.
+    /// The store for this configuration's tables.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Store {
         })
     }
 
-    /// A record as it is first stored: with an id, a version, and an end if feedback has one.
+    /// Builds a new record with id and version, and an expiry if feedback is kept for a limited time.
     fn record(
         &self,
         workspace: &Workspace,
@@ -74,7 +74,10 @@ impl Store {
         let expires_at = self.retention.map(|keep| (now + keep).seconds());
         Ok(Feedback {
             workspace: workspace.clone(),
-            id: FeedbackId::mint(now, index, entropy),
+            id: match &draft.person {
+                Some(person) => FeedbackId::mint_upserted(now, index, entropy, person.hash()[31]),
+                None => FeedbackId::mint(now, index, entropy),
+            },
             draft,
             updated_at: now,
             version: 1,

@@ -1,39 +1,39 @@
-//! The tables as they must be, wherever they are: template.yaml makes them in an account, `local`
-//! in the embedded database, and a test holds the one against the other.
+//! The definitions of the tables. template.yaml creates them in an AWS account, `local` in the embedded
+//! database, and a test compares the two.
 
 use crate::indexed::Field;
 
-/// A table's shape. Every key attribute is a string.
+/// A table's definition. Every key attribute is a string.
 #[derive(Debug)]
 pub struct Table {
-    /// The table's part in the service, and its name in the embedded database.
+    /// The table's name in the code and in the embedded database.
     pub name: &'static str,
-    /// The variable that names the table to a function.
+    /// The environment variable with the table's name in an AWS account.
     pub variable: &'static str,
     /// The partition key.
     pub hash: &'static str,
     /// The sort key, if it has one.
     pub range: Option<&'static str>,
-    /// The indexes, each with all attributes.
+    /// The indexes, which all project every attribute.
     pub indexes: &'static [Index],
-    /// The attribute of its time to live, if items expire.
+    /// The time-to-live attribute, if items expire.
     pub expires: Option<&'static str>,
-    /// Whether changes are streamed, with the images before and after.
+    /// Whether changes are streamed, with the old and new images.
     pub streams: bool,
 }
 
-/// A global secondary index with all attributes.
+/// A global secondary index that projects every attribute.
 #[derive(Clone, Copy, Debug)]
 pub struct Index {
-    /// Its name.
+    /// The index's name.
     pub name: &'static str,
-    /// Its partition key.
+    /// The partition key.
     pub hash: &'static str,
-    /// Its sort key.
+    /// The sort key.
     pub range: &'static str,
 }
 
-/// Feedback, and nothing else.
+/// The table of feedback.
 pub const FEEDBACK: Table = Table {
     name: "feedback",
     variable: "FEEDBACK_TABLE",
@@ -44,9 +44,9 @@ pub const FEEDBACK: Table = Table {
     streams: true,
 };
 
-/// Lists by time, and look-ups by id alone.
+/// The index for lists by time and look-ups by id.
 pub const BY_TIME: Index = Index::new("by-time", "time_key");
-/// All feedback of a trace, over its spans.
+/// The index for all feedback of a trace, including its spans.
 pub const BY_TRACE: Index = Index::new("by-trace", "trace_key");
 
 /// [`BY_TIME`], [`BY_TRACE`], and the sparse index of each indexed field.
@@ -73,7 +73,7 @@ impl Index {
     }
 }
 
-/// What was answered under each `Idempotency-Key`, for a day.
+/// The results under each `Idempotency-Key`, kept for a day.
 pub const IDEMPOTENCY: Table = Table {
     name: "idempotency",
     variable: "IDEMPOTENCY_TABLE",
@@ -95,7 +95,7 @@ pub const API_KEYS: Table = Table {
     streams: false,
 };
 
-/// The roll-ups, and how far the stream has been counted.
+/// The roll-ups, checkpoints and parked changes.
 pub const STATS: Table = Table {
     name: "stats",
     variable: "STATS_TABLE",

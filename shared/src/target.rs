@@ -1,4 +1,4 @@
-//! What feedback is about: a trace, or one span of it.
+//! The target of feedback: a trace, or one span of it.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::fields::{FromJson, JsonRef, Refusal, string};
 
-/// Text that names something of the caller's, held to a length in bytes of UTF-8.
+/// Defines a type for a caller's identifier with a limited length in bytes of UTF-8.
 macro_rules! name_of {
     ($(#[$doc:meta])* $name:ident, $expected:literal, $min:literal ..= $max:literal) => {
         $(#[$doc])*
@@ -14,10 +14,10 @@ macro_rules! name_of {
         pub struct $name(String);
 
         impl $name {
-            /// The form it must have, for messages.
+            /// The required form, for messages.
             pub const EXPECTED: &str = $expected;
 
-            /// `None` if it is not within the length of the type.
+            /// Parses the text. Returns `None` if its length is not allowed.
             pub fn parse(text: &str) -> Option<Self> {
                 ($min..=$max).contains(&text.len()).then(|| Self(text.to_owned()))
             }
@@ -39,36 +39,36 @@ macro_rules! name_of {
 }
 
 name_of!(
-    /// A trace's id, 1 to 512 bytes. Free text is normal: `1729`, `{chat}:{message}`, `a#b`.
+    /// A trace id, 1 to 512 bytes. Free text is common: `1729`, `{chat}:{message}`, `a#b`.
     TraceId, "a string of 1 to 512 bytes", 1 ..= 512
 );
 name_of!(
-    /// A span's id, 1 to 128 bytes.
+    /// A span id, 1 to 128 bytes.
     SpanId, "a string of 1 to 128 bytes", 1 ..= 128
 );
 name_of!(
-    /// TrueFoundry's tracing project, 1 to 512 bytes: context that is stored, not identity.
+    /// TrueFoundry's tracing project, 1 to 512 bytes. It is stored but does not identify the target.
     Project, "a string of 1 to 512 bytes", 1 ..= 512
 );
 
-/// The trace, or the span of a trace, that a feedback judges.
+/// The trace, or the span of a trace, that feedback is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// The whole trace: all that Portkey can name.
+    /// A whole trace. Portkey's API addresses traces only by default.
     Trace(TraceId),
-    /// One span: all that TrueFoundry can name.
+    /// One span of a trace. TrueFoundry's API addresses only spans.
     Span(TraceId, SpanId),
 }
 
 impl Target {
-    /// The trace, which every target has.
+    /// The trace.
     pub fn trace(&self) -> &TraceId {
         match self {
             Self::Trace(trace) | Self::Span(trace, _) => trace,
         }
     }
 
-    /// The span, of a target that is one.
+    /// The span, if the target is one.
     pub fn span(&self) -> Option<&SpanId> {
         match self {
             Self::Trace(_) => None,
@@ -77,7 +77,7 @@ impl Target {
     }
 }
 
-/// Base64 as it comes: either alphabet's decoder takes padding or none.
+/// Base64 decoders that accept input with and without padding.
 const STANDARD: GeneralPurpose = lenient(&alphabet::STANDARD);
 const URL_SAFE: GeneralPurpose = lenient(&alphabet::URL_SAFE);
 
@@ -90,12 +90,12 @@ const fn lenient(alphabet: &alphabet::Alphabet) -> GeneralPurpose {
     )
 }
 
-/// The most text a feedback target id may be. The longest sensible one, with both ids at their
-/// limits and every byte escaped, is under 6 KiB in base64.
+/// The maximum length of a feedback target id, in bytes. The longest sensible one, with ids at their
+/// maximum length and every byte escaped, is below 6 KiB in base64.
 const MAX_TARGET_ID: usize = 8 * 1024;
 
-/// Encodes the feedback target id of a span, as TrueFoundry's gateway hands it out in
-/// `x-tfy-feedback-target-id`: compact JSON, `spanId` first, standard base64 with padding.
+/// Encodes the feedback target id of a span, like TrueFoundry's gateway in `x-tfy-feedback-target-id`:
+/// compact JSON with `spanId` first, in standard base64 with padding.
 ///
 /// ```
 /// use shared::target::{SpanId, TraceId, decode_target_id, encode_target_id};
@@ -117,17 +117,17 @@ pub fn encode_target_id(trace: &TraceId, span: &SpanId) -> String {
         span_id: span.as_str(),
         trace_id: trace.as_str(),
     };
-    // Two strings always serialise; were they not to, an empty id would name nothing.
+    // Two strings always serialize. An empty id would be invalid.
     let json = serde_json::to_vec(&members).unwrap_or_default();
     STANDARD.encode(json)
 }
 
-/// Decodes a feedback target id: base64, standard or URL-safe, padded or not, of a JSON object
+/// Decodes a feedback target id: base64, standard or URL-safe, with or without padding, of a JSON object
 /// with `traceId` and `spanId`. Other members are ignored.
 ///
 /// # Errors
 ///
-/// What was expected and what came, to stand behind the field's name.
+/// A message to follow the field's name: what was expected and what came.
 pub fn decode_target_id(text: &str) -> Result<(TraceId, SpanId), String> {
     const EXPECTED: &str = "expected base64 of a JSON object with traceId and spanId";
     if text.len() > MAX_TARGET_ID {
@@ -149,12 +149,12 @@ pub fn decode_target_id(text: &str) -> Result<(TraceId, SpanId), String> {
             .ok()
             .flatten()
             .and_then(|value| string(value).ok())
-            .ok_or_else(|| format!("{EXPECTED}, got no string {name} in it"))
+            .ok_or_else(|| format!("{EXPECTED}, got an object without a string {name}"))
     };
     let trace = TraceId::parse(&member("traceId")?)
-        .ok_or_else(|| format!("expected as traceId in it {}", TraceId::EXPECTED))?;
+        .ok_or_else(|| format!("expected its traceId to be {}", TraceId::EXPECTED))?;
     let span = SpanId::parse(&member("spanId")?)
-        .ok_or_else(|| format!("expected as spanId in it {}", SpanId::EXPECTED))?;
+        .ok_or_else(|| format!("expected its spanId to be {}", SpanId::EXPECTED))?;
     Ok((trace, span))
 }
 
@@ -162,7 +162,7 @@ pub fn decode_target_id(text: &str) -> Result<(TraceId, SpanId), String> {
 mod tests {
     use super::*;
 
-    /// The example of TrueFoundry's documentation.
+    /// The example in TrueFoundry's documentation.
     const DOCUMENTED: &str = "eyJzcGFuSWQiOiJhMmQ2Yjg4MmFhMTViZTU1IiwidHJhY2VJZCI6IjAxOWFiMmE5NmQ1MDcwN2ZhMzA5MGMxYjcyMDFkNWJkIn0=";
 
     fn documented() -> (TraceId, SpanId) {
@@ -173,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn the_target_id_of_truefoundry_s_documentation_byte_for_byte() {
+    fn the_documented_target_id_is_reproduced_byte_for_byte() {
         let (trace, span) = documented();
         assert_eq!(encode_target_id(&trace, &span), DOCUMENTED);
         assert_eq!(decode_target_id(DOCUMENTED), Ok(documented()));
     }
 
     #[test]
-    fn either_alphabet_padded_or_not() {
+    fn both_base64_alphabets_decode_with_and_without_padding() {
         // `>>>` and `???` make `+` and `/` in the standard alphabet.
         let trace = TraceId::parse("~~>>>???~~").unwrap();
         let span = SpanId::parse("???>>>").unwrap();
@@ -195,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn other_members_are_let_be() {
+    fn other_members_are_ignored() {
         let text = STANDARD.encode(r#"{"dataRoutingDestination":"eu","traceId":"t","spanId":"s"}"#);
         assert!(decode_target_id(&text).is_ok());
     }
 
     #[test]
-    fn garbage_is_told_apart() {
+    fn invalid_target_ids_are_rejected_with_a_reason() {
         for (text, says) in [
             ("%%%".to_owned(), "not base64"),
             (STANDARD.encode("nonsense"), "got base64 of something else"),

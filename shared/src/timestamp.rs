@@ -1,4 +1,4 @@
-//! Moments, to the millisecond, in UTC.
+//! Points in time, with millisecond precision, in UTC.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,32 +7,32 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A moment as whole milliseconds since the Unix epoch: the resolution of a UUIDv7, and so of
-/// everything this service orders by.
+/// A point in time, in whole milliseconds since the Unix epoch. This is the precision of a UUIDv7, and thus
+/// of everything that the service sorts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The last moment that RFC 3339 can write, the end of the year 9999. It is within the 48 bits
-    /// of milliseconds that a UUIDv7 can carry (RFC 9562, section 5.7).
+    /// The end of the year 9999, the last time that RFC 3339 can express. It fits into the 48 bits of
+    /// milliseconds in a UUIDv7 (RFC 9562, section 5.7).
     pub const MAX: Self = Self(253_402_300_799_999);
 
     /// The Unix epoch.
     pub const EPOCH: Self = Self(0);
 
-    /// The present, by the machine's clock.
+    /// The current time by the machine's clock.
     pub fn now() -> Self {
-        // A clock before 1970 is broken beyond what an id could express; the epoch is as good.
+        // A clock before 1970 is broken, and an id cannot express its time anyway.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Milliseconds since the epoch, capped at [`Timestamp::MAX`].
+    /// Converts milliseconds since the epoch. Later times than [`Timestamp::MAX`] become that.
     pub fn from_millis(millis: u64) -> Self {
         Self(millis.min(Self::MAX.0))
     }
 
-    /// Seconds since the epoch, with a fraction; what is before it is moved to it.
+    /// Converts seconds since the epoch, with a fraction. Times before the epoch become the epoch.
     pub fn from_seconds(seconds: f64) -> Self {
         let since = Duration::try_from_secs_f64(seconds).unwrap_or_default();
         Self::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -43,22 +43,21 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds since the epoch, rounded down: the unit of DynamoDB's time to live.
+    /// Whole seconds since the epoch, rounded down, as in DynamoDB's time to live.
     pub fn seconds(self) -> u64 {
         self.0 / 1000
     }
 
-    /// Reads a date, or a date and time, in the calendar forms of ISO 8601: extended
-    /// (`2025-01-31T12:00:00.5+02:00`) or basic (`20250131T120000Z`). A time may end at the minute or the
-    /// hour; without one it is midnight. Without an offset it is UTC. Also understood are RFC 3339's lower
-    /// case, and its space for the T before a time with seconds (`2025-01-31 12:00` might be a date with
-    /// `+12:00` whose plus was lost), an offset without its colon, 24:00 as the end of a day, and a leap
-    /// second, which is the first moment of the next minute.
+    /// Parses a date, or a date and time, in the calendar forms of ISO 8601: extended
+    /// (`2025-01-31T12:00:00.5+02:00`) or basic (`20250131T120000Z`). A time may omit seconds, or minutes
+    /// and seconds; a missing time is midnight, and a missing offset is UTC. RFC 3339's lower case is
+    /// accepted too, its space for the T before a time with seconds (`2025-01-31 12:00` might be a date
+    /// with `+12:00` whose plus was lost), an offset without its colon, 24:00 as the end of a day, and a
+    /// leap second, which is the first moment of the next minute.
     ///
-    /// What is finer than a millisecond is rounded up, so that a half-open range `from..to` cuts between
-    /// the same records whichever precision it is given in. Moments outside 1970 to [`Timestamp::MAX`]
-    /// are moved to the nearer end. `None` for anything else, weeks (`2025-W05-5`) and ordinal dates
-    /// (`2025-031`) among it.
+    /// Fractions finer than a millisecond are rounded up, so that a half-open range `from..to` separates
+    /// the same records at any precision. Times outside 1970 to [`Timestamp::MAX`] become the nearer limit.
+    /// Returns `None` for anything else, including weeks (`2025-W05-5`) and ordinal dates (`2025-031`).
     pub fn parse(text: &str) -> Option<Self> {
         let (complete, days) = complete(text)?;
         let moment = OffsetDateTime::parse(&complete, &Rfc3339).ok()?;
@@ -67,18 +66,18 @@ impl Timestamp {
         Some(Self::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
     }
 
-    /// How long it is from this moment until `later`; zero if that is not later.
+    /// The duration from this time until `later`, or zero if that is not later.
     pub fn until(self, later: Self) -> Duration {
         self.age(later)
     }
 
-    /// How long ago this was at `now`; zero if it lies ahead.
+    /// The duration from this time until `now`, or zero if this is later.
     pub fn age(self, now: Self) -> Duration {
         Duration::from_millis(now.0.saturating_sub(self.0))
     }
 }
 
-/// Tells the time: the machine's clock, or one that a test holds.
+/// A clock: the machine's, or one that a test controls.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
@@ -88,12 +87,12 @@ impl Clock {
         Self::new(Timestamp::now)
     }
 
-    /// A clock that shows what `now` returns.
+    /// A clock that returns the result of `now`.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The present, by this clock.
+    /// The current time by this clock.
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }
@@ -105,9 +104,9 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// The RFC 3339 spelling of an ISO 8601 calendar date or date and time, and how many days to add to it: 1
-/// for the end of a day, else 0. What it is given need be neither: then the result is not RFC 3339. `None`
-/// for what is not ASCII.
+/// Converts an ISO 8601 calendar date, or date and time, to RFC 3339, and returns the number of days to add
+/// to it: 1 for the end of a day, otherwise 0. If the input is something else, so is the result. Returns
+/// `None` for text that is not ASCII.
 fn complete(text: &str) -> Option<(String, i128)> {
     if !text.is_ascii() {
         return None;
@@ -116,7 +115,7 @@ fn complete(text: &str) -> Option<(String, i128)> {
         Some((date, rest)) => (date, Some(rest)),
         None => (text, None),
     };
-    // Date and time have separators or neither has.
+    // Either both date and time have separators, or neither has.
     let is_basic = date.len() == 8 && !date.contains('-');
     let date = if is_basic {
         format!("{}-{}-{}", &date[..4], &date[4..6], &date[6..])
@@ -137,7 +136,7 @@ fn complete(text: &str) -> Option<(String, i128)> {
         time.to_owned()
     };
     if fraction.is_empty() && !text.contains(' ') {
-        // What is left off at the end is zero.
+        // Omitted parts at the end are zero.
         let missing = match time.len() {
             2 => ":00:00",
             5 => ":00",
@@ -160,7 +159,7 @@ fn complete(text: &str) -> Option<(String, i128)> {
     Some((format!("{date}T{time}{fraction}{offset}"), days))
 }
 
-/// The digits of a time with a colon after every two.
+/// Inserts a colon after every two digits.
 fn with_colons(digits: &str) -> String {
     let colon = |(place, digit)| {
         let before = (place > 0 && place % 2 == 0).then_some(':');
@@ -169,8 +168,8 @@ fn with_colons(digits: &str) -> String {
     digits.chars().enumerate().flat_map(colon).collect()
 }
 
-/// A fraction of a second with its point, cut to milliseconds. If the rest of it is not zero, a further
-/// digit says so: the parser reads nine, however many there are.
+/// Rounds a fraction of a second up to milliseconds, by keeping one further digit if the rest is not zero.
+/// The parser reads nine digits at most.
 fn rounded_up(fraction: &str) -> String {
     let is_digits = fraction.bytes().all(|byte| byte.is_ascii_digit());
     match fraction.split_at_checked(3) {
@@ -196,7 +195,7 @@ impl std::ops::Add<Duration> for Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC with milliseconds: `2026-11-21T02:53:05.042Z`.
+    /// Formats RFC 3339 in UTC with milliseconds: `2026-11-21T02:53:05.042Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = i128::from(self.0) * 1_000_000;
         let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| fmt::Error)?;
@@ -214,17 +213,17 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// An hour or a day, in UTC.
+/// A bucket size: an hour or a day in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Granularity {
-    /// From :00 to :59.
+    /// An hour, from :00 to :59.
     Hour,
-    /// From 00:00 to 23:59.
+    /// A day, from 00:00 to 23:59.
     Day,
 }
 
 impl Granularity {
-    /// The name it has in keys.
+    /// The granularity's name in keys.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hour => "hour",
@@ -232,7 +231,7 @@ impl Granularity {
         }
     }
 
-    /// The granularity of this name.
+    /// The granularity with this name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Hour, Self::Day]
             .into_iter()
@@ -246,13 +245,13 @@ impl Granularity {
         }
     }
 
-    /// The first moment of the hour or day that `moment` is in. Days of UTC have no odd lengths,
-    /// so they are multiples since the epoch.
+    /// The start of the hour or day that contains `moment`. UTC hours and days all have the same length, so
+    /// their starts are multiples since the epoch.
     pub fn floor(self, moment: Timestamp) -> Timestamp {
         Timestamp(moment.0 - moment.0 % self.millis())
     }
 
-    /// The first moment of an hour or day that is not before `moment`.
+    /// The start of the first hour or day that does not begin before `moment`.
     pub fn ceiling(self, moment: Timestamp) -> Timestamp {
         Timestamp(moment.0.next_multiple_of(self.millis()))
     }
@@ -263,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_renders() {
+    fn timestamps_round_trip() {
         for (text, millis) in [
             ("1970-01-01T00:00:00.000Z", 0),
             ("2026-11-21T02:53:05.042Z", 1_795_229_585_042),
@@ -290,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_outside_moves_to_the_nearer_end() {
+    fn times_out_of_range_become_the_nearest_limit() {
         assert_eq!(Timestamp::parse("1969-12-31T23:59:59Z"), Some(Timestamp(0)));
         assert_eq!(Timestamp::from_millis(u64::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::parse("yesterday"), None);

@@ -1,4 +1,4 @@
-//! API keys: who gets in.
+//! Access control by API keys.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use lambda_http::http::Method;
 use serde_json::json;
 use shared::access::Scope;
 use shared::access::key::{ApiKey, KeyId};
-use shared::access::keyring::REMEMBERED;
+use shared::access::keyring::CACHE_LIFETIME;
 use shared::access::registry::Registry;
 use shared::http::{ROUTES, Route};
 use shared::id::Workspace;
@@ -15,7 +15,7 @@ use shared::timestamp::Timestamp;
 
 use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 
-/// Every route that asks for a key, with a request that is well-formed.
+/// Every route that requires a key, with a valid request.
 fn routes() -> Vec<(Method, String, &'static str)> {
     let id = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
     let rated = r#"{"target":{"traceId":"t","spanId":"s"},"rating":1}"#;
@@ -47,7 +47,7 @@ fn routes() -> Vec<(Method, String, &'static str)> {
 }
 
 #[test]
-fn no_route_is_left_out_here() {
+fn every_route_with_a_key_is_covered() {
     let tried: std::collections::BTreeSet<String> = routes()
         .iter()
         .map(|(method, path, _)| {
@@ -57,7 +57,7 @@ fn no_route_is_left_out_here() {
                 .key()
         })
         .collect();
-    // But for those that ask for no key.
+    // Only routes that require a key.
     let keyed = ROUTES.iter().filter(|route| route.operation.scope().is_some());
     assert_eq!(tried, keyed.map(Route::key).collect());
 }
@@ -87,7 +87,7 @@ async fn either_header_works_on_every_route() {
 }
 
 #[tokio::test]
-async fn nobody_else_gets_in_and_a_mistyped_key_costs_no_call() {
+async fn invalid_keys_are_rejected_and_mistyped_ones_cost_no_call() {
     let api = Api::new().await;
     let (stranger, _) = Registry::mint(
         Workspace::parse("test").unwrap(),
@@ -134,7 +134,7 @@ async fn nobody_else_gets_in_and_a_mistyped_key_costs_no_call() {
     assert!(api.database.items("feedback").is_empty());
 }
 
-/// A well-formed key of the same id with another secret.
+/// A well-formed key with the same id and another secret.
 fn forged(key: &str) -> String {
     let id = &key[4..20];
     let bytes: Vec<u8> = (0..8)
@@ -144,7 +144,7 @@ fn forged(key: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_scope_allows_its_routes_and_is_asked_before_the_body() {
+async fn a_scope_allows_its_routes_and_is_checked_before_the_body() {
     let api = Api::new().await;
     for scope in Scope::ALL {
         let keyed = api.as_key(&api.key_for("test", &[scope]).await);
@@ -173,7 +173,7 @@ async fn a_scope_allows_its_routes_and_is_asked_before_the_body() {
 }
 
 #[tokio::test]
-async fn keys_end() {
+async fn keys_expire() {
     let api = Api::new().await;
     let now = api.time.now();
     let make = async |expires_at| {
@@ -193,7 +193,7 @@ async fn keys_end() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_dead_after_a_minute_and_a_warm_request_costs_no_look_up() {
+async fn a_revoked_key_stops_within_a_minute_and_warm_requests_cost_no_look_up() {
     let api = Api::new().await;
     let now = api.time.now();
     let verify = async |at: Timestamp| api.keyring.verify(&api.key, at).await;
@@ -210,9 +210,9 @@ async fn a_revoked_key_is_dead_after_a_minute_and_a_warm_request_costs_no_look_u
         verify(now + Duration::from_millis(59_999)).await.is_ok(),
         "remembered"
     );
-    assert_eq!(verify(now + REMEMBERED).await, Err(Problem::Unauthorized));
+    assert_eq!(verify(now + CACHE_LIFETIME).await, Err(Problem::Unauthorized));
     assert_eq!(api.database.calls(), ["GetItem"]);
-    // And at once where nothing is remembered.
+    // And at once with an empty cache.
     api.restarted()
         .get(PORTKEY)
         .await
@@ -220,7 +220,7 @@ async fn a_revoked_key_is_dead_after_a_minute_and_a_warm_request_costs_no_look_u
 }
 
 #[tokio::test]
-async fn an_id_that_does_not_exist_is_remembered_too() {
+async fn unknown_key_ids_are_cached_too() {
     let api = Api::new().await;
     let stranger = ApiKey::from_random([1; 8], [2; 32]).reveal();
     let now = api.time.now();
@@ -236,19 +236,19 @@ async fn an_id_that_does_not_exist_is_remembered_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_up_that_fails_lets_nobody_in() {
+async fn a_failed_look_up_rejects_the_request() {
     let api = Api::new().await;
     for fault in [Fault::Throttle, Fault::ServerError, Fault::Hang, Fault::Refused] {
         for (method, path, body) in routes() {
             api.database.fail_on("GetItem", vec![fault; 20]);
             let answer = api.restarted().call(method, &path, &[], body).await;
             api.database.recover();
-            let answer = answer.refused(503, "the storage is unavailable");
+            let answer = answer.refused(503, "the storage failed or did not answer in time");
             assert_eq!(answer.header("retry-after"), Some("1"));
         }
     }
     assert!(api.database.items("feedback").is_empty());
-    // And it is not remembered.
+    // The failure is not cached.
     api.post(PORTKEY, json!({"trace_id": "t", "value": 1})).await.ok();
 }
 

@@ -1,4 +1,4 @@
-//! Analytics: every route, filter and group.
+//! Analytics: every route, filter and grouping.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use shared::timestamp::Timestamp;
 use crate::counting::verified;
 use crate::harness::{Api, PORTKEY, TRUEFOUNDRY, Time};
 
-/// A range that holds everything a test writes.
+/// A range that includes everything a test writes.
 pub(crate) fn wide() -> String {
     let start = Time::start().now();
     let from = Timestamp::from_millis(start.millis() - 3_600_000);
-    // A process has a clock of its own, which goes on from there.
+    // A function's own process has a real clock, which runs ahead of the test's.
     range(from, start + Duration::from_secs(3 * 3600))
 }
 
@@ -32,7 +32,7 @@ pub(crate) async fn vote(api: &Api, value: i64, weight: f64, metadata: Value) ->
     api.post(PORTKEY, body).await.ok().id()
 }
 
-/// A handful of votes and ratings that differ in everything that is counted by.
+/// A few votes and ratings that differ in every counted dimension.
 async fn voted() -> Api {
     let api = Api::new().await;
     vote(
@@ -88,7 +88,7 @@ async fn the_graphs_have_portkey_s_shapes() {
     assert_eq!(weighted["data_points"], json!([{"timestamp": hour, "avg": 1.5}]));
     let positive = &weighted["summary"]["positive"];
     assert_eq!(positive["share"], json!(1.0 / 3.0));
-    // Wilson's interval of 1 in 3, as tables have it.
+    // Wilson's interval for 1 in 3, from published tables.
     let near = |value: &Value, expected: f64| (value.as_f64().unwrap() - expected).abs() < 1e-4;
     assert!(
         near(&positive["low"], 0.0615) && near(&positive["high"], 0.7923),
@@ -111,7 +111,7 @@ async fn the_graphs_have_portkey_s_shapes() {
 }
 
 #[tokio::test]
-async fn groups_are_by_any_metadata_field_and_in_pages() {
+async fn groups_work_by_any_metadata_field_and_in_pages() {
     let api = voted().await;
     let groups = ask(&api, "groups/metadata/_user", &wide()).await;
     assert_eq!((&groups["object"], &groups["total"]), (&json!("list"), &json!(3)));
@@ -142,14 +142,14 @@ async fn groups_are_by_any_metadata_field_and_in_pages() {
         ["eve"]
     );
     assert!(names(&ask(&api, "groups/metadata/_user", &page(2)).await).is_empty());
-    // A field that nobody has roll-ups of is read from the records.
+    // A field without roll-ups is read from the records.
     let tiers = ask(&api, "groups/metadata/tier", &wide()).await;
     assert_eq!(names(&tiers), ["7", "gold"]);
     assert_eq!(ask(&api, "groups/metadata/nothing", &wide()).await["total"], 0);
 }
 
 #[tokio::test]
-async fn every_filter_is_honoured_whether_roll_ups_know_it_or_not() {
+async fn every_filter_works_with_and_without_roll_ups() {
     let api = voted().await;
     for (filter, total) in [
         ("", 3),
@@ -163,7 +163,7 @@ async fn every_filter_is_honoured_whether_roll_ups_know_it_or_not() {
         ("&metadata=%7B%22tier%22:7%7D", 1),
         ("&metadata=%7B%22tier%22:%22gold%22,%22_prompt%22:%22p%22%7D", 1),
         ("&metadata=%7B%7D", 3),
-        // Said as such, and not as `ai_model`, or not at all.
+        // The exact value of `_model`, without falling back to `ai_model`.
         ("&metadata=%7B%22_model%22:%22m2%22%7D", 0),
         ("&metadata=%7B%22ai_model%22:%22m2%22%7D", 1),
         ("&metadata=%7B%22_model%22:%22unknown%22%7D", 0),
@@ -195,7 +195,7 @@ async fn every_filter_is_honoured_whether_roll_ups_know_it_or_not() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_answered_is_told() {
+async fn unsupported_queries_are_rejected_with_a_reason() {
     let api = Api::new().await;
     let bad = async |query: &str, status, says: &str| {
         api.get(&format!("/v1/analytics/graphs/feedbacks?{query}"))
@@ -220,7 +220,7 @@ async fn what_cannot_be_answered_is_told() {
     bad(
         &format!("{}&span_id=s", wide()),
         400,
-        "trace_id: missing, expected beside span_id",
+        "trace_id: missing, expected with span_id",
     )
     .await;
     bad(&format!("{}&page_size=1001", wide()), 400, "page_size: expected").await;
@@ -236,7 +236,7 @@ async fn what_cannot_be_answered_is_told() {
 }
 
 #[tokio::test]
-async fn nothing_is_no_error_and_offsets_are_understood() {
+async fn empty_ranges_and_utc_offsets_are_valid() {
     let api = Api::new().await;
     for query in [
         "time_of_generation_min=2020-01-01T00:00:00Z&time_of_generation_max=2020-12-31T00:00:00Z",
@@ -257,7 +257,7 @@ async fn nothing_is_no_error_and_offsets_are_understood() {
 }
 
 #[tokio::test]
-async fn ragged_ends_are_exact_to_the_millisecond() {
+async fn range_ends_are_exact_to_the_millisecond() {
     let api = Api::new().await;
     let mut ids = Vec::new();
     for _ in 0..5 {
@@ -277,7 +277,7 @@ async fn ragged_ends_are_exact_to_the_millisecond() {
 }
 
 #[tokio::test]
-async fn updates_deletes_and_changes_of_scale_count_themselves_out() {
+async fn updates_deletes_and_changes_of_scale_adjust_the_counts() {
     let api = Api::new().await;
     let id = vote(&api, 5, 0.1, json!({"_prompt": "p", "_model": "m"})).await;
     api.count().await;
@@ -307,7 +307,7 @@ async fn updates_deletes_and_changes_of_scale_count_themselves_out() {
 }
 
 #[tokio::test]
-async fn a_workspace_has_its_own_numbers() {
+async fn a_workspace_has_its_own_analytics() {
     let api = voted().await;
     let other = api.as_key(&api.key_for("other", &[shared::access::Scope::Admin]).await);
     vote(&other, 9, 1.0, json!({"_user": "ada"})).await;

@@ -1,4 +1,4 @@
-//! The functions' real processes, as Lambda runs them: wiring, environment, HTTP to DynamoDB.
+//! The functions' real processes, as Lambda runs them: setup, environment, and HTTP to DynamoDB.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ use crate::harness::{Answer, Api, event_json};
 use crate::lambda;
 use crate::openapi;
 
-/// Invokes a function as API Gateway does, and returns status, headers and body.
+/// Invokes a function like API Gateway does, and returns status, headers and body.
 async fn call(
     bootstrap: &mut Bootstrap,
     method: Method,
@@ -60,7 +60,7 @@ async fn create_read_update_and_delete_through_four_processes() {
     assert_eq!(headers["etag"], "\"1\"");
     assert_eq!(headers["x-request-id"], "JKJaXmPLvHcESHA=");
     let id = json["feedback_ids"][0].as_str().unwrap().to_owned();
-    // What is refused is answered too, and the process goes on.
+    // A rejected request gets a response, and the process continues.
     let (status, _, json) = call(&mut create, Method::POST, "/v1/feedback", &api.key, "{").await;
     assert_eq!((status, &json["error"]["code"]), (400, &json!("AB01")));
     let (status, ..) = call(&mut create, Method::POST, "/v1/feedback", "nobody", &body).await;
@@ -100,7 +100,7 @@ async fn create_read_update_and_delete_through_four_processes() {
     assert!(api.database.items("feedback").is_empty());
 }
 
-/// Whose key was looked up while the function started is let in for a minute, as after a request.
+/// A key that was looked up during init is accepted for a minute, as after a request.
 #[tokio::test]
 async fn the_expected_key_is_looked_up_while_the_function_starts() {
     for (is_expected, status) in [(true, 200), (false, 401)] {
@@ -113,7 +113,7 @@ async fn the_expected_key_is_looked_up_while_the_function_starts() {
         };
         let variables = [(EXPECTED_KEY_VARIABLE, expected.as_str())];
         let mut read = lambda::start_with("read", &api.database, Stdio::null(), &variables).await;
-        read.asks().await.unwrap();
+        read.next_request().await.unwrap();
         api.registry.revoke(&id, Timestamp::now()).await.unwrap();
         let answer = call(&mut read, Method::GET, "/v1/feedback?trace_id=t", &api.key, "").await;
         assert_eq!(answer.0, status);
@@ -122,7 +122,7 @@ async fn the_expected_key_is_looked_up_while_the_function_starts() {
 }
 
 #[tokio::test]
-async fn a_function_that_is_not_told_its_table_says_which() {
+async fn a_missing_table_variable_is_named() {
     let binary = tokio::task::spawn_blocking(|| lambda::binary("create"))
         .await
         .unwrap();
@@ -136,7 +136,7 @@ async fn a_function_that_is_not_told_its_table_says_which() {
     assert!(said.contains("FEEDBACK_TABLE"), "{said}");
 }
 
-/// Invokes a function with an event, and returns the status and the message of its answer.
+/// Invokes a function with an event, and returns the status and message of its response.
 async fn other(bootstrap: &mut Bootstrap, event: Value) -> (u64, String) {
     let invoked = bootstrap.invoke(event).await.unwrap();
     let answer = invoked.outcome.expect("an answer, not an error");
@@ -147,11 +147,11 @@ async fn other(bootstrap: &mut Bootstrap, event: Value) -> (u64, String) {
     (answer["statusCode"].as_u64().unwrap(), message)
 }
 
-/// The events have the forms of AWS's documentation: "Working with AWS Lambda proxy integrations for HTTP
-/// APIs" (payload format 1.0), "Use Lambda functions as targets of an Application Load Balancer", "Using
-/// Lambda with Amazon SQS", and a schedule's of "Events from Amazon EventBridge".
+/// The events follow AWS's documentation: "Working with AWS Lambda proxy integrations for HTTP APIs"
+/// (payload format 1.0), "Use Lambda functions as targets of an Application Load Balancer", "Using Lambda
+/// with Amazon SQS", and a scheduled event from "Events from Amazon EventBridge".
 #[tokio::test]
-async fn an_event_that_is_no_request_is_answered_and_the_process_goes_on() {
+async fn an_event_that_is_not_a_request_does_not_stop_the_process() {
     let api = Api::new().await;
     let log = [("AWS_LAMBDA_LOG_FORMAT", "JSON")];
     let mut read = lambda::start_with("read", &api.database, Stdio::piped(), &log).await;
@@ -185,7 +185,7 @@ async fn an_event_that_is_no_request_is_answered_and_the_process_goes_on() {
         (rest, "payload format 1.0"),
         (load_balancer, "Application Load Balancer"),
         (queue, "Records"),
-        (json!("secret-of-a-caller"), "no JSON object"),
+        (json!("secret-of-a-caller"), "JSON that is not an object"),
     ] {
         let (status, message) = other(&mut read, event).await;
         assert_eq!(status, 500);
@@ -205,7 +205,7 @@ async fn an_event_that_is_no_request_is_answered_and_the_process_goes_on() {
     let many = (0..30_000).map(|number| (format!("x-{number}"), json!("v")));
     let many = Value::Object(many.collect());
     assert_eq!(other(&mut read, large("/v1/feedback", many)).await.0, 431);
-    // What comes next is answered as if nothing had been.
+    // The next request works as if nothing had happened.
     let list = "/v1/feedback?trace_id=t";
     assert_eq!(call(&mut read, Method::GET, list, &api.key, "").await.0, 200);
 

@@ -1,4 +1,4 @@
-//! What a test's own thread logs.
+//! Capturing what a test's own thread logs.
 
 use std::io;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -8,7 +8,7 @@ use lambda_http::tracing::dispatcher::{self, DefaultGuard, Dispatch};
 use lambda_http::tracing::subscriber::fmt::MakeWriter;
 use shared::log;
 
-/// What was logged.
+/// The captured log.
 #[derive(Clone, Default)]
 pub struct Captured(Arc<Mutex<Vec<u8>>>);
 
@@ -17,7 +17,7 @@ impl Captured {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// What was logged since it was asked last.
+    /// Returns what was logged since the last call.
     pub fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
     }
@@ -41,15 +41,15 @@ impl<'w> MakeWriter<'w> for Captured {
     }
 }
 
-/// Logs to this until the guard is dropped, on this thread alone.
+/// Logs to this until the guard is dropped, on this thread only.
 ///
-/// As long as there is but one log in a process, tracing asks the thread that first comes by a line
-/// whether it is wanted, and remembers that for all: a test of another file would answer no. So
-/// there is another one, which hears nothing.
+/// While a process has only one log, tracing asks the first thread that reaches a line whether to log it,
+/// and caches the result for all threads. Another test's thread would answer no. So there is a second log,
+/// which discards everything.
 pub fn listen(log: Dispatch) -> DefaultGuard {
     static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| log::log(io::sink, |_| None));
     LazyLock::force(&ANOTHER);
-    // What was remembered before there were two is asked anew.
+    // Clears what was cached before there were two logs.
     let guard = dispatcher::set_default(&log);
     tracing::callsite::rebuild_interest_cache();
     guard

@@ -1,5 +1,5 @@
-//! What each operation costs in DynamoDB's units, by table and index: what docs/costs.md is
-//! computed from. Every unit is money, so each is here on purpose.
+//! The cost of each operation in DynamoDB's units, by table and index. docs/costs.md is computed from these
+//! numbers.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Api, PORTKEY, TRUEFOUNDRY};
 
-/// A service whose key was looked up already, as it is once a minute.
+/// A service that has cached its key, which it looks up once a minute.
 async fn warm() -> Api {
     let api = Api::new().await;
     api.get("/v1/feedback?trace_id=none").await.ok();
@@ -70,7 +70,7 @@ async fn a_first_request_looks_its_key_up() {
 }
 
 #[tokio::test]
-async fn changes_and_deletes_write_the_same_places_again() {
+async fn updates_and_deletes_write_the_same_table_and_indexes() {
     let api = warm().await;
     let by_id = ("read feedback/by-time", 0.5);
     let id = api.post(PORTKEY, vote(json!({"_user": "u"}))).await.ok().id();
@@ -85,7 +85,7 @@ async fn changes_and_deletes_write_the_same_places_again() {
     api.delete(&format!("{PORTKEY}/{id}")).await.ok();
     assert_eq!(api.database.consumed(), units(&[&all[..], &[by_id]].concat()));
 
-    // Whoever names the target spares the look-up.
+    // Naming the target saves the look-up.
     let rating = json!({"target": {"traceId": "t", "spanId": "s"}, "rating": 3});
     let id = api.post(TRUEFOUNDRY, rating.clone()).await.ok().id();
     assert_eq!(api.database.consumed(), units(&BARE));
@@ -124,13 +124,13 @@ async fn a_read_reads_one_place() {
     let id = api.post(PORTKEY, vote(json!({}))).await.ok().id();
     api.database.consumed();
     api.get(&format!("{PORTKEY}/{id}")).await.ok();
-    // The index for the key, then the record itself, consistently.
+    // The index for the partition, then the record itself, consistently.
     assert_eq!(
         api.database.consumed(),
         units(&[("read feedback", 1.0), ("read feedback/by-time", 0.5)])
     );
     let path = format!("{PORTKEY}?trace_id=019ab2a96d50707fa3090c1b7201d5bd");
     api.get(&path).await.ok();
-    // The page, and the trace's summary.
+    // The page and the trace's summary.
     assert_eq!(api.database.consumed(), units(&[("read feedback/by-trace", 1.0)]));
 }

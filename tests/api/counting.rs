@@ -1,5 +1,5 @@
-//! Counting: the numbers agree with the records, however the stream tells of them and whatever goes
-//! wrong on the way, and are made anew where they do not.
+//! Counting: roll-ups agree with the records however the stream delivers changes and whatever fails. If
+//! they do not, a rebuild corrects them.
 
 mod batches;
 mod parked;
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use lambda_http::http::Method;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::config::Config;
@@ -34,13 +35,13 @@ use crate::analytics::{ask, vote, wide};
 use crate::dynamodb::cases;
 use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 
-/// Compares every roll-up with a fold over the records that live.
+/// Compares every roll-up with a fold over the existing records.
 pub(crate) async fn compared(api: &Api) -> Comparison {
     let tables = Tables::new(api.client.clone(), api.table(&FEEDBACK), api.table(&STATS));
     tables.compare().await.unwrap()
 }
 
-/// That every record can be read and is counted, and nothing else.
+/// Checks that exactly the existing records are counted, and that all of them are readable.
 pub(crate) async fn verified(api: &Api) -> Result<(), String> {
     let comparison = compared(api).await;
     if comparison.is_complete() {
@@ -51,7 +52,7 @@ pub(crate) async fn verified(api: &Api) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn what_expires_is_counted_out_when_it_is_swept() {
+async fn expired_records_leave_the_counts_when_they_are_deleted() {
     let config = Config::embedded()
         .unwrap()
         .with_retention(Some(Duration::from_secs(60)));
@@ -69,8 +70,8 @@ async fn what_expires_is_counted_out_when_it_is_swept() {
     assert_eq!(verified(&api).await, Ok(()));
 }
 
-/// Leaves what code of a schema version before the newest has left: of the first, a roll-up of nothing and
-/// no word of generations.
+/// Leaves the table as code of an older schema version did: of version 1, an empty roll-up and no item
+/// `generation`.
 pub(crate) fn begin_in_schema(api: &Api, version: u32) {
     let item = match version {
         1 => json!({"pk": {"S": "test#all#day"}, "sk": {"S": "001795219200000#"}, "schema": {"N": "1"}}),
@@ -87,7 +88,7 @@ pub(crate) fn begin_in_schema(api: &Api, version: u32) {
         .direct("PutItem", json!({"TableName": "stats", "Item": item}));
 }
 
-/// Takes the keys of an index off all records, as if they had been written before the field was indexed.
+/// Removes the keys of an index from all records, as if they had been written before the field was indexed.
 pub(crate) fn unindex(api: &Api, field: Field) {
     for item in api.database.items("feedback") {
         let request = json!({
@@ -99,12 +100,12 @@ pub(crate) fn unindex(api: &Api, field: Field) {
     }
 }
 
-/// What was written to a deployment, as its stream told it.
+/// A deployment with random writes, and the changes in its stream.
 async fn recorded(seed: u64) -> (Api, Vec<Value>) {
     recorded_in(seed, schema::STATS).await
 }
 
-/// The same, where roll-ups were first written with this schema version.
+/// The same, with roll-ups that were first written with this schema version.
 async fn recorded_in(seed: u64, schema: u32) -> (Api, Vec<Value>) {
     let api = Api::new().await;
     begin_in_schema(&api, schema);
@@ -131,18 +132,31 @@ async fn recorded_in(seed: u64, schema: u32) -> (Api, Vec<Value>) {
             }
             1 if !ids.is_empty() => {
                 let id = &ids[usize::try_from(next(ids.len() as u64)).unwrap()];
-                api.put(
-                    &format!("{PORTKEY}/{id}"),
-                    json!({"value": value, "metadata": metadata}),
-                )
-                .await
-                .ok();
+                // The person of an upserted record is not to be changed.
+                let path = format!("{PORTKEY}/{id}");
+                if api
+                    .put(&path, json!({"value": value, "metadata": metadata}))
+                    .await
+                    .status
+                    == 400
+                {
+                    api.put(&path, json!({"value": value})).await.ok();
+                }
             }
             2 if !ids.is_empty() => {
                 let id = &ids[usize::try_from(next(ids.len() as u64)).unwrap()];
                 api.put(&format!("{TRUEFOUNDRY}/{id}"), json!({"rating": next(5) + 1}))
                     .await
                     .ok();
+            }
+            // Again by the same person, or for the first time.
+            3 => {
+                let body = json!({"trace_id": "t", "value": value, "metadata": metadata}).to_string();
+                let headers = [("x-hindsight-upsert", "user")];
+                let id = api.call(Method::POST, PORTKEY, &headers, &body).await.ok().id();
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
             }
             _ => ids.push(vote(&api, value, next(11) as f64 / 10.0, metadata).await),
         }
@@ -151,8 +165,8 @@ async fn recorded_in(seed: u64, schema: u32) -> (Api, Vec<Value>) {
     (api, changes)
 }
 
-/// Splits a stream over shards as DynamoDB does: by partition, so that a record's changes are in
-/// one shard, and in order there. At some point each shard is split in two.
+/// Splits a stream into shards like DynamoDB: by partition, so that a record's changes are in one shard and
+/// in order. Halfway, each shard is split in two.
 fn shards(changes: &[Value], count: usize) -> BTreeMap<String, Vec<Value>> {
     let mut shards: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for (index, change) in changes.iter().enumerate() {
@@ -175,14 +189,14 @@ fn records(changes: &[Value]) -> Vec<StreamRecord> {
     serde_json::from_value(json!(changes)).unwrap()
 }
 
-/// How deliveries go wrong.
+/// A delivery to the function, which may be faulty.
 #[derive(Clone, Debug)]
 enum Delivery {
-    /// The next changes of a shard, so many.
+    /// The next changes of a shard: which shard, how many.
     Next(usize, usize),
-    /// Some that were delivered before, again, in any order.
+    /// Changes that were delivered before, in any order.
     Again(usize, usize, usize),
-    /// The next, while the database fails in this way.
+    /// The next changes, while the database has this fault.
     Faulty(usize, usize, Fault),
 }
 
@@ -217,7 +231,7 @@ proptest! {
             let (api, changes) = recorded(seed).await;
             let shards: Vec<(String, Vec<Value>)> = shards(&changes, count).into_iter().collect();
             let mut delivered = vec![0; shards.len()];
-            // With a few items to a transaction, changes are counted in parts.
+            // With few items per transaction, changes are counted in parts.
             let counter = Counter::with_max_items(api.client.clone(), api.table(&STATS), max_items);
             for delivery in plan {
                 match delivery {
@@ -242,7 +256,7 @@ proptest! {
                         let (name, all) = &shards[shard];
                         let end = (delivered[shard] + more).min(all.len());
                         api.database.fail_on("TransactWriteItems", [fault; 4]);
-                        // Whatever it says: a failed delivery comes again, from where it began.
+                        // The result does not matter: a failed delivery is repeated from its start.
                         if counter.count(name, records(&all[delivered[shard]..end])).await.is_ok() {
                             delivered[shard] = end;
                         }
@@ -250,7 +264,7 @@ proptest! {
                     }
                 }
             }
-            // In the end everything arrives, shard beside shard.
+            // In the end everything is delivered, with all shards in parallel.
             let rest = shards.iter().zip(&delivered).map(|((name, all), from)| {
                 let counter = counter.clone();
                 async move { counter.count(name, records(&all[*from..])).await.unwrap() }
@@ -261,7 +275,7 @@ proptest! {
     }
 }
 
-/// That every record is in the indexes its metadata asks for, and in no other.
+/// Checks that every record is in exactly the indexes that its metadata requires.
 #[track_caller]
 pub(crate) fn assert_index_keys(api: &Api) {
     for item in api.database.items("feedback") {
@@ -272,7 +286,8 @@ pub(crate) fn assert_index_keys(api: &Api) {
         for field in Field::ALL {
             let key = item[field.key()]["S"].as_str();
             let text = key.and_then(|key| keys::indexed_text(field, key));
-            assert_eq!(text, metadata[field.metadata()].as_str(), "{item}");
+            let person = item["person"]["S"].as_str().filter(|_| field == Field::User);
+            assert_eq!(text, person.or(metadata[field.metadata()].as_str()), "{item}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which dates a query understands.
+//! The date formats that queries accept.
 
 use lambda_http::http::Method;
 use serde_json::json;
@@ -6,7 +6,7 @@ use shared::timestamp::Timestamp;
 
 use crate::harness::Api;
 
-/// Each with the moment that it is, in the form that every release has understood.
+/// Accepted dates, each with its canonical form.
 const UNDERSTOOD: [(&str, &str); 36] = [
     ("2025-01-01", "2025-01-01T00:00:00Z"),
     ("2025-01-01T00:00", "2025-01-01T00:00:00Z"),
@@ -32,9 +32,9 @@ const UNDERSTOOD: [(&str, &str); 36] = [
     ("20250101T123456Z", "2025-01-01T12:34:56Z"),
     ("20250101T1234", "2025-01-01T12:34:00Z"),
     ("20250101T123456.5+0200", "2025-01-01T10:34:56.5Z"),
-    // RFC 3339 allows small letters.
+    // RFC 3339 allows lowercase letters.
     ("2025-01-01t12:34:56z", "2025-01-01T12:34:56Z"),
-    // And Python's `str` of one, a space for the T.
+    // Python's `str` of a datetime, with a space instead of the T.
     ("2025-01-01 12:34:56.5+02:00", "2025-01-01T10:34:56.5Z"),
     ("2025-01-01 12:34:56", "2025-01-01T12:34:56Z"),
     // A leap second is the first moment of the minute after it.
@@ -46,11 +46,11 @@ const UNDERSTOOD: [(&str, &str); 36] = [
     ("2024-12-31T24:00:00+02:00", "2024-12-31T22:00:00Z"),
     ("20241231T24Z", "2025-01-01T00:00:00Z"),
     ("2024-02-29", "2024-02-29T00:00:00Z"),
-    // What is before 1970 is before all feedback.
+    // Times before 1970 are before all feedback.
     ("0000-01-01", "1970-01-01T00:00:00Z"),
     ("0000-01-01T00:00:00+23:59", "1970-01-01T00:00:00Z"),
     ("1969-12-31T23:59:59.999", "1970-01-01T00:00:00Z"),
-    // The last day there is ends with the last moment there is.
+    // The last day ends with the last supported time.
     ("9999-12-31T24:00", "9999-12-31T23:59:59.999Z"),
 ];
 
@@ -63,7 +63,7 @@ const REFUSED: [&str; 39] = [
     "25-01-01",
     "+002025-01-01",
     "-0001-01-01",
-    // Weeks and ordinal days.
+    // Weeks and ordinal dates.
     "2025-W01-1",
     "2025W011",
     "2025-W01",
@@ -76,7 +76,7 @@ const REFUSED: [&str; 39] = [
     "2025-01-00",
     "2025-01-01Z",
     "2025-01-01+02:00",
-    // Which may have been the same, its plus lost.
+    // This may be a date with an offset whose plus was lost.
     "2025-01-01 02:00",
     "2025-01-01 02",
     "2025-01-01T",
@@ -99,7 +99,7 @@ const REFUSED: [&str; 39] = [
 ];
 
 #[test]
-fn the_calendar_forms_of_iso_8601_are_understood_and_no_others() {
+fn only_calendar_forms_of_iso_8601_are_accepted() {
     for (text, moment) in UNDERSTOOD {
         let expected = Timestamp::parse(moment).unwrap_or_else(|| panic!("{moment}"));
         assert_eq!(Timestamp::parse(text), Some(expected), "{text}");
@@ -118,7 +118,7 @@ fn the_calendar_forms_of_iso_8601_are_understood_and_no_others() {
 }
 
 #[test]
-fn what_is_finer_than_a_millisecond_is_rounded_up_however_fine() {
+fn fractions_below_a_millisecond_are_rounded_up() {
     let at = |millis| Some(Timestamp::from_millis(millis));
     for (fraction, millis) in [
         ("000", 0),
@@ -136,14 +136,14 @@ fn what_is_finer_than_a_millisecond_is_rounded_up_however_fine() {
 }
 
 #[tokio::test]
-async fn every_parameter_that_takes_a_date_takes_them_all() {
+async fn every_date_parameter_accepts_every_form() {
     let api = Api::new().await;
     api.post("/v1/feedback", json!({"trace_id": "t", "value": 1}))
         .await
         .ok();
     api.count().await;
     for (text, _) in UNDERSTOOD {
-        // As it is encoded, and with an offset's plus that was not, which has become a space.
+        // Encoded, and with an unencoded plus in the offset, which becomes a space.
         for text in [text.replace('+', "%2B"), text.replace('+', " "), text.to_owned()] {
             let text = text.replace(' ', "%20");
             for path in [

@@ -1,5 +1,5 @@
-//! The DynamoDB that a test's tables are in: an embedded one of its own, or a database of its own in
-//! the DynamoDB Local at `AWS_ENDPOINT_URL_DYNAMODB`.
+//! The DynamoDB of a test: an embedded one, or a separate database in the DynamoDB Local at
+//! `AWS_ENDPOINT_URL_DYNAMODB`.
 
 use std::env;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,8 +32,8 @@ impl DynamoDb {
         }
     }
 
-    /// Answers one request: a status and a JSON body. Blocks until it is answered, so that a test's
-    /// clock stands still meanwhile, wherever the database is.
+    /// Answers one request with a status and a JSON body. Blocks, so that a test's paused clock does not
+    /// advance meanwhile.
     pub fn call(&self, operation: &str, body: &str) -> (u16, String) {
         match self {
             Self::Embedded(engine) => engine.call(operation, body),
@@ -41,7 +41,7 @@ impl DynamoDb {
         }
     }
 
-    /// The feedback table's stream as it is now: each shard, and the changes in it.
+    /// The current stream of the feedback table: each shard with its changes.
     pub async fn stream(&self) -> Vec<(String, Vec<Value>)> {
         match self {
             Self::Embedded(engine) => {
@@ -52,7 +52,7 @@ impl DynamoDb {
         }
     }
 
-    /// Deletes what has expired, as DynamoDB does in the background, and returns how many items.
+    /// Deletes expired items, as DynamoDB does in the background, and returns how many.
     pub fn sweep(&self) -> usize {
         match self {
             Self::Embedded(engine) => engine.sweep().unwrap(),
@@ -60,7 +60,7 @@ impl DynamoDb {
         }
     }
 
-    /// Where a function's process reaches it, and the access key that it needs there.
+    /// The endpoint for a function's process, and the access key that it needs.
     pub async fn endpoint(&self) -> (String, String) {
         match self {
             Self::Embedded(engine) => {
@@ -74,8 +74,8 @@ impl DynamoDb {
     }
 }
 
-/// How many cases a property is tried with: fewer over a DynamoDB that takes milliseconds for each
-/// item of a transaction.
+/// The number of cases for a property test: fewer over DynamoDB Local, which takes milliseconds for each item
+/// of a transaction.
 pub fn cases(embedded: u32) -> u32 {
     match endpoint() {
         None => embedded,
@@ -89,9 +89,9 @@ fn endpoint() -> Option<String> {
         .filter(|endpoint| !endpoint.is_empty())
 }
 
-/// A database in a DynamoDB Local that was started without `-sharedDb`, so that each access key has a
-/// database of its own. Its tables are deleted with it, and its access key is used again: DynamoDB
-/// Local keeps a database for as long as it runs.
+/// A database in a DynamoDB Local started without `-sharedDb`, where each access key has a separate database.
+/// Dropping it deletes its tables and frees its access key for reuse, because DynamoDB Local keeps databases
+/// until it stops.
 #[derive(Debug)]
 pub struct Other {
     endpoint: String,
@@ -99,7 +99,7 @@ pub struct Other {
     access_key: String,
 }
 
-/// The access keys of databases that nobody uses now.
+/// Access keys of databases that are not in use.
 static FREE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 impl Other {
@@ -109,7 +109,7 @@ impl Other {
         let other = Self {
             endpoint,
             transport: Transport::new().unwrap(),
-            // Letters and digits alone.
+            // Only letters and digits are allowed.
             access_key: free.unwrap_or_else(|| {
                 let count = COUNT.fetch_add(1, Ordering::Relaxed);
                 format!("test{}x{count}", std::process::id())
@@ -139,14 +139,14 @@ impl Other {
         shards.iter().map(of).collect()
     }
 
-    /// The changes in a shard. A page that is empty is the end of what there is.
+    /// The changes in a shard, up to the first empty page.
     fn shard(&self, arn: &Value, id: &str) -> Vec<Value> {
         let place = json!({"StreamArn": arn, "ShardId": id, "ShardIteratorType": "TRIM_HORIZON"});
         let mut iterator = self.ask("GetShardIterator", &place)["ShardIterator"].take();
         let mut changes = Vec::new();
         while !iterator.is_null() {
             let (status, answer) = self.call("GetRecords", &json!({"ShardIterator": iterator}).to_string());
-            // So DynamoDB Local may answer about a shard in which there is nothing yet.
+            // DynamoDB Local may answer this for an empty shard.
             if status == 400 && answer.contains("TrimmedDataAccessException") && changes.is_empty() {
                 break;
             }
@@ -191,7 +191,7 @@ impl Other {
     }
 
     fn call(&self, operation: &str, body: &str) -> (u16, String) {
-        // Not the test's own, whose clock may be stopped.
+        // Not the test's own runtime: its clock may be paused.
         static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
             let mut runtime = runtime::Builder::new_multi_thread();
             runtime.worker_threads(1).enable_all().build().unwrap()
@@ -206,7 +206,7 @@ impl Other {
         let headers = request.headers_mut();
         headers.insert("content-type", "application/x-amz-json-1.0");
         headers.insert("x-amz-target", format!("{api}.{operation}"));
-        // For the access key and the region in it: whoever takes any credentials looks at no signature.
+        // DynamoDB Local reads the access key and region from it and does not check the signature.
         let credential = format!("{}/20261121/us-east-1/dynamodb/aws4_request", self.access_key);
         headers.insert(
             "authorization",

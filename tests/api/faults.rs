@@ -1,4 +1,4 @@
-//! What happens when DynamoDB throttles, fails, hangs, or loses its answers.
+//! Behavior when DynamoDB throttles, fails, hangs or loses its responses.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ async fn a_failing_or_silent_database_is_503_in_time_with_the_header_that_stops_
                 took <= shared::http::DEADLINE,
                 "{fault:?} {method} {path} took {took:?}"
             );
-            let answer = answer.refused(503, "the storage is unavailable");
+            let answer = answer.refused(503, "the storage failed or did not answer in time");
             assert_eq!(answer.header("retry-after"), Some("1"));
             assert_eq!(answer.header("x-portkey-trace-id"), answer.header("x-request-id"));
             let json = answer.json();
@@ -88,7 +88,7 @@ async fn a_failing_or_silent_database_is_503_in_time_with_the_header_that_stops_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_passing_fault_is_not_seen_by_the_caller() {
+async fn a_temporary_fault_is_retried() {
     let api = Api::new().await;
     for fault in [
         Fault::Throttle,
@@ -130,14 +130,14 @@ async fn a_passing_fault_is_not_seen_by_the_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_with_its_key_after_a_lost_answer_makes_no_duplicate() {
+async fn a_retry_under_its_key_after_a_lost_response_makes_no_duplicate() {
     let api = Api::new().await;
     let bulk = json!([{"trace_id": "t", "value": 1}, {"trace_id": "u", "value": 2}]);
     for body in [json!({"trace_id": "t", "value": 1}), bulk] {
         let body = body.to_string();
         let headers = [("idempotency-key", body.as_str())];
         let before = api.database.items("feedback").len();
-        // Every attempt of the SDK writes or finds it written, and none of its answers arrives.
+        // Every attempt of the SDK writes or finds the item written, and every response is lost.
         api.database
             .fail_on("TransactWriteItems", always(Fault::LostAnswer));
         let answer = api
@@ -147,7 +147,7 @@ async fn a_retry_with_its_key_after_a_lost_answer_makes_no_duplicate() {
         assert!(answer.header("x-portkey-trace-id").is_some());
         api.database.recover();
         let written = api.database.items("feedback").len();
-        assert!(written > before, "it was written all the same");
+        assert!(written > before, "it was written despite the error");
         let first = api.call(Method::POST, PORTKEY, &headers, &body).await.ok();
         let second = api.call(Method::POST, PORTKEY, &headers, &body).await.ok();
         assert_eq!(first, second);
@@ -156,19 +156,19 @@ async fn a_retry_with_its_key_after_a_lost_answer_makes_no_duplicate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttled_after_an_attempt_that_may_have_written_is_not_nothing_was_written() {
+async fn throttling_after_an_uncertain_write_is_503_instead_of_429() {
     let api = Api::new().await;
     let mut faults = vec![Fault::LostAnswer];
     faults.extend(always(Fault::Throttle));
     api.database.fail_on("PutItem", faults);
     api.post(PORTKEY, json!({"trace_id": "t", "value": 1}))
         .await
-        .refused(503, "the storage is unavailable");
+        .refused(503, "the storage failed or did not answer in time");
     assert_eq!(api.database.items("feedback").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_misconfiguration_is_500_and_says_nothing_of_itself() {
+async fn a_wrong_configuration_is_500_without_details() {
     let api = Api::new().await;
     api.database.fail_on("PutItem", [Fault::AccessDenied]);
     let answer = api.post(PORTKEY, json!({"trace_id": "t", "value": 1})).await;
@@ -179,7 +179,7 @@ async fn a_misconfiguration_is_500_and_says_nothing_of_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_young_id_is_looked_up_again_while_the_index_trails() {
+async fn a_young_id_is_looked_up_again_while_the_index_lags() {
     let api = Api::new().await;
     let id = api.vote(1, Value::Null).await;
     let path = format!("{PORTKEY}/{id}");
@@ -187,7 +187,7 @@ async fn a_young_id_is_looked_up_again_while_the_index_trails() {
     api.put(&path, json!({"value": 2})).await.ok();
     api.database.fail_on("Query", [Fault::IndexLags; 4]);
     assert_eq!(api.get(&path).await.ok().json()["value"], 2);
-    // It does not wait for ever, and for an old id not at all.
+    // It does not wait forever, and not at all for an old id.
     api.database.fail_on("Query", always(Fault::IndexLags));
     api.get(&path).await.refused(404, "no such feedback");
     api.database.recover();
@@ -196,7 +196,7 @@ async fn a_young_id_is_looked_up_again_while_the_index_trails() {
         .await
         .refused(404, "no such feedback");
     assert_eq!(api.database.calls(), ["Query"]);
-    // By the clock of the service, whatever the machine's says.
+    // By the service's clock, whatever the machine's is.
     for (passes, look_ups) in [(Duration::from_secs(9), 7), (Duration::from_secs(1), 1)] {
         api.time.forward(passes);
         api.database.fail_on("Query", always(Fault::IndexLags));
@@ -240,7 +240,7 @@ async fn a_target_saves_the_look_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_was_cut_off_is_no_proof_that_nothing_was_written() {
+async fn a_truncated_response_does_not_prove_that_nothing_was_written() {
     let api = Api::new().await;
     for then in [Fault::Throttle, Fault::ServerError] {
         let count = api.database.items("feedback").len();
@@ -249,14 +249,14 @@ async fn an_answer_that_was_cut_off_is_no_proof_that_nothing_was_written() {
         api.database.fail_on("PutItem", faults);
         api.post(PORTKEY, json!({"trace_id": "t", "value": 1}))
             .await
-            .refused(503, "the storage is unavailable");
+            .refused(503, "the storage failed or did not answer in time");
         api.database.recover();
         assert_eq!(api.database.items("feedback").len(), count + 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_that_a_transaction_holds_is_waited_for() {
+async fn a_write_waits_for_a_transaction_on_its_item() {
     let api = Api::new().await;
     let id = api.vote(1, Value::Null).await;
     let path = format!("{PORTKEY}/{id}");
@@ -267,16 +267,16 @@ async fn an_item_that_a_transaction_holds_is_waited_for() {
     );
     api.database.fail_on("DeleteItem", [Fault::Conflict; 5]);
     api.delete(&path).await.ok();
-    // Not for ever.
+    // It does not wait forever.
     api.database.fail_on("UpdateItem", always(Fault::Conflict));
     let id = api.vote(1, Value::Null).await;
     api.put(&format!("{PORTKEY}/{id}"), json!({"value": 2}))
         .await
-        .refused(503, "the storage is unavailable");
+        .refused(503, "the storage failed or did not answer in time");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delete_that_names_another_target_is_404_even_after_a_lost_answer() {
+async fn a_delete_that_names_another_target_is_404_even_after_a_lost_response() {
     let api = Api::new().await;
     let target = |span: &str| json!({"traceId": "t", "spanId": span});
     let id = api
@@ -298,7 +298,7 @@ async fn a_delete_that_names_another_target_is_404_even_after_a_lost_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delete_that_may_have_happened_is_not_nothing_was_written() {
+async fn a_delete_that_may_have_happened_is_503_instead_of_429() {
     let api = Api::new().await;
     let target = json!({"traceId": "t", "spanId": "s"});
     for first in [Fault::LostAnswer, Fault::CutAnswer] {
@@ -314,12 +314,12 @@ async fn a_delete_that_may_have_happened_is_not_nothing_was_written() {
         let body = json!({"target": target}).to_string();
         let answer = api.call(Method::DELETE, &path, &[], &body).await;
         api.database.recover();
-        let answer = answer.refused(503, "the storage is unavailable");
+        let answer = answer.refused(503, "the storage failed or did not answer in time");
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(answer.header("x-portkey-trace-id"), answer.header("x-request-id"));
         assert!(api.database.items("feedback").is_empty(), "it did happen");
     }
-    // What did not begin has not happened.
+    // A request that was not started has not written.
     let id = api
         .post(TRUEFOUNDRY, json!({"target": target, "rating": 1}))
         .await

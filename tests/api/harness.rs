@@ -1,4 +1,4 @@
-//! A service of a test's own, and how to call it.
+//! A separate service for each test, and how to call it.
 
 mod answer;
 mod database;
@@ -36,7 +36,7 @@ pub const PORTKEY: &str = "/v1/feedback";
 /// TrueFoundry's route.
 pub const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 
-/// One deployment: functions, database, and a key that opens everything in the workspace `test`.
+/// One deployment: functions, database, and a key with all scopes in the workspace `test`.
 #[derive(Clone)]
 pub struct Api {
     pub database: Database,
@@ -53,7 +53,7 @@ impl Api {
         Self::with(Config::embedded().unwrap()).await
     }
 
-    /// A deployment that is configured so.
+    /// A deployment with this configuration.
     pub async fn with(config: Config) -> Self {
         let time = Time::start();
         let database = Database::new(time.clone());
@@ -72,7 +72,7 @@ impl Api {
         api
     }
 
-    /// What its functions are made with.
+    /// The dependencies of its functions.
     pub fn wiring(&self) -> Wiring {
         Wiring {
             client: self.client.clone(),
@@ -87,17 +87,17 @@ impl Api {
         self.config.table(table).unwrap()
     }
 
-    /// What counts its changes.
+    /// The counter of its changes.
     pub fn counter(&self) -> Counter {
         Counter::new(self.client.clone(), self.table(&STATS))
     }
 
-    /// Its store of feedback.
+    /// Its store.
     pub fn store(&self) -> Store {
         Store::new(self.client.clone(), &self.config).unwrap()
     }
 
-    /// A new key.
+    /// Creates a key and returns its text.
     pub async fn key_for(&self, workspace: &str, scopes: &[Scope]) -> String {
         let workspace = Workspace::parse(workspace).unwrap();
         let (key, record) = Registry::mint(
@@ -112,7 +112,7 @@ impl Api {
         key.reveal()
     }
 
-    /// Counts all changes of the feedback table that are not counted yet.
+    /// Counts all uncounted changes of the feedback table, and returns how many.
     pub async fn count(&self) -> usize {
         let counter = self.counter();
         if let DynamoDb::Embedded(engine) = &self.database.store {
@@ -137,13 +137,13 @@ impl Api {
         delivered
     }
 
-    /// Every change that the stream of the feedback table tells of, as Lambda brings them.
+    /// All changes in the feedback table's stream, in Lambda's format.
     pub async fn changes(&self) -> Vec<Value> {
         let shards = self.database.store.stream().await;
         shards.into_iter().flat_map(|(_, changes)| changes).collect()
     }
 
-    /// Lets counting begin after all changes there are now, as if they had been forgotten unread.
+    /// Makes counting begin after all current changes, as if the stream had lost them.
     pub async fn forget_the_stream(&self) {
         let counter = self.counter();
         for (shard, mut changes) in self.database.store.stream().await {
@@ -163,7 +163,7 @@ impl Api {
         }
     }
 
-    /// The same deployment after a cold start: with nothing remembered.
+    /// The same deployment after a cold start, with empty caches.
     pub fn restarted(&self) -> Self {
         Self {
             keyring: Keyring::new(self.registry.clone()),
@@ -171,20 +171,20 @@ impl Api {
         }
     }
 
-    /// The id of a new vote with this value and metadata, on the trace `t`.
+    /// Stores a vote with this value and metadata on the trace `t`, and returns its id.
     pub async fn vote(&self, value: i64, metadata: Value) -> String {
         let body = json!({"trace_id": "t", "value": value, "metadata": metadata});
         self.post(PORTKEY, body).await.ok().id()
     }
 
-    /// The id of a new rating with this metadata, on the span `s` of the trace `t`.
+    /// Stores a rating with this metadata on the span `s` of the trace `t`, and returns its id.
     pub async fn rate(&self, rating: i64, metadata: Value) -> String {
         let target = json!({"traceId": "t", "spanId": "s"});
         let body = json!({"target": target, "rating": rating, "metadata": metadata});
         self.post(TRUEFOUNDRY, body).await.ok().id()
     }
 
-    /// A record, as Portkey's route shows it.
+    /// Reads a record from Portkey's route.
     pub async fn record(&self, id: &str) -> Value {
         self.get(&format!("{PORTKEY}/{id}")).await.ok().json()
     }
@@ -205,21 +205,21 @@ impl Api {
         self.call(Method::GET, path, &[], "").await
     }
 
-    /// Calls with the key of this deployment, and further headers.
+    /// Calls with this deployment's key and further headers.
     pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut all = vec![("x-portkey-api-key", self.key.as_str())];
         all.extend(headers);
         self.raw(method, path, &all, body).await
     }
 
-    /// Calls with these headers alone.
+    /// Calls with these headers only.
     pub async fn raw(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let event = event_json(&method, path, query, headers, body, false);
         self.event(&event).await
     }
 
-    /// Calls with an API Gateway event, as JSON. Whatever is answered must be as openapi.yaml says.
+    /// Calls with an API Gateway event in JSON. Checks that the response is as openapi.yaml describes.
     pub async fn event(&self, event: &Value) -> Answer {
         let method: Method = event["requestContext"]["http"]["method"]
             .as_str()

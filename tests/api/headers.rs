@@ -1,5 +1,4 @@
-//! Headers: `Idempotency-Key`, `If-Match`, `ETag`, `x-request-id`; and what every
-//! answer carries.
+//! Headers: `Idempotency-Key`, `If-Match`, `ETag`, `x-request-id`, and those that every response has.
 
 use lambda_http::http::Method;
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ async fn keyed(api: &Api, method: Method, path: &str, key: &str, body: Value) ->
 }
 
 #[tokio::test]
-async fn a_repeat_is_answered_as_the_first_and_writes_nothing() {
+async fn a_repeat_gets_the_first_response_and_writes_nothing() {
     let api = Api::new().await;
     let one = json!({"trace_id": "t", "value": 1});
     let bulk = json!([{"trace_id": "t", "value": 1}, {"trace_id": "t", "value": 2}]);
@@ -31,7 +30,7 @@ async fn a_repeat_is_answered_as_the_first_and_writes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repeat_neither_raises_a_version_twice_nor_brings_a_record_back() {
+async fn a_repeat_neither_raises_the_version_again_nor_restores_a_record() {
     let api = Api::new().await;
     let id = api.vote(1, Value::Null).await;
     for (path, body) in [
@@ -39,7 +38,7 @@ async fn a_repeat_neither_raises_a_version_twice_nor_brings_a_record_back() {
         (format!("{TRUEFOUNDRY}/{id}"), json!({"rating": 2})),
     ] {
         let first = keyed(&api, Method::PUT, &path, &path, body.clone()).await.ok();
-        // Somebody else changes it in between: the repeat is not done again over that.
+        // Another write in between is not overwritten by the repeat.
         api.put(&format!("{PORTKEY}/{id}"), json!({"value": 9}))
             .await
             .ok();
@@ -57,7 +56,7 @@ async fn a_repeat_neither_raises_a_version_twice_nor_brings_a_record_back() {
             .ok(),
         first
     );
-    // An update that had succeeded is answered so still, and does not resurrect.
+    // A repeat of a successful update still succeeds, and does not restore the record.
     let body = json!({"value": 2});
     keyed(&api, Method::PUT, &path, &path, body).await.ok();
     assert!(api.database.items("feedback").is_empty());
@@ -103,7 +102,7 @@ async fn another_request_under_the_same_key_is_409() {
 }
 
 #[tokio::test]
-async fn a_request_that_failed_has_not_used_its_key() {
+async fn a_failed_request_does_not_use_up_its_key() {
     let api = Api::new().await;
     let missing = "/v1/feedback/019ab2a9-8fc6-7804-83ea-e496e2dd611d";
     keyed(&api, Method::PUT, missing, "k", json!({"value": 1}))
@@ -124,7 +123,7 @@ async fn a_request_that_failed_has_not_used_its_key() {
 }
 
 #[tokio::test]
-async fn a_faulty_key_is_told_before_a_version_that_no_record_has() {
+async fn an_invalid_key_is_reported_before_an_impossible_version() {
     let api = Api::new().await;
     let created = api.post(PORTKEY, json!({"trace_id": "t", "value": 1})).await;
     let path = format!("{PORTKEY}/{}", created.ok().id());
@@ -137,7 +136,7 @@ async fn a_faulty_key_is_told_before_a_version_that_no_record_has() {
 }
 
 #[tokio::test]
-async fn a_key_has_1_to_255_bytes_and_lets_99_beside_it() {
+async fn a_key_has_1_to_255_bytes_and_allows_bulks_of_99() {
     let api = Api::new().await;
     let one = json!({"trace_id": "t", "value": 1});
     keyed(&api, Method::POST, PORTKEY, "", one.clone())
@@ -167,7 +166,7 @@ async fn a_key_has_1_to_255_bytes_and_lets_99_beside_it() {
 }
 
 #[tokio::test]
-async fn a_key_is_forgotten_after_its_day() {
+async fn a_key_expires_after_a_day() {
     let api = Api::new().await;
     let body = json!({"trace_id": "t", "value": 1});
     let first = keyed(&api, Method::POST, PORTKEY, "k", body.clone())
@@ -177,7 +176,7 @@ async fn a_key_is_forgotten_after_its_day() {
     let marker = api.database.items("idempotency").remove(0);
     let end: u64 = marker["expires_at"]["N"].as_str().unwrap().parse().unwrap();
     assert_eq!(end, api.time.now().seconds() + 86_400);
-    // A day later, and not swept yet.
+    // A day later, before DynamoDB has deleted it.
     api.database.direct(
         "UpdateItem",
         json!({
@@ -192,7 +191,7 @@ async fn a_key_is_forgotten_after_its_day() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn if_match_holds_a_write_to_the_version_it_saw() {
+async fn if_match_requires_the_version() {
     let api = Api::new().await;
     let created = api.post(PORTKEY, json!({"trace_id": "t", "value": 1})).await.ok();
     assert_eq!(created.header("etag"), Some("\"1\""));
@@ -229,7 +228,7 @@ async fn if_match_holds_a_write_to_the_version_it_saw() {
         put("\"1\", \"2\"")
             .await
             .refused(400, "If-Match: expected one version");
-        // The same with a key: a repeat after success is no mismatch.
+        // With a key, a repeat after success does not fail the condition.
         let current = api.get(&path).await.ok().header("etag").unwrap().to_owned();
         let headers = [("if-match", current.as_str()), ("idempotency-key", path.as_str())];
         let first = api
@@ -272,7 +271,7 @@ async fn if_match_and_a_key_together_on_a_delete() {
 }
 
 #[tokio::test]
-async fn every_answer_has_an_id_and_is_not_to_be_stored() {
+async fn every_response_has_a_request_id_and_no_store() {
     let api = Api::new().await;
     for answer in [
         api.post(PORTKEY, json!({"trace_id": "t", "value": 1})).await,

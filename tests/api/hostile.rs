@@ -1,7 +1,7 @@
-//! Hostile input: what is not acceptable is a 4xx of the route's dialect that says what to change,
-//! and nothing is written; what is odd and fits is kept, and comes back as it came.
+//! Hostile input: invalid requests get a 4xx of the route's dialect that says what to change, and write
+//! nothing. Unusual but valid input is stored and returned unchanged.
 //!
-//! [`bodies`] and [`requests`] tell what is refused and what is kept; [`random`] sends whatever comes.
+//! [`bodies`] and [`requests`] list what is rejected and what is accepted; [`random`] sends random input.
 
 mod bodies;
 mod random;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Api, PORTKEY, TRUEFOUNDRY, event_json};
 
-/// One record of a deployment, and every route that writes.
+/// A deployment with one record, and every route that writes.
 struct Site {
     api: Api,
     id: String,
@@ -50,7 +50,7 @@ impl Site {
         ]
     }
 
-    /// Sends bytes as API Gateway does: as text if they are, else in base64.
+    /// Sends bytes like API Gateway: as text if they are UTF-8, otherwise in base64.
     async fn send(&self, method: &Method, path: &str, body: &[u8]) -> Answer {
         match std::str::from_utf8(body) {
             Ok(text) => self.api.call(method.clone(), path, &[], text).await,
@@ -68,7 +68,7 @@ impl Site {
         ["feedback", "idempotency"].map(|table| self.api.database.items(table))
     }
 
-    /// Sends what must be refused, saying this, and must have written nothing.
+    /// Sends a request that must be rejected with this message and must not write.
     async fn refuses(&self, method: &Method, path: &str, body: &[u8], status: u16, says: &str) {
         let before = self.stored();
         let answer = self.send(method, path, body).await;
@@ -80,7 +80,7 @@ impl Site {
     }
 }
 
-/// Checks that an answer is a 4xx in the shape of the path's dialect.
+/// Checks that a response is a 4xx in the dialect of the path.
 #[track_caller]
 fn assert_refusal(answer: &Answer, path: &str) {
     assert!((400..500).contains(&answer.status), "{}", answer.text);
@@ -102,7 +102,7 @@ fn assert_refusal(answer: &Answer, path: &str) {
         assert!(!text("/code").is_empty(), "{json}");
         assert!(json["details"].is_array(), "{json}");
     }
-    // Twice the largest answer that a fault of every element of a bulk makes.
+    // Twice the size of the largest possible response, with a fault in every element of a bulk.
     assert!(answer.text.len() < 256 * 1024, "{} bytes", answer.text.len());
 }
 

@@ -1,5 +1,5 @@
-//! Every indexed field, as its one definition promises: a list filter, an analytics filter and group, an
-//! index, and nothing of it where metadata does not have it.
+//! Every indexed field works as its definition promises: in list filters, analytics filters, groups and
+//! indexes, and in none of them if the metadata lacks it.
 
 use serde_json::{Value, json};
 use shared::indexed::Field;
@@ -50,7 +50,7 @@ async fn every_field_filters_lists_and_analytics_and_groups() {
         let graph = ask(&api, "graphs/feedbacks", &format!("{ALL_TIME}&metadata={filter}")).await;
         assert_eq!(graph["summary"]["total"], 1, "{name}");
 
-        // An update moves it, and one that takes the metadata away removes it.
+        // An update moves the record, and clearing the metadata removes it.
         api.put(
             &format!("{PORTKEY}/{one}"),
             json!({"value": 5, "metadata": {metadata: "2"}}),
@@ -71,7 +71,7 @@ async fn every_field_filters_lists_and_analytics_and_groups() {
 }
 
 #[tokio::test]
-async fn a_list_by_several_fields_has_what_all_of_them_ask_for() {
+async fn a_list_by_several_fields_matches_all_of_them() {
     let api = Api::new().await;
     let all: Value = Field::ALL
         .into_iter()
@@ -91,7 +91,7 @@ async fn a_list_by_several_fields_has_what_all_of_them_ask_for() {
     assert_eq!(listed(&api, &query.join("&")).await, [id]);
 }
 
-/// A record from before its field was indexed: it is found as soon as an update has written its metadata.
+/// A record from before its field was indexed is found once an update has written its metadata.
 #[tokio::test]
 async fn an_update_of_the_metadata_puts_an_old_record_into_the_index() {
     let api = Api::new().await;

@@ -1,5 +1,5 @@
-//! Workspaces never meet: what is another's answers as what does not exist, to the byte and to the
-//! database call, by every way there is to name it.
+//! Workspaces are isolated: another workspace's record is indistinguishable from a missing one, in the
+//! bytes of the response and in the number of database calls, however it is addressed.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::harness::{Answer, Api, PORTKEY, TRUEFOUNDRY};
 
 const OLD: &str = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
 
-/// What a caller can tell of a call: its answer, and how long it took, by the clock and by the
-/// database calls that are most of that time.
+/// What a caller can observe of a call: the response, and its duration, measured by the clock and by the
+/// database calls that take most of it.
 #[derive(Debug, PartialEq)]
 struct Seen {
     answer: Answer,
@@ -38,8 +38,8 @@ async fn see(api: &Api, method: Method, path: &str, headers: &[(&str, &str)], bo
     }
 }
 
-/// Two workspaces of one deployment. Both keys are remembered, so neither costs a look-up.
-async fn neighbours() -> (Api, Api) {
+/// Two workspaces of one deployment. Both keys are cached, so neither costs a look-up.
+async fn neighbors() -> (Api, Api) {
     let api = Api::new().await;
     let ours = api.as_key(&api.key_for("ours", &[Scope::Admin]).await);
     let theirs = api.as_key(&api.key_for("theirs", &[Scope::Admin]).await);
@@ -51,10 +51,10 @@ async fn neighbours() -> (Api, Api) {
 
 #[tokio::test(start_paused = true)]
 async fn another_workspace_s_record_is_no_different_from_a_missing_one() {
-    let (ours, theirs) = neighbours().await;
+    let (ours, theirs) = neighbors().await;
     let target = json!({"traceId": "t", "spanId": "s"});
     let rated = json!({"target": target, "rating": 3, "comment": "c", "metadata": {"_user": "u"}});
-    // Both workspaces have feedback on the same span; it is not by its target that one is told apart.
+    // Both workspaces have feedback on the same span, so the target does not distinguish them.
     ours.post(TRUEFOUNDRY, rated.clone()).await.ok();
     let foreign = theirs.post(TRUEFOUNDRY, rated.clone()).await.ok().id();
     let young = FeedbackId::mint(ours.time.now(), 0, [7; 10]).simple();
@@ -102,8 +102,8 @@ async fn another_workspace_s_record_is_no_different_from_a_missing_one() {
 }
 
 #[tokio::test]
-async fn one_trace_and_span_in_two_workspaces_are_two() {
-    let (ours, theirs) = neighbours().await;
+async fn the_same_span_in_two_workspaces_is_separate() {
+    let (ours, theirs) = neighbors().await;
     let metadata = json!({"_user": "u", "_organisation": "o", "_prompt": "p", "_environment": "e"});
     let mut ids = Vec::new();
     for (api, rating) in [(&ours, 1), (&theirs, 5)] {
@@ -111,7 +111,7 @@ async fn one_trace_and_span_in_two_workspaces_are_two() {
         let rated = json!({"target": target, "rating": rating, "metadata": metadata});
         let valued = json!({"trace_id": "t", "value": rating, "metadata": metadata});
         let rated = api.post(TRUEFOUNDRY, rated).await.ok().id();
-        // As a bulk: a transaction's items are bounded as a plain one is.
+        // Also in a bulk, because transactions must be restricted to the workspace too.
         let valued = api.post(PORTKEY, json!([valued])).await.ok().id();
         ids.push([FeedbackId::parse(&valued), FeedbackId::parse(&rated)].map(|id| id.unwrap().simple()));
     }
@@ -143,16 +143,16 @@ async fn one_trace_and_span_in_two_workspaces_are_two() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_is_a_workspace_s_own() {
-    let (ours, theirs) = neighbours().await;
+async fn idempotency_keys_are_separate_per_workspace() {
+    let (ours, theirs) = neighbors().await;
     let body = json!({"trace_id": "t", "value": 1}).to_string();
     let other = json!({"trace_id": "t", "value": 2}).to_string();
     let key = [("idempotency-key", "k")];
     let first = ours.call(Method::POST, PORTKEY, &key, &body).await.ok();
-    // Neither the same request nor another one meets what the neighbour did under this key.
+    // Neither the same request nor another one is affected by the neighbor's use of the key.
     let second = theirs.call(Method::POST, PORTKEY, &key, &body).await.ok();
     assert_ne!(first.id(), second.id());
-    let (ours_again, _) = neighbours_of(&ours).await;
+    let (ours_again, _) = neighbors_of(&ours).await;
     ours_again.call(Method::POST, PORTKEY, &key, &other).await.ok();
     assert_eq!(ours.call(Method::POST, PORTKEY, &key, &body).await, first);
     assert_eq!(theirs.call(Method::POST, PORTKEY, &key, &body).await, second);
@@ -163,15 +163,15 @@ async fn an_idempotency_key_is_a_workspace_s_own() {
 }
 
 /// Two more workspaces of the same deployment.
-async fn neighbours_of(api: &Api) -> (Api, Api) {
+async fn neighbors_of(api: &Api) -> (Api, Api) {
     let one = api.as_key(&api.key_for("third", &[Scope::Admin]).await);
     let other = api.as_key(&api.key_for("fourth", &[Scope::Admin]).await);
     (one, other)
 }
 
-/// A name that is the start of another's, and text that looks like a key's parts, lead nowhere.
+/// A workspace name that is a prefix of another's, and text that looks like parts of a key, give no access.
 #[tokio::test]
-async fn no_text_reaches_over_to_another_workspace() {
+async fn no_text_reaches_another_workspace() {
     let api = Api::new().await;
     let a = api.as_key(&api.key_for("a", &[Scope::Admin]).await);
     for other in ["a-b", "aa", "b"] {
@@ -211,8 +211,8 @@ async fn no_text_reaches_over_to_another_workspace() {
     }
 }
 
-/// One call by one of two workspaces. Whatever it names that a call before it made, it names by
-/// its place among all of that, its own and the neighbour's.
+/// One call by one of two workspaces. It refers to ids and cursors of earlier calls by their index,
+/// whichever workspace they belong to.
 #[derive(Clone, Debug)]
 enum Step {
     Create {
@@ -249,7 +249,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<(bool, Step)>> {
-    // Few of each, so that steps meet.
+    // Few different values, so that steps affect each other.
     let form = || 0..4_u8;
     let trace = || 0..2_u8;
     let key = || prop::option::weighted(0.3, 0..2_u8);
@@ -269,7 +269,7 @@ fn steps() -> impl Strategy<Value = Vec<(bool, Step)>> {
     prop::collection::vec((any::<bool>(), step), 1..30)
 }
 
-/// Two workspaces, of one deployment or each of its own, and what they were given so far.
+/// Two workspaces, in one deployment or in two, and the ids and cursors they have received.
 struct World {
     apis: [Api; 2],
     ids: Vec<String>,
@@ -287,7 +287,7 @@ impl World {
     async fn apart() -> Self {
         let (one, other) = (Self::shared().await, Self::shared().await);
         let ([ours, _], [_, mut theirs]) = (one.apis, other.apis);
-        // One time for both, as there is in one deployment: a cursor of one may be tried on the other.
+        // Both have the same clock, as in one deployment, because a cursor of one may be used in the other.
         theirs.time = ours.time.clone();
         Self::of([ours, theirs])
     }
@@ -316,7 +316,7 @@ impl World {
             .collect();
         let mut seen = see(&api, method, &path, &headers, &body).await;
         if matches!(step, Step::List { .. }) {
-            // Ids spread over the lanes of a list by chance, and with them how often each is read.
+            // Ids are spread over a list's shards by chance, which changes how often each is read.
             seen.calls.dedup();
         }
         self.name(step, &mut seen.answer);
@@ -401,8 +401,8 @@ impl World {
         }
     }
 
-    /// Puts the names of ids and cursors, the order in which they appeared, in their places in an
-    /// answer, and takes out the times of day: what is left must be the same in two worlds.
+    /// Replaces ids and cursors in a response with the order in which they appeared, and removes times. The
+    /// rest must be the same in both worlds.
     fn name(&mut self, step: &Step, answer: &mut Answer) {
         if answer.status == 200 && matches!(step, Step::Create { .. }) {
             let made = match answer.json()["data"]["id"].as_str() {
@@ -454,8 +454,8 @@ impl World {
     }
 }
 
-/// What a workspace sees of analytics, once everything is counted: the votes, and whether anything was
-/// counted of it. The second in which it was is the machine's.
+/// What a workspace sees in analytics after everything is counted: the votes, and whether it has an
+/// `as_of`. The exact time comes from the machine's clock.
 async fn analytics(api: &Api) -> (Value, Value, bool) {
     api.count().await;
     let mut graph = ask(api, "graphs/feedbacks", &wide()).await;
@@ -463,10 +463,10 @@ async fn analytics(api: &Api) -> (Value, Value, bool) {
     (graph["summary"].take(), graph["ratings"].take(), as_of.is_null())
 }
 
-/// Two workspaces of one service, and the same two of a service each, cannot be told apart by any
-/// sequence of calls.
+/// No sequence of calls can distinguish two workspaces of one service from one workspace each in two
+/// services.
 #[test]
-fn two_workspaces_are_as_two_services() {
+fn two_workspaces_behave_like_two_services() {
     let config = ProptestConfig {
         cases: cases(20),
         failure_persistence: None,

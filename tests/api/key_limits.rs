@@ -1,4 +1,4 @@
-//! The sizes of keys that DynamoDB refuses and the embedded database lets pass.
+//! Key sizes that DynamoDB rejects and the embedded database accepts.
 //!
 //! "Constraints in Amazon DynamoDB" (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html):
 //! a partition key has 1 to 2,048 bytes and a sort key 1 to 1,024, in tables and in secondary indexes.
@@ -12,7 +12,7 @@ use crate::harness::Api;
 const MAX_PARTITION_KEY: usize = 2_048;
 const MAX_SORT_KEY: usize = 1_024;
 
-/// What DynamoDB answers to a request that holds a key beyond its limits; `None` if it holds none.
+/// DynamoDB's error for a request with a key over its limits; `None` if there is none.
 pub fn refusal(operation: &str, body: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).unwrap();
     let actions = match operation {
@@ -83,14 +83,14 @@ fn over(limits: &[(&str, usize)], attribute: &str, value: &Value) -> Option<Stri
     }
 }
 
-/// Every attribute of an action that may be a key's, with its value.
+/// Every attribute in an action that may be part of a key, with its value.
 fn keys(action: &Value) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     for place in ["Item", "Key", "ExclusiveStartKey"] {
         let members = action[place].as_object().into_iter().flatten();
         found.extend(members.map(|(name, value)| (name.clone(), value.clone())));
     }
-    // In an expression, each value belongs to the attribute that was named last.
+    // In an expression, each value belongs to the attribute before it.
     for place in ["KeyConditionExpression", "UpdateExpression"] {
         let mut attribute = String::new();
         for token in action[place]
@@ -117,7 +117,7 @@ fn keys(action: &Value) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn a_key_is_refused_where_dynamodb_refuses_it() {
+fn keys_are_rejected_like_in_dynamodb() {
     let refused = |operation: &str, body: Value| refusal(operation, &body.to_string()).is_some();
     let text = |size: usize| json!({"S": "x".repeat(size)});
     for (size, is_refused) in [(0, true), (1, false), (2_048, false), (2_049, true)] {
@@ -198,7 +198,7 @@ async fn a_filter_longer_than_any_indexed_value_matches_nothing() {
             );
         }
     }
-    // One that is too long takes nothing from those beside it.
+    // A value that is too long does not affect the others.
     let path = format!(
         "/v1/analytics/graphs/feedbacks?{range}&ai_org_model={},m",
         "x".repeat(3_000)

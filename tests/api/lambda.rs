@@ -12,9 +12,9 @@ use shared::tables;
 
 use crate::harness::Database;
 
-/// Every binary of the workspace, built once for the whole test process by the cargo that runs it,
-/// into the target directory it runs from. With the tests beside them, since then they are built
-/// with the features that the tests were built with, and what they depend on is there already.
+/// Builds every binary of the workspace once per test process, with the same cargo and target directory.
+/// The tests are built along with them, so that features and dependencies are the same and already
+/// compiled.
 fn binaries() -> &'static HashMap<String, PathBuf> {
     static BINARIES: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
     BINARIES.get_or_init(|| {
@@ -36,7 +36,7 @@ fn binaries() -> &'static HashMap<String, PathBuf> {
             .unwrap()
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            // The binaries themselves, and not their test harnesses of the same names.
+            // Only the binaries themselves, not their test harnesses of the same names.
             .filter(|message| message["profile"]["test"] == false)
             .filter_map(|message| {
                 let path = message["executable"].as_str()?;
@@ -49,17 +49,17 @@ fn binaries() -> &'static HashMap<String, PathBuf> {
     })
 }
 
-/// The binary of this name.
+/// The path of this binary.
 pub fn binary(name: &str) -> PathBuf {
     binaries()[name].clone()
 }
 
-/// Starts a function over a database, as Lambda does.
+/// Starts a function over a database, like Lambda does.
 pub async fn start(function: Function, database: &Database) -> Bootstrap {
     start_with(function.name(), database, Stdio::null(), &[]).await
 }
 
-/// The same for any function, by its name, with what it prints and further variables.
+/// Starts any function by name, with piped output and further variables.
 pub async fn start_with(
     name: &'static str,
     database: &Database,

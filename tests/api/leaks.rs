@@ -1,7 +1,6 @@
-//! Nothing leaks: no key, comment, metadata or trace in a log line, at any level, nor in the answer
-//! to a request that failed.
+//! No key, comment, metadata or trace appears in a log line at any level, or in an error response.
 //!
-//! Every text a caller sends here holds the word `canary`, so one search finds them all.
+//! Every text sent here contains the word `canary`, so one search finds them all.
 
 use std::path::Path;
 use std::process::Command;
@@ -37,7 +36,7 @@ const FAULTS: [Fault; 11] = [
     Fault::Garbles,
 ];
 
-/// The first line that holds a caller's text: as it is, as the bytes of a `Debug`, or in base64.
+/// The first line with a caller's text: unchanged, as the bytes of a `Debug`, or in base64.
 fn leak<'t>(api: &Api, text: &'t str) -> Option<&'t str> {
     let secret = &api.key[21..];
     let bytes = format!("{:?}", b"canary");
@@ -55,7 +54,7 @@ fn target_id() -> String {
     STANDARD.encode(json!({"spanId": "canary-span", "traceId": "canary-trace"}).to_string())
 }
 
-/// Calls every route in every way there is: well and badly.
+/// Calls every route in every possible way, with valid and invalid requests.
 async fn call_everything(api: &Api) -> Vec<Answer> {
     let metadata = json!({
         "_user": "canary-user", "_organisation": "canary-organisation", "_prompt": "canary-prompt",
@@ -67,7 +66,7 @@ async fn call_everything(api: &Api) -> Vec<Answer> {
     let rated = json!({"target": target, "rating": 1, "comment": "canary-comment", "metadata": metadata});
     let encoded =
         json!({"target": {"feedbackTargetId": target_id()}, "rating": 1, "comment": "canary-comment"});
-    // What is refused: with the canary at the place of the fault.
+    // Invalid values that contain the canary.
     let faulty = json!({
         "trace_id": ["canary"], "value": "canary, and longer than what is quoted", "weight": {"canary": 1},
         "metadata": "canary", "target": {"traceId": {"canary": 1}, "spanId": "canary".repeat(100)},
@@ -194,7 +193,7 @@ async fn call_everything(api: &Api) -> Vec<Answer> {
     ] {
         answers.push(api.get(&format!("/v1/analytics/{graph}?{query}")).await);
     }
-    // The name of a parameter that is none is told to its caller, and to nobody else.
+    // The name of an unknown parameter is shown to its caller only.
     for path in [PORTKEY, TRUEFOUNDRY, "/v1/analytics/graphs/feedbacks"] {
         api.get(&format!("{path}?canary=canary"))
             .await
@@ -216,7 +215,7 @@ async fn call_everything(api: &Api) -> Vec<Answer> {
     answers
 }
 
-/// Checks that what was refused says nothing of what was sent, nor of how this is built.
+/// Checks that error responses contain nothing from the request, and nothing about the implementation.
 fn check_answers(api: &Api, answers: &[Answer]) {
     for answer in answers.iter().filter(|answer| answer.status != 200) {
         assert_eq!(leak(api, &answer.text), None, "{}", answer.text);
@@ -241,7 +240,7 @@ fn check_answers(api: &Api, answers: &[Answer]) {
     }
 }
 
-/// The log that the functions set up, with everything turned up that can be.
+/// The functions' log at its most verbose.
 fn loudest(captured: &Captured, format: &'static str, level: &'static str) -> Dispatch {
     log::log(captured.clone(), move |name| match name {
         "AWS_LAMBDA_LOG_FORMAT" => Some(format.to_owned()),
@@ -252,7 +251,7 @@ fn loudest(captured: &Captured, format: &'static str, level: &'static str) -> Di
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_log_line_at_any_level_and_no_error_holds_what_a_caller_sent() {
+async fn no_log_line_or_error_contains_caller_text() {
     for (format, level) in [("Text", "AWS_LAMBDA_LOG_LEVEL"), ("JSON", "RUST_LOG")] {
         let captured = Captured::default();
         let log = listen(loudest(&captured, format, level));
@@ -268,7 +267,7 @@ async fn no_log_line_at_any_level_and_no_error_holds_what_a_caller_sent() {
                 "no {status} among them"
             );
         }
-        // One line for each, and the one for the record made first.
+        // One line for each request, and one for creating the record.
         assert!(
             text.lines().count() > answers.len(),
             "{} lines",
@@ -286,7 +285,7 @@ async fn no_log_line_at_any_level_and_no_error_holds_what_a_caller_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nor_does_it_when_the_database_fails() {
+async fn no_log_line_or_error_contains_caller_text_when_the_database_fails() {
     for fault in FAULTS {
         let captured = Captured::default();
         let log = listen(loudest(&captured, "JSON", "AWS_LAMBDA_LOG_LEVEL"));
@@ -342,7 +341,7 @@ async fn nor_does_it_when_the_database_fails() {
                 &["Query", "DeleteItem"],
             ),
         ] {
-            // Each call that a request makes fails, and with a key those of the transaction.
+            // Each call of a request fails in turn; with an idempotency key, those of the transaction.
             let once = format!("canary {path}");
             let key = [("idempotency-key", once.as_str()), ("x-canary", "canary")];
             let plain = calls.iter().map(|call| (*call, &key[1..]));
@@ -364,9 +363,9 @@ async fn nor_does_it_when_the_database_fails() {
     }
 }
 
-/// What the tests above stand on: that a canary would be seen, since it is there to be seen.
+/// Proves that the tests above would notice a canary: dependencies do log it.
 #[tokio::test(start_paused = true)]
-async fn the_dependencies_do_log_what_passes_through_them() {
+async fn dependencies_do_log_caller_text() {
     let captured = Captured::default();
     let everything = tracing::subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
@@ -384,15 +383,15 @@ async fn the_dependencies_do_log_what_passes_through_them() {
         "{} lines",
         leaking.len()
     );
-    // Not one of the lines is ours.
+    // None of the lines is from this service.
     for line in leaking {
         assert!(!line.contains(" shared::http"), "{line}");
     }
 }
 
-/// Our own lines are there below INFO too, where they are asked for.
+/// This service's lines below INFO are logged if requested.
 #[test]
-fn our_own_lines_are_honoured_at_every_level_and_others_down_to_info() {
+fn own_lines_follow_the_log_level_and_others_stop_at_info() {
     for (level, ours, others) in [("trace", 5, 3), ("debug", 4, 3), ("info", 3, 3), ("error", 1, 1)] {
         let captured = Captured::default();
         let log = log::log(captured.clone(), |name| {
@@ -421,14 +420,14 @@ fn our_own_lines_are_honoured_at_every_level_and_others_down_to_info() {
 
 const PANIC_CHILD: &str = "LEAKS_PANIC_CHILD";
 
-/// A panic hook and a global log are a process's own, so this test runs itself again as another.
+/// A panic hook and a global log belong to a process, so this test runs itself in another one.
 #[test]
-fn a_panic_is_logged_by_its_place_and_not_by_its_words() {
+fn a_panic_is_logged_with_its_location_and_not_its_message() {
     if std::env::var_os(PANIC_CHILD).is_some() {
         return panicking_function();
     }
-    let name = "leaks::a_panic_is_logged_by_its_place_and_not_by_its_words";
-    // The file of this process, also after the build of another test has put a new one in its place.
+    let name = "leaks::a_panic_is_logged_with_its_location_and_not_its_message";
+    // The file of this process, even if a concurrent build has replaced it.
     let myself = Path::new("/proc/self/exe");
     let myself = if myself.exists() {
         myself.to_owned()
@@ -450,7 +449,7 @@ fn a_panic_is_logged_by_its_place_and_not_by_its_words() {
     assert!(!text.contains("canary"), "{text}");
 }
 
-/// A function that slices a caller's text where it must not.
+/// A function that panics by slicing a caller's text.
 fn panicking_function() {
     log::init();
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,5 +1,5 @@
-//! The log of the functions: one line for each request and each batch, whose fields can be relied
-//! on, and which is the document that CloudWatch takes metrics from.
+//! The functions' log: one line per request and batch, with documented fields. CloudWatch extracts metrics
+//! from these lines.
 
 mod batches;
 mod process;
@@ -33,7 +33,7 @@ use crate::lambda;
 const MISSING: &str = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
 const NAMESPACE: &str = "Hindsight/test";
 
-/// The log that the template sets up.
+/// The log as the template configures it.
 fn deployed(captured: &Captured, level: &'static str) -> Dispatch {
     log::log(captured.clone(), move |name| {
         let value = match name {
@@ -46,7 +46,7 @@ fn deployed(captured: &Captured, level: &'static str) -> Dispatch {
     })
 }
 
-/// What Lambda tells a function of an invocation.
+/// Lambda's context of an invocation.
 fn context(id: &str) -> Context {
     let config = lambda_runtime::Config {
         version: "7".to_owned(),
@@ -58,7 +58,7 @@ fn context(id: &str) -> Context {
     context
 }
 
-/// The functions as containers that stay.
+/// The functions as long-lived containers.
 struct Deployed {
     api: Api,
     functions: BTreeMap<Function, ApiService>,
@@ -81,7 +81,7 @@ impl Deployed {
         }
     }
 
-    /// Calls a route, and returns the status, the answer and the one line that was logged.
+    /// Calls a route, and returns status, response body and the one log line.
     async fn call(
         &self,
         method: Method,
@@ -111,7 +111,7 @@ impl Deployed {
     }
 }
 
-/// The one line there is.
+/// The only line.
 #[track_caller]
 fn one_line(text: &str) -> Value {
     let mut lines = lines(text).into_iter();
@@ -120,7 +120,7 @@ fn one_line(text: &str) -> Value {
     line
 }
 
-/// Every line, each of which must be a JSON object that Lambda and CloudWatch understand.
+/// All lines. Each must be a JSON object that Lambda and CloudWatch understand.
 #[track_caller]
 fn lines(text: &str) -> Vec<Value> {
     text.lines()
@@ -142,8 +142,7 @@ fn lines(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The specification of the Embedded Metric Format, and its JSON schema, as far as a document can
-/// be wrong in it.
+/// Checks a line against the specification of the Embedded Metric Format and its JSON schema.
 #[track_caller]
 fn check_metrics(line: &Value) {
     const UNITS: [&str; 2] = ["Count", "Milliseconds"];
@@ -185,7 +184,7 @@ fn check_metrics(line: &Value) {
     }
 }
 
-/// What a line says of metrics: their names with the values of their dimensions, and their values.
+/// The metrics in a line: their names and dimension values, with their values.
 fn metrics(line: &Value) -> BTreeMap<String, f64> {
     let directives = line["_aws"]["CloudWatchMetrics"].as_array();
     directives
@@ -207,11 +206,11 @@ fn metrics(line: &Value) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// Checks the fields of a line. Those that differ from call to call must only be there.
+/// Checks the fields of a line. Those that vary must only be present.
 #[track_caller]
 fn check(line: &Value, expected: Value) {
     let Value::Object(mut line) = line.clone() else {
-        panic!("{line} is no object");
+        panic!("{line} is not an object");
     };
     for name in ["timestamp", "_aws"] {
         line.remove(name);
@@ -225,7 +224,7 @@ fn check(line: &Value, expected: Value) {
     assert_eq!(Value::Object(line), Value::Object(all));
 }
 
-/// The fields of every line of a request.
+/// The fields in every line of a request.
 fn request(route: &str, status: u16, rest: Value) -> Value {
     let dialect = if route.contains("/api/svc/") {
         "truefoundry"
@@ -244,12 +243,12 @@ fn request(route: &str, status: u16, rest: Value) -> Value {
     Value::Object(fields)
 }
 
-/// What docs/internals/logs.md says a deployment can be billed for.
+/// The number of metrics that docs/internals/logs.md says a deployment can be billed for.
 #[test]
 fn there_are_no_more_than_fifteen_metrics() {
     let combinations = |metric: &shared::metrics::Metric| match metric.dimensions {
         [] => 1,
-        // Each dialect has a scale of its own.
+        // Each dialect has its own scale.
         ["dialect", "scale"] => 2,
         ["problem"] => Problem::CODES.len(),
         other => panic!("how many values has {other:?}?"),

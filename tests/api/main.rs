@@ -1,6 +1,6 @@
-//! The API as its callers see it: API Gateway events through the real handlers, over an embedded
-//! DynamoDB of each test's own, or over a database of its own in the DynamoDB Local that `AWS_ENDPOINT_URL_DYNAMODB`
-//! names. The domain's own rules are tested beside the domain.
+//! The API as its callers see it: API Gateway events through the real handlers, over a separate embedded
+//! DynamoDB for each test, or over a separate database in the DynamoDB Local at
+//! `AWS_ENDPOINT_URL_DYNAMODB`. The domain's rules are tested next to its code.
 
 mod access;
 mod analytics;
@@ -28,6 +28,7 @@ mod properties;
 mod races;
 mod ranges;
 mod reads;
+mod reasons;
 mod schema;
 mod server;
 mod sizes;
@@ -39,4 +40,5 @@ mod stream_shards;
 mod template;
 mod transport;
 mod truefoundry;
+mod upsert;
 mod verbatim;

@@ -1,4 +1,4 @@
-//! Records that do not meet a rule that was made after them.
+//! Records that break a rule which was added after they were written.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::harness::{Answer, Api, PORTKEY, TRUEFOUNDRY};
 
 const RANGE: &str = "time_of_generation_min=2020-01-01T00:00:00Z&time_of_generation_max=2099-01-01T00:00:00Z";
 
-/// What may be stored, and the `metadata` that is answered, as text; and what still counts of it.
+/// Stored metadata, the `metadata` in responses, and the prompt that is still counted.
 fn stored() -> Vec<(String, String, Option<&'static str>)> {
     let same = |text: &str, prompt| (text.to_owned(), text.to_owned(), prompt);
     let quoted = |text: &str| (text.to_owned(), serde_json::to_string(text).unwrap(), None);
@@ -43,7 +43,7 @@ fn stored() -> Vec<(String, String, Option<&'static str>)> {
 }
 
 #[tokio::test]
-async fn they_are_read_updated_counted_and_deleted_all_the_same() {
+async fn old_records_are_read_updated_counted_and_deleted() {
     let api = Api::new().await;
     for (metadata, answered, prompt) in stored() {
         let id = put_directly(&api, &metadata).await;
@@ -59,7 +59,7 @@ async fn they_are_read_updated_counted_and_deleted_all_the_same() {
         ] {
             holds(&api.get(&path).await, &expected);
         }
-        // Only by what it can be indexed by.
+        // Only fields that can be indexed have an effect.
         let total = async |query: &str| {
             let path = format!("/v1/analytics/graphs/feedbacks?{query}{RANGE}");
             api.get(&path).await.ok().json()["summary"]["total"].clone()
@@ -108,7 +108,7 @@ fn holds(answer: &Answer, expected: &str) {
     );
 }
 
-/// Stores a record whose metadata no request of today could have brought.
+/// Stores a record with metadata that no current request could create.
 async fn put_directly(api: &Api, metadata: &str) -> String {
     let vote = json!({"trace_id": "t", "value": 2, "metadata": {}});
     let id = api.post(PORTKEY, vote).await.ok().id();

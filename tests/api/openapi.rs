@@ -1,5 +1,5 @@
-//! openapi.yaml against the service: it has the routes of the code, and every status, header and
-//! body that the tests of this binary get is one that it describes.
+//! openapi.yaml against the service: it has the code's routes, and it describes every status, header and
+//! body that the tests of this binary receive.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -16,10 +16,10 @@ use shared::timestamp::Timestamp;
 
 use crate::harness::{Answer, Api, Fault};
 
-/// The document as it is served.
+/// The document as the service returns it.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(read::SPECIFICATION).unwrap());
 
-/// What the document is called among the validators.
+/// The document's URI for the validators.
 const URI: &str = "urn:openapi";
 
 static REGISTRY: LazyLock<Registry<'static>> = LazyLock::new(|| {
@@ -27,12 +27,12 @@ static REGISTRY: LazyLock<Registry<'static>> = LazyLock::new(|| {
     registry.prepare().unwrap()
 });
 
-/// The validator of the schema at a pointer into the document, made once.
+/// The validator of the schema at a JSON pointer, cached.
 fn validator(pointer: &str) -> Arc<Validator> {
     static VALIDATORS: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
     let mut validators = VALIDATORS.lock().unwrap();
     let made = validators.entry(pointer.to_owned()).or_insert_with(|| {
-        // A reference is a URI, in which the braces of a path have to be escaped.
+        // A reference is a URI, in which the braces of a path must be escaped.
         let fragment = pointer.replace('{', "%7B").replace('}', "%7D");
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
@@ -55,7 +55,7 @@ fn validator(pointer: &str) -> Arc<Validator> {
     Arc::clone(made)
 }
 
-/// Checks a value against the schema at a pointer.
+/// Checks a value against the schema at a JSON pointer.
 #[track_caller]
 fn conforms(pointer: &str, value: &Value, what: &str) {
     let validator = validator(pointer);
@@ -69,12 +69,12 @@ fn conforms(pointer: &str, value: &Value, what: &str) {
     );
 }
 
-/// One more part of a pointer.
+/// Appends a part to a JSON pointer.
 fn below(pointer: &str, part: &str) -> String {
     format!("{pointer}/{}", part.replace('~', "~0").replace('/', "~1"))
 }
 
-/// What is at a pointer, or where the reference leads that is there.
+/// The value at a JSON pointer, after following a reference.
 fn resolved(pointer: &str) -> Option<(String, &'static Value)> {
     let value = DOCUMENT.pointer(pointer)?;
     match value["$ref"].as_str() {
@@ -83,14 +83,14 @@ fn resolved(pointer: &str) -> Option<(String, &'static Value)> {
     }
 }
 
-/// Where a route is described.
+/// The JSON pointer of a route.
 fn operation(route: &Route) -> String {
     let path = below("/paths", route.path);
     below(&path, &route.method.as_str().to_lowercase())
 }
 
-/// Checks that an answer is one that openapi.yaml describes: its status, its headers and no others,
-/// its content type, its body.
+/// Checks that openapi.yaml describes a response: its status, exactly its headers, its content type and its
+/// body.
 #[track_caller]
 pub fn check(route: &Route, answer: &Answer) {
     let what = format!("{} answered with {}", route.key(), answer.status);
@@ -102,8 +102,8 @@ pub fn check(route: &Route, answer: &Answer) {
     for name in described["headers"].as_object().unwrap().keys() {
         let (header, described) = resolved(&below(&headers, name)).unwrap();
         let schema = below(&header, "schema");
-        // Those of an error are not required where API Gateway may be the one who answers. Here it is
-        // not.
+        // A header of an error response is not required, because API Gateway may have sent the response.
+        // Here the functions did.
         let required = described["required"] == true || answer.status != 200;
         match answer.header(name) {
             Some(text) => {
@@ -132,13 +132,13 @@ pub fn check(route: &Route, answer: &Answer) {
     match serde_json::from_str::<Value>(&answer.text) {
         Ok(body) => {
             conforms(&below(&content, "schema"), &body, &what);
-            // API Gateway says this, and no function.
+            // Only API Gateway responds with this.
             assert!(
                 body.as_object().unwrap().len() > 1 || answer.status == 200,
                 "{body}"
             );
         }
-        // Metadata may hold 1e400, or half of a pair of surrogates, of which serde_json can make no value.
+        // Metadata may contain 1e400 or a lone surrogate, which serde_json cannot read.
         Err(error) => assert!(
             [
                 "number out of range",
@@ -154,7 +154,7 @@ pub fn check(route: &Route, answer: &Answer) {
 }
 
 #[tokio::test]
-async fn it_is_served_as_it_is_written_and_asks_for_no_key() {
+async fn it_is_served_unchanged_without_a_key() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../openapi.yaml");
     let written: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let api = Api::new().await;
@@ -188,7 +188,7 @@ fn it_has_the_routes_of_the_code() {
     assert_eq!(described, routes);
 }
 
-/// Every part of the document that has a schema beside it, or is one, with the pointer to it.
+/// Collects every example next to a schema or in one, with the schema's pointer.
 fn examples(pointer: &str, part: &Value, found: &mut Vec<(String, Value)>) {
     let Some(members) = part.as_object() else {
         for (index, element) in part.as_array().into_iter().flatten().enumerate() {
@@ -224,13 +224,13 @@ fn examples(pointer: &str, part: &Value, found: &mut Vec<(String, Value)>) {
 }
 
 #[test]
-fn its_examples_are_as_it_says() {
+fn its_examples_match_their_schemas() {
     let mut found = Vec::new();
     examples("", &DOCUMENT, &mut found);
     for (schema, example) in &found {
         conforms(schema, example, "an example");
     }
-    // Every kind of body has one.
+    // Every kind of body has an example.
     let exemplified: BTreeSet<&str> = found.iter().map(|(schema, _)| schema.as_str()).collect();
     for route in ROUTES {
         let operation = operation(route);
@@ -242,14 +242,14 @@ fn its_examples_are_as_it_says() {
                 continue;
             };
             let schema = format!("{body}/content/application~1json/schema");
-            // But for this document, which would be an example of itself.
+            // Except this document, which would be an example of itself.
             let is_document = route.operation.scope().is_none() && body.ends_with("200");
             assert!(is_document || exemplified.contains(schema.as_str()), "{schema}");
         }
     }
 }
 
-/// The bodies of a route that the document gives as examples.
+/// The example bodies of a route.
 fn bodies(method: &Method, path: &str) -> Vec<Value> {
     let (route, _) = Route::find(method, path).unwrap();
     let body = format!("{}/requestBody", operation(route));
@@ -259,7 +259,7 @@ fn bodies(method: &Method, path: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn its_requests_work_as_they_stand() {
+async fn its_example_requests_work() {
     let api = Api::new().await;
     for path in ["/v1/feedback", "/api/svc/v1/gateway-feedback"] {
         let created = bodies(&Method::POST, path);
@@ -283,7 +283,7 @@ async fn its_requests_work_as_they_stand() {
     }
 }
 
-/// What each route answers to everything that can be wrong with a request or a database.
+/// The status of each route for every kind of invalid request and database fault.
 #[tokio::test(start_paused = true)]
 async fn the_statuses_it_describes_are_those_that_occur() {
     let api = Api::new().await;
@@ -329,7 +329,7 @@ async fn the_statuses_it_describes_are_those_that_occur() {
         }
         let missing = path("019ab2a98fc6e80483eae496e2dd611d");
         note(api.call(method(), &missing, &[], body).await);
-        // A key that this route or another one has used, for something else.
+        // A key that was used for a different request.
         let keyed = [("idempotency-key", "k")];
         for _ in 0..2 {
             note(api.call(method(), &path(&fresh().await), &keyed, body).await);
@@ -348,7 +348,7 @@ async fn the_statuses_it_describes_are_those_that_occur() {
 
         let responses = DOCUMENT.pointer(&below(&operation(route), "responses")).unwrap();
         let described = responses.as_object().unwrap().keys().cloned();
-        // Of a line that is too long no function hears.
+        // No function receives a request line that is too long.
         let described = described.filter(|status| status != "414").collect();
         assert_eq!(seen, described, "{}", route.key());
     }

@@ -1,7 +1,7 @@
-//! Each function's policy against what its code calls: nothing is missing, nothing is superfluous.
+//! Each function's IAM policy against the calls in its code: no permission is missing or superfluous.
 //!
-//! Every kind of request goes through the real handlers, in good times and in bad ones, and what
-//! arrives at the database is what must be allowed.
+//! Sends every kind of request through the real handlers, with and without faults, and compares the calls
+//! that reach the database with the policies.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use shared::tables::{FEEDBACK, STATS};
 use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 use crate::template::{allowed, deployed_tables, resources, template, text};
 
-/// What can go wrong once a key is known. Its look-up is the first `GetItem`.
+/// Operations that can fail after the key is known. Its look-up is the first `GetItem`.
 const OPERATIONS: [&str; 5] = [
     "PutItem",
     "UpdateItem",
@@ -27,9 +27,9 @@ const OPERATIONS: [&str; 5] = [
 /// (function, action, resource)
 type Actions = BTreeSet<(String, String, String)>;
 
-/// What IAM asks for before a call is let through: (action, table, index). A transaction is
-/// authorised by the actions in it (docs.aws.amazon.com, "Using IAM with DynamoDB transactions").
-fn authorised(operation: &str, body: &Value) -> Vec<(String, String, Option<String>)> {
+/// The permissions that a call requires: (action, table, index). A transaction requires those of its
+/// actions (docs.aws.amazon.com, "Using IAM with DynamoDB transactions").
+fn required_permissions(operation: &str, body: &Value) -> Vec<(String, String, Option<String>)> {
     let table = |body: &Value| body["TableName"].as_str().unwrap().to_owned();
     if operation == "BatchGetItem" {
         let tables = body["RequestItems"].as_object().unwrap().keys();
@@ -48,7 +48,7 @@ fn authorised(operation: &str, body: &Value) -> Vec<(String, String, Option<Stri
         .collect()
 }
 
-/// A request of a caller's.
+/// A request from a caller.
 struct Request {
     method: Method,
     path: String,
@@ -72,14 +72,14 @@ impl Request {
     }
 }
 
-/// A new record, in all indexes.
+/// Creates a record that is in all indexes.
 async fn record(api: &Api) -> String {
     let metadata =
         json!({"_user": "u", "_organisation": "o", "_prompt": "p", "_environment": "e", "_session": "s"});
     api.rate(3, metadata).await
 }
 
-/// A request of each kind that the code tells apart.
+/// One request of each kind that the code distinguishes.
 async fn requests(api: &Api) -> Vec<Request> {
     let vote = json!({"trace_id": "t", "value": 1, "metadata": {"_user": "u"}});
     let rated = json!({"target": {"traceId": "t", "spanId": "s"}, "rating": 4});
@@ -94,7 +94,7 @@ async fn requests(api: &Api) -> Vec<Request> {
             requests.push(Request::new(method, format!("{path}/{id}"), body.clone()));
         }
     }
-    // Each of these writes also under a key, at a version, and both.
+    // Each write is also sent with an idempotency key, with a version, and with both.
     for number in 0..requests.len() {
         for (key, version) in [(true, false), (false, true), (true, true)] {
             let write = &requests[number];
@@ -114,6 +114,17 @@ async fn requests(api: &Api) -> Vec<Request> {
             }
             requests.push(write);
         }
+    }
+    for (body, key) in [
+        (vote.clone(), None),
+        (vote.clone(), Some("upserted")),
+        (json!([vote, vote]), None),
+    ] {
+        let mut upsert = Request::new(Method::POST, PORTKEY, body).with("x-hindsight-upsert", "user");
+        if let Some(key) = key {
+            upsert = upsert.with("idempotency-key", key);
+        }
+        requests.push(upsert);
     }
     let id = record(api).await;
     let mut read = |path: String| requests.push(Request::new(Method::GET, path, Value::Null));
@@ -153,14 +164,14 @@ async fn requests(api: &Api) -> Vec<Request> {
         ] {
             read(format!("{path}?{of_all_time}{filter}"));
         }
-        // The end of an hour that is over is read from the records.
+        // The partial hour at the end is read from the records.
         let ragged =
             "time_of_generation_min=2020-01-01T00:10:00Z&time_of_generation_max=2020-01-01T02:20:00Z";
         read(format!("{path}?{ragged}"));
-        // The roll-ups of a value that is named are read by their keys.
+        // Roll-ups of a given value are read by key.
         read(format!("{path}?{ragged}&prompt_slug=p"));
     }
-    // Whatever routes there are besides.
+    // All other routes.
     for route in ROUTES {
         let path = match route.parameter() {
             Some(name) => route.path.replace(&format!("{{{name}}}"), "undefined"),
@@ -171,13 +182,13 @@ async fn requests(api: &Api) -> Vec<Request> {
     requests
 }
 
-/// What the code calls, by the function that does.
+/// The calls that the code makes, by function.
 async fn called() -> Actions {
     let api = Api::new().await;
     let mut called = Actions::new();
     let mut note = |function: &str| {
         for (operation, body) in api.database.requests() {
-            for (action, table, index) in authorised(&operation, &body) {
+            for (action, table, index) in required_permissions(&operation, &body) {
                 let resource = index.map_or(table.clone(), |index| format!("{table}/index/{index}"));
                 called.insert((function.to_owned(), format!("dynamodb:{action}"), resource));
             }
@@ -195,13 +206,13 @@ async fn called() -> Actions {
             let (path, _) = request.path.split_once('?').unwrap_or((&request.path, ""));
             let (route, _) = Route::find(&request.method, path).unwrap();
             if fault.is_some() && route.function() == Function::Analytics {
-                // It reads on or gives up, whatever fails.
+                // The handler continues or gives up, depending on the call that failed.
                 continue;
             }
-            // What was done under an idempotency key is looked up when it comes again.
+            // A repeat under an idempotency key reads the marker.
             let times = if request.headers.is_empty() { 1 } else { 2 };
             for attempt in 0..times {
-                // With a key that has not been seen, which costs a look-up.
+                // With an uncached key, which costs a look-up.
                 let api = api.restarted();
                 api.database.requests();
                 for operation in OPERATIONS.into_iter().filter(|_| attempt == 0) {
@@ -222,7 +233,7 @@ async fn called() -> Actions {
         api.count().await;
         note("aggregate");
     }
-    // Into two generations at a time.
+    // While two generations are counted.
     let rebuild = Rebuild::new(api.client.clone(), api.table(&FEEDBACK), api.table(&STATS));
     let generation = rebuild.begin(Duration::ZERO).await.unwrap();
     rebuild.touch(generation, |_| {}).await.unwrap();

@@ -173,11 +173,11 @@ async fn an_error_has_the_shape_that_both_sdks_read() {
 }
 
 #[tokio::test]
-async fn a_bulk_is_stored_in_its_order_from_either_sdk() {
+async fn a_bulk_is_stored_in_input_order_from_either_sdk() {
     let api = Api::new().await;
     let array =
         json!([{"trace_id": "a", "value": 1}, {"trace_id": "b", "value": 0}, {"trace_id": "a", "value": -1}]);
-    // Numeric order, not the order of text: 10 comes after 9.
+    // Numeric order, not text order: 10 comes after 9.
     let mut node = serde_json::Map::new();
     for index in (0..12).rev() {
         node.insert(
@@ -315,7 +315,7 @@ async fn the_vendor_s_own_node_sample_updates_undefined() {
         .await
         .ok();
     assert_eq!(api.record(&id).await["value"], 7);
-    // Elsewhere the id in the body is ignored.
+    // Otherwise the id in the body is ignored.
     let other = api.vote(1, Value::Null).await;
     api.put(
         &format!("{PORTKEY}/{other}"),
@@ -346,7 +346,7 @@ async fn an_update_names_every_fault_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_deleted_is_gone() {
+async fn deleted_records_are_not_found() {
     let api = Api::new().await;
     let id = api.vote(1, Value::Null).await;
     let path = format!("{PORTKEY}/{id}");
@@ -375,7 +375,7 @@ async fn what_is_deleted_is_gone() {
 }
 
 #[tokio::test]
-async fn limits_are_told_with_413() {
+async fn sizes_over_their_limit_are_413() {
     let api = Api::new().await;
     let metadata =
         |size: usize| json!({"trace_id": "t", "value": 1, "metadata": {"x": "y".repeat(size - 8)}});
@@ -406,7 +406,7 @@ async fn metadata_comes_back_to_the_letter() {
     ] {
         let body = format!(r#"{{"trace_id":"t","value":1,"metadata":{metadata}}}"#);
         let id = api.call(Method::POST, PORTKEY, &[], &body).await.ok().id();
-        // Compared as text: a number such as 1e400 is JSON, and more than most parsers hold.
+        // Compared as text, because most parsers cannot hold a number such as 1e400.
         let text = api.get(&format!("{PORTKEY}/{id}")).await.text;
         assert!(text.contains(&format!(r#""metadata":{metadata},"#)), "{text}");
     }

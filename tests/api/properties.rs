@@ -1,4 +1,4 @@
-//! The properties of `src/lib.rs`, tried briefly; `fuzz/` tries them at length.
+//! The properties in `src/lib.rs`, tested briefly. `fuzz/` tests them at length.
 
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
@@ -16,8 +16,7 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
-/// Any character as it may be written in a string of JSON: itself, escaped, or as a pair of
-/// surrogates.
+/// Any character as it may be written in a JSON string: as it is, escaped, or as a surrogate pair.
 fn json_char() -> impl Strategy<Value = String> {
     (any::<char>(), any::<bool>()).prop_map(|(char, escaped)| {
         let must = char < ' ' || char == '"' || char == '\\';
@@ -34,7 +33,7 @@ fn json_string() -> impl Strategy<Value = String> {
     prop::collection::vec(json_char(), 0..8).prop_map(|chars| format!("\"{}\"", chars.concat()))
 }
 
-/// A number in any spelling that JSON has for one, the absurd among them.
+/// A number in any JSON spelling, including absurd ones.
 fn json_number() -> impl Strategy<Value = String> {
     prop_oneof![
         "-?(0|[1-9][0-9]{0,3})",
@@ -44,7 +43,7 @@ fn json_number() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Any JSON value as text, with white space where there may be some.
+/// Any JSON value as text, with optional white space.
 fn json_value() -> BoxedStrategy<String> {
     let word = prop::sample::select(vec!["null", "true", "false"]).prop_map(str::to_owned);
     let leaf = prop_oneof![word, json_number(), json_string()];
@@ -56,7 +55,7 @@ fn json_value() -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// An object with names of any kind, now and then one of ours, now and then one that is there twice.
+/// An object with names of any kind, sometimes known ones, sometimes repeated.
 fn json_object(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let ours = prop::sample::select(vec![
         "_user",
@@ -83,22 +82,22 @@ fn json_object(value: impl Strategy<Value = String>) -> impl Strategy<Value = St
     prop::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(",")))
 }
 
-/// Text of what separates the parts of a key, and of what escapes it.
+/// Text with the separators of keys and their escapes.
 fn separators() -> impl Strategy<Value = String> {
     prop_oneof![3 => "[#%235\n]{0,12}", 1 => "\\PC{0,8}\n\\PC{0,8}", 1 => any::<String>()]
 }
 
 #[test]
-fn metadata_of_any_json_is_kept_to_the_letter() {
+fn any_metadata_is_kept_unchanged() {
     proptest!(cases(256), |(object in json_object(json_value()))| {
         tests::metadata(&object);
-        // As a string that holds it, too.
+        // Also as a string that contains it.
         tests::metadata(&serde_json::to_string(&object).unwrap());
     });
 }
 
 #[test]
-fn bodies_are_read_or_every_fault_is_told() {
+fn bodies_are_parsed_or_every_fault_is_reported() {
     proptest!(cases(256), |(
         value in json_value(),
         metadata in json_object(json_value()),
@@ -137,7 +136,7 @@ fn every_target_has_a_partition_key_of_its_own() {
 }
 
 #[test]
-fn a_cursor_is_the_one_text_of_its_place() {
+fn a_position_has_exactly_one_cursor() {
     proptest!(cases(256), |(id in any::<u128>(), text in "[A-Za-z0-9_-]{0,40}", flip in any::<prop::sample::Index>())| {
         tests::cursor(&text);
         tests::cursor(&FeedbackId::from_u128(id).hyphenated());
@@ -151,7 +150,7 @@ fn a_cursor_is_the_one_text_of_its_place() {
 }
 
 #[test]
-fn an_api_key_is_the_one_text_it_is_shown_as() {
+fn an_api_key_has_exactly_one_text() {
     proptest!(cases(256), |(
         id in any::<[u8; 8]>(),
         secret in any::<[u8; 32]>(),
@@ -171,7 +170,7 @@ fn an_api_key_is_the_one_text_it_is_shown_as() {
 }
 
 #[test]
-fn a_query_is_read_within_its_limits_or_told() {
+fn a_query_is_parsed_within_its_limits_or_rejected() {
     let name = "(trace_id|span_id|user|from|to|limit|cursor|order|traceId|spanId|feedbackTargetId|pageToken|\\PC{0,8})";
     let value = "([0-9]{1,4}|asc|desc|2026-0[1-9]-0[1-9]T00:00:00(Z|[+ ]05:30)|\\PC{0,20})";
     let pair = format!("{name}={value}");
@@ -181,12 +180,12 @@ fn a_query_is_read_within_its_limits_or_told() {
     });
 }
 
-/// A decimal with up to 20 places in some spelling, and its exact value in units of 10^-20. The oracle
-/// is integer arithmetic alone.
+/// A decimal with up to 20 places in some spelling, and its exact value in units of 10^-20. The expected
+/// value uses only integer arithmetic.
 fn decimal() -> impl Strategy<Value = (String, i128)> {
     let near = prop::sample::select(vec![-11, -10, -1, 0, 1, 2, 5, 6, 10, 11, 100]);
     let units = prop_oneof![
-        // A whole number, or one that is off by the least there is, or by any small amount.
+        // An integer, or a number that differs from one by the smallest unit or a little more.
         3 => (near.clone(), -1..=1_i128).prop_map(|(whole, off)| whole * UNIT + off),
         2 => (near, -1_000_000..1_000_000_i128).prop_map(|(whole, off)| whole * UNIT + off),
         2 => (0..=UNIT).prop_map(|units| units),
@@ -226,11 +225,11 @@ fn decimal() -> impl Strategy<Value = (String, i128)> {
     })
 }
 
-/// One, in the smallest unit of [`decimal`].
+/// One, in units of [`decimal`].
 const UNIT: i128 = 100_000_000_000_000_000_000;
 
 #[test]
-fn a_score_is_what_its_digits_say_exactly() {
+fn scores_are_parsed_by_their_exact_digits() {
     let whole = |units: i128| (units % UNIT == 0).then_some(units / UNIT);
     proptest!(cases(4_096), |((text, units) in decimal())| {
         let json = document(&text).unwrap();
@@ -240,7 +239,7 @@ fn a_score_is_what_its_digits_say_exactly() {
         prop_assert_eq!(Rating::from_json(json).ok().map(|rating| i128::from(rating.get())), rating, "{}", text);
         let weight = Weight::from_json(json).ok().map(Weight::get);
         prop_assert_eq!(weight.is_some(), (0..=UNIT).contains(&units), "{}", text);
-        // It is kept as the nearest of what an f64 can hold.
+        // It is stored as the nearest f64.
         if let Some(weight) = weight {
             let exact = text.trim_matches('"').parse::<f64>().unwrap();
             prop_assert_eq!(weight.to_string(), (exact + 0.0).to_string(), "{}", text);

@@ -1,4 +1,4 @@
-//! What happens at the same time.
+//! Concurrent requests.
 
 use futures_util::future::join_all;
 use lambda_http::http::Method;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Api, PORTKEY};
 
 #[tokio::test]
-async fn twenty_creates_under_one_key_are_one_record_and_twenty_equal_answers() {
+async fn twenty_creates_under_one_key_are_one_record_and_twenty_equal_responses() {
     let api = Api::new().await;
     let body = json!({"trace_id": "t", "value": 1}).to_string();
     let headers = [("idempotency-key", "k")];
@@ -23,7 +23,7 @@ async fn fifty_updates_with_if_match_lose_no_version() {
     let api = Api::new().await;
     let id = api.vote(0, Value::Null).await;
     let path = format!("{PORTKEY}/{id}");
-    // Each reads, changes and writes until its write goes through, as a careful client does.
+    // Each reads, changes and writes until its write succeeds, like a careful client.
     let increments = (0..50).map(|_| async {
         loop {
             let record = api.get(&path).await.ok();
@@ -75,7 +75,7 @@ async fn updates_under_keys_of_their_own_all_take_effect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_deletes_one_succeeds() {
+async fn one_of_two_deletes_succeeds() {
     let api = Api::new().await;
     let id = api.vote(0, Value::Null).await;
     let path = format!("{PORTKEY}/{id}");

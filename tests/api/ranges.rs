@@ -1,4 +1,4 @@
-//! Any range of time is answered exactly, in every schema version that roll-ups have had.
+//! Analytics of any time range are exact, in every schema version of roll-ups.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::counting::{assert_index_keys, begin_in_schema, rebuilt, unindex, veri
 use crate::dynamodb::cases;
 use crate::harness::Api;
 
-/// A vote of a model of the votes: when, by whom, about which prompt, how.
+/// A vote: its time, user, prompt and value.
 #[derive(Clone, Debug)]
 struct Vote {
     at: Timestamp,
@@ -37,17 +37,17 @@ impl Vote {
     }
 }
 
-/// When the votes begin: a day, a few minutes and an odd second before an hour.
+/// The time of the first votes: a day, a few minutes and a fraction of a minute before an hour.
 fn start() -> Timestamp {
     Timestamp::parse("2026-11-20T10:59:31.007Z").unwrap()
 }
 
-/// Votes over 27 hours, many of them where slots, items, hours and days begin and end.
+/// Votes over 27 hours, many of them at the boundaries of slots, items, hours and days.
 fn votes() -> impl Strategy<Value = Vec<Vote>> {
     const EDGES: [u64; 6] = [1, 1_000, 60_000, 120_000, 720_000, 3_600_000];
     let moment = (0_u64..27 * 3_600_000, 0..EDGES.len(), 0_u64..3).prop_map(|(offset, edge, beside)| {
         let near = start().millis() + offset;
-        // On the edge, or a millisecond before or behind it.
+        // On the boundary, or a millisecond before or after it.
         near - near % EDGES[edge] + beside - 1
     });
     let vote = (moment, 0..3, 0..2, 0..4, -10_i64..=10).prop_map(|(at, user, prompt, session, value)| Vote {
@@ -60,7 +60,7 @@ fn votes() -> impl Strategy<Value = Vec<Vote>> {
     proptest::collection::vec(vote, 20..60)
 }
 
-/// Ends of ranges, some of them those of slots and hours.
+/// Time ranges, some of which end at the boundaries of slots and hours.
 fn ranges() -> impl Strategy<Value = Vec<(Timestamp, Timestamp)>> {
     const EDGES: [u64; 4] = [1, 1_000, 120_000, 3_600_000];
     let moment = (0_u64..28 * 3_600_000, 0..EDGES.len())
@@ -87,7 +87,7 @@ async fn write(api: &Api, votes: &[Vote]) {
     }
 }
 
-/// Asks for each range what can be asked, and compares with the votes themselves.
+/// Sends all queries for each range, and compares the results with the votes.
 async fn check(api: &Api, votes: &[Vote], ranges: &[(Timestamp, Timestamp)]) {
     for (from, to) in ranges {
         let query = format!("time_of_generation_min={from}&time_of_generation_max={to}");
@@ -138,7 +138,7 @@ async fn check(api: &Api, votes: &[Vote], ranges: &[(Timestamp, Timestamp)]) {
                     let average = sum as f64 / count as f64;
                     assert_eq!(group["requests_with_feedback"], count, "{query}{filter} {field}");
                     assert_eq!(group["avg_weighted_feedback"], average, "{query}{filter} {field}");
-                    // A roll-up knows when its latest record was created, not which of it is in the range.
+                    // A roll-up has the creation time of its latest record, which may be outside the range.
                     let seen = Timestamp::parse(group["last_seen"].as_str().unwrap()).unwrap();
                     assert!(seen <= last, "{query}{filter} {field}: {seen} is after {last}");
                 }
@@ -150,8 +150,8 @@ async fn check(api: &Api, votes: &[Vote], ranges: &[(Timestamp, Timestamp)]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(8)))]
 
-    /// A stack whose roll-ups are of an older schema version answers by them until a rebuild has moved it to
-    /// the newest, and no answer is wrong in between. Its records get the index keys they lack.
+    /// A stack with roll-ups of an older schema version returns exact results before, during and after a
+    /// rebuild to the newest one. Its records get the index keys that they lack.
     #[test]
     fn any_range_is_exact_in_every_schema_version(
         mut votes in votes(),
@@ -164,7 +164,7 @@ proptest! {
             let api = Api::new().await;
             api.time.set(start() + Duration::from_secs(30 * 3600));
             begin_in_schema(&api, version);
-            // In the order of their times, so that what was seen last was created last.
+            // In chronological order, so that the last vote was also created last.
             votes.sort_by_key(|vote| vote.at);
             write(&api, &votes).await;
             api.count().await;
@@ -174,7 +174,7 @@ proptest! {
                 rebuilt(&api).await;
                 check(&api, &votes, &ranges).await;
                 assert_index_keys(&api);
-                // What is written from then on is of its own time.
+                // From now on, votes have their own creation times.
                 let later = |vote: Vote| Vote {
                     at: vote.at + Duration::from_secs(5 * 86_400),
                     ..vote
@@ -209,7 +209,7 @@ async fn as_of_is_the_workspace_s_own_and_never_ahead_of_the_counts() {
         "what another workspace writes does not show"
     );
 
-    // A change to a record of an earlier day moves it too.
+    // A change to a record of an earlier day advances it too.
     let last = api.changes().await.pop().unwrap();
     api.put(&format!("/v1/feedback/{id}"), json!({"value": 5}))
         .await
@@ -228,7 +228,7 @@ async fn as_of_is_the_workspace_s_own_and_never_ahead_of_the_counts() {
     assert_eq!(as_of(&other).await, Value::Null);
     assert_eq!(verified(&api).await, Ok(()));
 
-    // What is read from an index is as of some seconds ago: it may trail.
+    // A result read from an index is as of a few seconds ago, because indexes lag behind the table.
     let of_trace = ask(&api, "graphs/feedbacks", &format!("{query}&trace_id=t")).await;
     let bound = Timestamp::from_millis(api.time.now().millis() - 10_000);
     let said = Timestamp::parse(of_trace["as_of"].as_str().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Reads: one record, lists and their pages.
+//! Reads: one record, lists and pages.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use shared::config::Config;
 
 use crate::harness::{Api, PORTKEY, TRUEFOUNDRY};
 
-/// Goes through a list page by page.
+/// Reads a list page by page.
 async fn pages(api: &Api, path: &str, limit: usize) -> Vec<String> {
     let (mut ids, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -23,7 +23,7 @@ async fn pages(api: &Api, path: &str, limit: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_record_in_both_spellings() {
+async fn a_record_reads_in_both_dialects() {
     let api = Api::new().await;
     let target = json!({"traceId": "t", "spanId": "s", "tracingProjectFqn": "p"});
     let id = api
@@ -43,6 +43,7 @@ async fn a_record_in_both_spellings() {
             "id",
             "metadata",
             "rating",
+            "reasons",
             "scale",
             "spanId",
             "traceId",
@@ -64,6 +65,7 @@ async fn a_record_in_both_spellings() {
             "id",
             "metadata",
             "rating",
+            "reasons",
             "scale",
             "span_id",
             "trace_id",
@@ -164,7 +166,7 @@ async fn a_cursor_stays_valid_while_records_come_and_go() {
         .ok();
     assert_eq!(page.ids(), ids[..4]);
     let cursor = page.json()["next_cursor"].as_str().unwrap().to_owned();
-    // The record the cursor names goes, one beyond it goes, others come.
+    // The cursor's record and a later one are deleted, and others are created.
     for gone in [&ids[3], &ids[5]] {
         api.delete(&format!("{PORTKEY}/{gone}")).await.ok();
     }
@@ -179,7 +181,7 @@ async fn a_cursor_stays_valid_while_records_come_and_go() {
 }
 
 #[tokio::test]
-async fn what_is_no_cursor_or_parameter_is_told() {
+async fn invalid_cursors_and_parameters_are_rejected() {
     let api = Api::new().await;
     for (query, says) in [
         ("cursor=garbage", "cursor: expected a cursor"),
@@ -189,7 +191,7 @@ async fn what_is_no_cursor_or_parameter_is_told() {
         ("limit=ten", "limit: expected"),
         ("order=up", "order: expected asc or desc"),
         ("from=yesterday", "from: expected an ISO 8601 date"),
-        ("span_id=s", "trace_id: missing, expected beside span_id"),
+        ("span_id=s", "trace_id: missing, expected with span_id"),
         ("trace=t", "unknown parameter trace"),
         ("user=", "user: expected 1 to 512 bytes, got nothing"),
         ("user=a&user=b", "user: expected once, got several"),
@@ -279,7 +281,7 @@ async fn the_other_dialect_lists_a_span_or_a_trace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_expired_is_invisible_before_it_is_swept() {
+async fn expired_records_are_invisible_before_they_are_deleted() {
     let config = Config::embedded()
         .unwrap()
         .with_retention(Some(Duration::from_secs(3600)));
@@ -287,7 +289,7 @@ async fn what_has_expired_is_invisible_before_it_is_swept() {
     let body = json!({"trace_id": "t", "value": 1, "metadata": {"_user": "u"}});
     let id = api.post(PORTKEY, body.clone()).await.ok().id();
     let stays = api.post(PORTKEY, body).await.ok().id();
-    // Its hour is over, and DynamoDB has not come by yet.
+    // The record has expired, and DynamoDB has not deleted it yet.
     let item = api
         .database
         .items("feedback")
@@ -309,7 +311,7 @@ async fn what_has_expired_is_invisible_before_it_is_swept() {
 }
 
 #[tokio::test]
-async fn a_page_ends_before_its_answer_is_too_large() {
+async fn a_page_ends_before_its_response_is_too_large() {
     let api = Api::new().await;
     let body = json!({"trace_id": "t", "value": 1, "metadata": {"x": "y".repeat(65_000)}});
     let mut ids = Vec::new();
@@ -317,7 +319,7 @@ async fn a_page_ends_before_its_answer_is_too_large() {
         ids.insert(0, api.post(PORTKEY, body.clone()).await.ok().id());
     }
     let page = api.get(&format!("{PORTKEY}?trace_id=t&limit=100")).await.ok();
-    // Within the JSON that Lambda answers with, it is escaped once more.
+    // Lambda's response is JSON, in which the body is escaped once more.
     let enveloped = |text: &str| serde_json::to_string(text).unwrap().len();
     assert!(enveloped(&page.text) < 6_000_000);
     let full = page.ids().len();
@@ -326,7 +328,7 @@ async fn a_page_ends_before_its_answer_is_too_large() {
 }
 
 #[tokio::test]
-async fn what_grows_when_it_is_escaped_is_counted_as_it_grows() {
+async fn page_sizes_include_json_escapes() {
     let api = Api::new().await;
     let target = json!({"traceId": "t", "spanId": "s"});
     for comment in ["\u{1}".repeat(16_384), "\"".repeat(16_384)] {

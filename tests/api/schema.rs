@@ -1,5 +1,5 @@
-//! Items of every schema version, as `tests/fixtures/{table}/{version}-{what}.json`, each as DynamoDB has
-//! it. A fixture is never changed: a new version adds its own beside it.
+//! Items of every schema version, in `tests/fixtures/{table}/{version}-{what}.json`, in DynamoDB's format.
+//! A fixture never changes; a new version adds new ones.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_http::http::Method;
 use serde_json::{Value, json};
-use shared::access::Scope;
 use shared::access::key::KeyId;
 use shared::access::registry::KeyRecord;
+use shared::access::{Scope, Upserts};
 use shared::feedback::{Change, Draft, Feedback, RecordRef, ScoreChange};
 use shared::fields::Patch;
 use shared::id::{FeedbackId, Workspace};
 use shared::indexed::Field;
 use shared::metadata::{Comment, Metadata};
+use shared::person::Person;
+use shared::reasons::Reasons;
 use shared::schema;
 use shared::score::{Rating, Score, Value as Vote, Weight};
 use shared::stats::change::{SequenceNumber, StreamRecord};
@@ -39,7 +41,7 @@ const ID: &str = "01a1fc4f-0bea-7000-a56b-2e4c3d84a974";
 const GRAPH: &str = "/v1/analytics/graphs/feedbacks?\
                      time_of_generation_min=2026-11-21T00:00:00Z&time_of_generation_max=2026-11-22T00:00:00Z";
 
-/// When everything here was written.
+/// When the fixtures were written.
 fn now() -> Timestamp {
     Timestamp::parse("2026-11-21T04:13:21.258Z").unwrap()
 }
@@ -52,7 +54,7 @@ fn id() -> FeedbackId {
     FeedbackId::parse(ID).unwrap()
 }
 
-/// The fixtures of a table by name: every file there is.
+/// All fixtures of a table, by name.
 fn fixtures(table: &str) -> BTreeMap<String, Value> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures")).join(table);
     std::fs::read_dir(&folder)
@@ -66,12 +68,21 @@ fn fixtures(table: &str) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// A fixture of a table, of this schema version.
+/// One fixture of a table in this schema version.
 fn fixture(table: &str, version: u32, what: &str) -> Value {
     let name = format!("{version}-{what}");
     fixtures(table)
         .remove(&name)
         .unwrap_or_else(|| panic!("{table} has no fixture {name}"))
+}
+
+/// A fixture of a table, of the newest schema version that has it.
+fn latest(table: &str, what: &str) -> Value {
+    let name = (1..=9).rev().map(|version| format!("{version}-{what}"));
+    let mut fixtures = fixtures(table);
+    name.into_iter()
+        .find_map(|name| fixtures.remove(&name))
+        .unwrap_or_else(|| panic!("{table} has no fixture {what}"))
 }
 
 /// An item of the next schema version.
@@ -85,7 +96,7 @@ fn put(api: &Api, table: &str, item: &Value) {
         .direct("PutItem", json!({"TableName": table, "Item": item}));
 }
 
-/// The one item of a table.
+/// The only item of a table.
 #[track_caller]
 fn only(api: &Api, table: &str) -> Value {
     let items = api.database.items(table);
@@ -93,7 +104,7 @@ fn only(api: &Api, table: &str) -> Value {
     items.into_iter().next().unwrap()
 }
 
-/// What a fixture of feedback says, and the generation it is counted in.
+/// The expected record of a feedback fixture, and the generation it was last touched for.
 fn feedback(what: &str) -> (Feedback, u32) {
     let (trace, span) = (TraceId::parse("trace#%").unwrap(), SpanId::parse("span").unwrap());
     let value = |value, weight| Score::Value(Vote::new(value).unwrap(), Weight::new(weight).unwrap());
@@ -106,7 +117,9 @@ fn feedback(what: &str) -> (Feedback, u32) {
             project: None,
             score: value(1, 1.0),
             comment: None,
+            reasons: Reasons::default(),
             metadata: None,
+            person: None,
         },
         updated_at: now(),
         version: 1,
@@ -128,6 +141,7 @@ fn feedback(what: &str) -> (Feedback, u32) {
             record.draft.comment = Some(Comment::from_stored("fine".to_owned()));
             record.draft.metadata = Some(metadata("{}"));
         }
+        "reasons" => record.draft.reasons = Reasons::from_stored(r#"["wrong","too long"]"#),
         "expiring" => record.expires_at = Some(now().seconds() + 86_400),
         "updated" => {
             record.draft.score = Score::Rating(Rating::new(2).unwrap());
@@ -136,12 +150,22 @@ fn feedback(what: &str) -> (Feedback, u32) {
             record.version = 2;
         }
         "rebuilt" => generation = 3,
+        "upserted" => {
+            let entropy = id().as_bytes()[6..].try_into().unwrap();
+            let person = Person {
+                user: "u".to_owned(),
+                name: "helpful".to_owned(),
+            };
+            record.id = FeedbackId::mint_upserted(now(), 0, entropy, person.hash()[31]);
+            record.draft.metadata = Some(metadata(r#"{"user_id":"u","_name":"helpful"}"#));
+            record.draft.person = Some(person);
+        }
         other => panic!("no test reads the fixture {other}"),
     }
     (record, generation)
 }
 
-/// What a fixture is of: `1-unnumbered-value` and `1-value` are both of a value.
+/// The kind of a fixture: `value` for both `1-unnumbered-value` and `1-value`.
 fn what(name: &str) -> &str {
     let (_, what) = name.split_once('-').unwrap();
     what.strip_prefix("unnumbered-").unwrap_or(what)
@@ -153,7 +177,7 @@ async fn feedback_of_every_schema_version_is_read() {
         let (expected, generation) = feedback(what(&name));
         let api = Api::new().await;
         put(&api, "feedback", &item);
-        let read = api.store().get(&workspace(), id(), now()).await.unwrap();
+        let read = api.store().get(&workspace(), expected.id, now()).await.unwrap();
         assert_eq!(read, expected, "{name}");
         let trace = expected.draft.target.trace();
         let summary = api
@@ -173,20 +197,21 @@ async fn feedback_of_every_schema_version_is_read() {
 
 #[tokio::test]
 async fn feedback_is_written_in_the_newest_schema_version() {
-    let newest = |what| fixture("feedback", schema::FEEDBACK, what);
-    for what in ["plain", "value", "rating", "expiring"] {
+    let newest = |what| latest("feedback", what);
+    for what in ["plain", "value", "rating", "reasons", "expiring", "upserted"] {
         let api = Api::new().await;
         let item = from_feedback(&feedback(what).0);
         let put = api.client.put_item().table_name("feedback").set_item(Some(item));
         put.send().await.unwrap();
         assert_eq!(only(&api, "feedback"), newest(what), "{what}");
     }
-    // What an update leaves, but for its random mark.
+    // The item after an update, except for its random `write_id`.
     let api = Api::new().await;
     put(&api, "feedback", &newest("plain"));
     let change = Change {
         score: ScoreChange::Rating(Rating::new(2).unwrap()),
         comment: Patch::Keep,
+        reasons: Patch::Keep,
         metadata: Patch::Set(Metadata::from_stored(r#"{"_user":"u"}"#.to_owned())),
     };
     let named = RecordRef {
@@ -204,7 +229,7 @@ async fn feedback_is_written_in_the_newest_schema_version() {
     let lengths = marks.map(|mark| mark.unwrap()["B"].as_str().unwrap().len());
     assert_eq!(lengths[0], lengths[1]);
     assert_eq!(updated, expected);
-    // And what a rebuild leaves.
+    // The item after a rebuild.
     let api = Api::new().await;
     put(&api, "feedback", &newest("plain"));
     let rebuild = Rebuild::new(api.client.clone(), "feedback", "stats");
@@ -217,7 +242,7 @@ async fn feedback_is_written_in_the_newest_schema_version() {
     assert_eq!(only(&api, "feedback"), newest("rebuilt"));
 }
 
-/// What a fixture of an API key says.
+/// The expected record of an API key fixture.
 fn key(what: &str) -> KeyRecord {
     let mut record = KeyRecord {
         id: KeyId::parse("0123456789abcdef").unwrap(),
@@ -229,9 +254,15 @@ fn key(what: &str) -> KeyRecord {
         created_at: now(),
         expires_at: None,
         revoked_at: None,
+        upserts: None,
     };
     match what {
         "valid" => {}
+        "upserting" => {
+            record.upserts = Some(Upserts {
+                user_field: Some("user_id".to_owned()),
+            });
+        }
         "expiring" => record.expires_at = Some(Timestamp::MAX),
         "revoked" => record.revoked_at = Some(now()),
         other => panic!("no test reads the fixture {other}"),
@@ -247,18 +278,15 @@ async fn api_keys_of_every_schema_version_are_read_and_written_in_the_newest() {
         let read = api.registry.find(&key("valid").id).await.unwrap();
         assert_eq!(read, Some(key(what(&name))), "{name}");
     }
-    for what in ["valid", "expiring", "revoked"] {
+    for what in ["valid", "expiring", "revoked", "upserting"] {
         let api = Api::new().await;
         api.registry.insert(&key(what)).await.unwrap();
         let items = api.database.items("api-keys");
-        assert!(
-            items.contains(&fixture("api-keys", schema::API_KEY, what)),
-            "{items:?}"
-        );
+        assert!(items.contains(&latest("api-keys", what)), "{items:?}");
     }
 }
 
-/// What a fixture of a marker answers.
+/// The expected result of a marker fixture.
 fn replayed(what: &str) -> Written {
     let other = FeedbackId::parse("01a1fc4f-0bea-7001-8000-000000000000").unwrap();
     let (ids, version) = match what {
@@ -275,7 +303,7 @@ fn replayed(what: &str) -> Written {
     }
 }
 
-/// Does what a fixture of a marker is of, under its key.
+/// Performs the request of a marker fixture, under its key.
 async fn once(api: &Api, what: &str) -> Result<Written, shared::problem::Problem> {
     let key = IdempotencyKey::new("key#1", [what.as_bytes(), b"request"]);
     let draft = feedback("plain").0.draft;
@@ -286,6 +314,7 @@ async fn once(api: &Api, what: &str) -> Result<Written, shared::problem::Problem
     let change = Change {
         score: ScoreChange::Value(Vote::new(0).unwrap(), Patch::Keep),
         comment: Patch::Keep,
+        reasons: Patch::Keep,
         metadata: Patch::Keep,
     };
     let (store, workspace) = (api.store(), workspace());
@@ -316,11 +345,11 @@ async fn markers_of_every_schema_version_are_read_and_written_in_the_newest() {
     for what in ["create", "bulk", "update", "delete"] {
         let api = Api::new().await;
         if matches!(what, "update" | "delete") {
-            put(&api, "feedback", &fixture("feedback", schema::FEEDBACK, "plain"));
+            put(&api, "feedback", &latest("feedback", "plain"));
         }
         let written = once(&api, what).await.unwrap();
         assert_eq!(written.version, replayed(what).version);
-        // But for the ids, which are minted.
+        // Except for the ids, which are random.
         let (mut marker, mut expected) = (
             only(&api, "idempotency"),
             fixture("idempotency", schema::MARKER, what),
@@ -331,8 +360,8 @@ async fn markers_of_every_schema_version_are_read_and_written_in_the_newest() {
     }
 }
 
-/// The roll-up of the fixture of this schema version: by prompt a day's in 1 and of two minutes in 2, and
-/// by session in 3.
+/// The roll-up in the fixture of this schema version: by prompt for a day in version 1, by prompt for two
+/// minutes in version 2, and by session in version 3.
 fn rollup(version: u32) -> (Rollup, Slots) {
     let (field, value, series) = match version {
         1 => (Field::Prompt, "p#1", Series::Day),
@@ -359,16 +388,16 @@ fn rollup(version: u32) -> (Rollup, Slots) {
     (rollup, Slots::from([(slot, tally)]))
 }
 
-/// The parked change of the fixture.
+/// The parked change in the fixture.
 fn parked() -> Parked {
     Parked {
         shard: "shardId-1".to_owned(),
         sequence: SequenceNumber("123000".to_owned()),
-        reason: "schema version 9: expected at most 1".to_owned(),
+        reason: format!("schema version 9: expected at most {}", schema::FEEDBACK),
     }
 }
 
-/// The generations of a fixture, of which the newest is of this schema version.
+/// The generations in a fixture, the newest of which has this schema version.
 fn generations(what: &str, schema: u32) -> Generations {
     let generation = |number, schema, since: &str| Generation {
         number,
@@ -434,7 +463,7 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_schema_v
             .unwrap();
         assert_eq!(only(&api, "stats"), newest(what));
     }
-    // The votes that the roll-up is of, in generation 3.
+    // The votes counted in the roll-up, in generation 3.
     let api = Api::new().await;
     let generation = Generations {
         current: Generation {
@@ -472,7 +501,7 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_schema_v
         })
         .collect();
     let mut records: Vec<StreamRecord> = serde_json::from_value(json!(records)).unwrap();
-    // And one that cannot be read, which comes first.
+    // And a change that cannot be read, which comes first.
     let odd = json!({"dynamodb": {"SequenceNumber": "123000", "NewImage": {"schema": {"N": "9"}}}});
     records.push(serde_json::from_value(odd).unwrap());
     let outcome = api.counter().count("shardId-1", records).await.unwrap();
@@ -486,20 +515,23 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_schema_v
             .unwrap_or_else(|| panic!("{items:?}"))
             .clone()
     };
-    // What a roll-up or another item was first written with, it still is, unless it is of something newer.
+    // An item keeps the schema version it was first written with, unless it uses something newer.
     let of = |version: u32, what: &str| fixtures("stats").remove(&format!("{version}-{what}")).unwrap();
     for version in 1..=schema::STATS {
         let expected = of(version, "rollup");
         assert_eq!(find(&expected), expected);
     }
     // The end of a checkpoint depends on the clock, and so does when a change was parked.
-    for (mut expected, attribute) in [
-        (of(1, "checkpoint"), "expires_at"),
-        (of(2, "parked"), "parked_at"),
+    // The reason names the newest schema version.
+    for (mut expected, attributes) in [
+        (of(1, "checkpoint"), &["expires_at"][..]),
+        (of(2, "parked"), &["parked_at", "reason"]),
     ] {
         let mut found = find(&expected);
         for item in [&mut found, &mut expected] {
-            assert!(item.as_object_mut().unwrap().remove(attribute).unwrap()["N"].is_string());
+            for attribute in attributes {
+                assert!(item.as_object_mut().unwrap().remove(*attribute).is_some());
+            }
         }
         assert_eq!(found, expected);
     }
@@ -508,7 +540,7 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_schema_v
 #[tokio::test(start_paused = true)]
 async fn feedback_of_a_newer_schema_version_is_left_alone() {
     let api = Api::new().await;
-    let item = newer(fixture("feedback", schema::FEEDBACK, "value"), schema::FEEDBACK);
+    let item = newer(latest("feedback", "value"), schema::FEEDBACK);
     put(&api, "feedback", &item);
     let path = format!("/v1/feedback/{ID}");
     api.get(&path).await.refused(503, "retry");
@@ -516,7 +548,7 @@ async fn feedback_of_a_newer_schema_version_is_left_alone() {
         .post("/v1/feedback", json!({"trace_id": "trace#%", "value": 1}))
         .await
         .ok();
-    // A list does without it; so does a summary.
+    // Lists and summaries leave it out.
     let list = api.get("/v1/feedback?trace_id=trace%23%25").await.ok();
     assert_eq!(list.ids(), [older.id()]);
     assert_eq!(list.json()["summary"]["count"], 1);
@@ -530,18 +562,18 @@ async fn feedback_of_a_newer_schema_version_is_left_alone() {
     }
     assert!(api.database.items("feedback").contains(&item));
     assert!(api.database.items("idempotency").is_empty());
-    // What it was counted for is not known, so it waits to be counted.
+    // Its counts are unknown, so it stays parked.
     let image = serde_json::from_value(item).unwrap();
-    assert_eq!(Counted::from_image(&image), Err(Unreadable::NewerSchema(2)));
+    assert_eq!(Counted::from_image(&image), Err(Unreadable::NewerSchema(3)));
     // To delete it nothing needs to be known of it.
     api.delete(&path).await.ok();
     assert_eq!(api.database.items("feedback").len(), 1);
 }
 
 #[tokio::test]
-async fn an_attribute_that_is_not_known_stays() {
+async fn unknown_attributes_are_preserved() {
     let api = Api::new().await;
-    let mut item = fixture("feedback", schema::FEEDBACK, "plain");
+    let mut item = latest("feedback", "plain");
     item["later"] = json!({"S": "of a later version"});
     put(&api, "feedback", &item);
     api.put(&format!("/v1/feedback/{ID}"), json!({"value": 2}))
@@ -552,13 +584,13 @@ async fn an_attribute_that_is_not_known_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_a_marker_and_roll_ups_of_a_newer_schema_version_are_not_used() {
-    // A key that is not understood opens nothing.
+    // A key of a newer version is not valid.
     let api = Api::new().await;
     let key = only(&api, "api-keys");
     put(&api, "api-keys", &newer(key, schema::API_KEY));
     api.restarted().get("/v1/feedback").await.refused(503, "retry");
 
-    // A marker that is not understood is not written over.
+    // A marker of a newer version is not overwritten.
     let api = Api::new().await;
     let marker = newer(fixture("idempotency", schema::MARKER, "create"), schema::MARKER);
     put(&api, "idempotency", &marker);
@@ -570,7 +602,7 @@ async fn a_key_a_marker_and_roll_ups_of_a_newer_schema_version_are_not_used() {
     // Roll-ups are neither read nor written.
     for what in ["generation", "generation-building", "checkpoint", "rollup"] {
         let api = Api::new().await;
-        // A checkpoint has had the second for its newest so far.
+        // The newest version of checkpoints is 2.
         let version = if what == "checkpoint" { 2 } else { schema::STATS };
         let item = newer(fixture("stats", version, what), schema::STATS);
         put(&api, "stats", &item);

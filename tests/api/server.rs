@@ -1,4 +1,5 @@
-//! The local server over real connections: what it answers as API Gateway does, and what it outlives.
+//! The local server over real connections: the responses of API Gateway, hints in the terminal, slow and
+//! hostile clients.
 
 use std::io;
 use std::process::Stdio;
@@ -16,18 +17,17 @@ use tokio::process::Command;
 use crate::harness::Api;
 use crate::lambda;
 
-/// How long to wait for what must come. Not a bound on the speed of anything: a server that hangs would
-/// be waited for for ever.
+/// How long to wait for something that must happen. Only a server that hangs takes this long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A gateway of a test's own.
+/// A running gateway with its own database.
 struct Server {
     port: u16,
     api: Api,
     log: Printed,
 }
 
-/// What was printed.
+/// Everything that was printed.
 #[derive(Clone, Debug, Default)]
 struct Printed(Arc<Mutex<Vec<u8>>>);
 
@@ -62,14 +62,14 @@ impl Server {
         TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()
     }
 
-    /// Sends these bytes and returns all that is answered until the server closes the connection.
+    /// Sends bytes and returns everything the server sends until it closes the connection.
     async fn send(&self, bytes: impl AsRef<[u8]>) -> Response {
         let mut stream = self.connect().await;
         stream.write_all(bytes.as_ref()).await.unwrap();
         Response::read(&mut stream).await
     }
 
-    /// What is logged of the first request, once it is.
+    /// The log of the first request, once it is printed.
     async fn logged(&self) -> String {
         let logged = tokio::time::timeout(PATIENCE, async {
             loop {
@@ -83,7 +83,7 @@ impl Server {
         logged.await.unwrap()
     }
 
-    /// A vote under an `Idempotency-Key` of these bytes.
+    /// Sends a vote with these bytes as its `Idempotency-Key`.
     async fn vote(&self, key: &[u8]) -> Response {
         let body = json!({"trace_id": "t", "value": 1}).to_string();
         let head = format!(
@@ -97,7 +97,7 @@ impl Server {
     }
 }
 
-/// What a connection brought until it was closed.
+/// Everything received on a connection until it was closed.
 #[derive(Debug)]
 struct Response(String);
 
@@ -105,7 +105,7 @@ impl Response {
     async fn read(stream: &mut TcpStream) -> Self {
         let mut bytes = Vec::new();
         let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes));
-        // Where the server has closed it with something unread, what came before counts.
+        // The server may reset a connection that it has not read to the end.
         drop(read.await.expect("the connection is closed"));
         Self(String::from_utf8(bytes).unwrap())
     }
@@ -131,11 +131,11 @@ impl Response {
     }
 }
 
-/// `apigw-requestid` is on every answer of an HTTP API, and says what `requestContext.requestId` says.
-/// AWS's own test tool sets it for HTTP APIs, and no other
+/// Every response of an HTTP API has `apigw-requestid`, with the value of `requestContext.requestId`. AWS's
+/// own test tool sets it for HTTP APIs only
 /// (github.com/aws/aws-lambda-dotnet, LambdaTestTool-v2, `ApiGatewayResponseExtensions.cs`).
 #[tokio::test]
-async fn what_no_function_answers_is_answered_as_api_gateway_does() {
+async fn a_request_that_reaches_no_function_gets_api_gateway_s_response() {
     let server = Server::new().await;
     let long = "a".repeat(10_240);
     for (request, status, message) in [
@@ -175,7 +175,7 @@ async fn what_no_function_answers_is_answered_as_api_gateway_does() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_no_utf_8_is_refused_by_its_header_s_name() {
+async fn an_idempotency_key_that_is_not_utf_8_is_refused_with_the_header_s_name() {
     let server = Server::new().await;
     for key in [&b"caf\xe9"[..], b"caf\xe8", b"\xff", "\u{fffd}".as_bytes()] {
         let answer = server.vote(key).await;
@@ -190,7 +190,7 @@ async fn a_key_that_is_no_utf_8_is_refused_by_its_header_s_name() {
 }
 
 #[tokio::test]
-async fn a_credential_that_is_no_utf_8_opens_nothing() {
+async fn a_credential_that_is_not_utf_8_is_refused() {
     let server = Server::new().await;
     for name in ["x-portkey-api-key: ", "authorization: Bearer "] {
         for byte in [b"\xff", b"\xe9"] {
@@ -203,7 +203,7 @@ async fn a_credential_that_is_no_utf_8_opens_nothing() {
 }
 
 #[tokio::test]
-async fn what_a_terminal_would_obey_is_logged_percent_encoded() {
+async fn control_characters_are_percent_encoded_in_the_log() {
     let server = Server::new().await;
     let request = "GET /\u{202e}\u{9b}31mé HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     assert_eq!(server.send(request).await.status(), 404);
@@ -241,7 +241,7 @@ async fn a_path_without_a_route_is_logged_with_the_base_urls() {
         assert!(logged.starts_with(&format!("{line} 404 ")), "{logged}");
         assert!(logged.ends_with(&hint), "{logged}");
     }
-    // Feedback that is not there has a route.
+    // A 404 of a function gets no hint.
     let server = Server::new().await;
     let path = "/v1/feedback/01a1fc4f-0000-7000-8000-000000000000";
     let key = &server.api.key;
@@ -252,7 +252,7 @@ async fn a_path_without_a_route_is_logged_with_the_base_urls() {
 }
 
 #[tokio::test]
-async fn a_preflight_from_another_machine_s_page_is_logged_with_the_origins_that_are_allowed() {
+async fn a_refused_preflight_is_logged_with_the_allowed_origins() {
     let server = Server::new().await;
     let answer = server
         .send(
@@ -272,9 +272,9 @@ async fn a_preflight_from_another_machine_s_page_is_logged_with_the_origins_that
     );
 }
 
-/// A browser that follows the address in the terminal asks for `/`.
+/// Somebody may open the address that the terminal shows in a browser.
 #[tokio::test]
-async fn a_browser_is_told_the_base_urls_at_the_root_and_others_get_api_gateway_s_404() {
+async fn a_browser_gets_the_base_urls_at_the_root_and_other_clients_a_404() {
     let server = Server::new().await;
     let request = |accept: &str| {
         format!("GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\nAccept: {accept}\r\n\r\n")
@@ -297,7 +297,7 @@ async fn a_browser_is_told_the_base_urls_at_the_root_and_others_get_api_gateway_
         "{}",
         page.0
     );
-    // A page of another machine could read what is here, by a name that it lets point to this one.
+    // Another site's page can read this one by a name that resolves to this machine.
     assert!(!page.body().contains("hsk_"), "{}", page.0);
     assert!(!page.body().contains("evil.example"), "{}", page.0);
     assert!(!page.body().contains("<script"), "{}", page.0);
@@ -310,7 +310,7 @@ async fn a_browser_is_told_the_base_urls_at_the_root_and_others_get_api_gateway_
 }
 
 #[tokio::test]
-async fn whoever_sends_nothing_more_is_not_waited_for() {
+async fn a_client_that_stops_sending_is_timed_out() {
     let soon = Duration::from_millis(100);
     let server = Server::with(Timeouts {
         head: soon,
@@ -321,7 +321,7 @@ async fn whoever_sends_nothing_more_is_not_waited_for() {
         let answer = server.send(part).await;
         assert!(answer.0.is_empty() || answer.status() == 408, "{}", answer.0);
     }
-    // Whose next request does not come, too.
+    // An idle connection is closed too.
     let answer = server.send("GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert_eq!(answer.status(), 404);
     let head = "POST /v1/feedback HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345";
@@ -331,9 +331,9 @@ async fn whoever_sends_nothing_more_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn bodies_are_held_up_to_a_total() {
+async fn bodies_in_memory_are_limited_in_total() {
     let server = Server::new().await;
-    // Five of nearly 10 MiB each, of which 32 MiB are taken in all.
+    // Five bodies of nearly 10 MiB each, with a limit of 32 MiB for all.
     let size = 10 * 1024 * 1024;
     let part = vec![b'x'; size - 1];
     let mut uploads = Vec::new();
@@ -354,7 +354,7 @@ async fn bodies_are_held_up_to_a_total() {
             let mut answer = [0; 13];
             tokio::select! {
                 read = reader.read_exact(&mut answer) => drop(read.unwrap()),
-                // It was answered before it was read to its end.
+                // Answered before the body was read to its end.
                 _ = send => drop(reader.read_exact(&mut answer).await.unwrap()),
             }
             String::from_utf8(answer.to_vec()).unwrap()
@@ -363,7 +363,7 @@ async fn bodies_are_held_up_to_a_total() {
     let first = tokio::time::timeout(PATIENCE, select_all(uploads)).await;
     let (answer, _, others) = first.expect("one of them is refused");
     assert_eq!(answer, "HTTP/1.1 429 ");
-    // What is given up is no longer held.
+    // A cancelled upload frees its memory.
     drop(others);
     let answer = tokio::time::timeout(PATIENCE, async {
         loop {
@@ -378,7 +378,7 @@ async fn bodies_are_held_up_to_a_total() {
 
 /// A pipe holds 64 KiB (pipe(7)). Forty lines of 8,000 bytes are more.
 #[tokio::test]
-async fn output_that_nobody_reads_holds_up_neither_requests_nor_the_end() {
+async fn unread_output_blocks_neither_requests_nor_the_stop() {
     let binary = tokio::task::spawn_blocking(|| lambda::binary("hindsight"))
         .await
         .unwrap();

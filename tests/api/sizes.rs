@@ -1,4 +1,4 @@
-//! The largest answer of every route, held against what Lambda lets through: 6 MB ("Lambda quotas",
+//! The largest response of every route fits into Lambda's limit of 6 MB ("Lambda quotas",
 //! docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, "Invocation payload").
 
 use std::collections::BTreeSet;
@@ -15,8 +15,7 @@ const RANGE: &str = "time_of_generation_min=2020-01-01T00:00:00Z&time_of_generat
 
 const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 
-/// The size of an answer as a function returns it: a response of payload format 2.0, in which the body
-/// is a JSON string.
+/// The size of a function's response in payload format 2.0, in which the body is a JSON string.
 fn payload(answer: &Answer) -> usize {
     size_of(&answer.text, json!(answer.headers))
 }
@@ -42,7 +41,7 @@ fn odd(size: usize, number: usize) -> String {
     format!("{number}{}", "\u{1}".repeat(size - number.len()))
 }
 
-/// The longest summary of a trace: each pair with the longest weight there is.
+/// The longest possible summary of a trace: all pairs have the longest weight.
 fn summary() -> Summary {
     let mut summary = Summary {
         truncated: true,
@@ -52,7 +51,7 @@ fn summary() -> Summary {
     for _ in 0..MAX_SUMMARY {
         summary.add(Score::Value(Vote::new(-10).unwrap(), weight));
     }
-    // Beyond what there can be: these would take the places of pairs.
+    // More than possible: ratings would take the place of pairs.
     for _ in 0..MAX_SUMMARY {
         summary.add(Score::Rating(Rating::new(5).unwrap()));
     }
@@ -63,9 +62,9 @@ fn summary() -> Summary {
 async fn the_largest_page_of_a_list_with_the_largest_summary() {
     let api = Api::new().await;
     let target = json!({"traceId": odd(512, 0), "spanId": odd(128, 0), "tracingProjectFQN": odd(512, 0)});
-    // Quotes in quotes: each is four bytes in the answer.
+    // Each escaped quote becomes four bytes in the response.
     let quotes = |size: usize| format!(r#"{{"a":"{}"}}"#, r#"\""#.repeat((size - 8) / 2));
-    // Each with a few more records than a page takes of them.
+    // Each with a few more records than fit on a page.
     for (metadata, comment, records) in [
         (quotes(65_536), "\u{1}".repeat(16_384), 24),
         (
@@ -126,7 +125,7 @@ async fn models_and_groups_come_in_pages_that_fit() {
             .collect();
         api.post(PORTKEY, json!(votes)).await.ok();
     }
-    // One of them with everything a group can hold.
+    // One of them has everything that a group can contain.
     for rating in 1..=5 {
         let rated = json!({
             "target": {"traceId": "t", "spanId": "s"}, "rating": rating,
@@ -161,7 +160,7 @@ async fn models_and_groups_come_in_pages_that_fit() {
         assert_eq!((first.len(), second.len(), beyond.len()), (1_000, 3, 0));
         let all: BTreeSet<&String> = first.iter().chain(&second).collect();
         assert_eq!(all, names.iter().collect());
-        // The largest group stands first. A thousand of it, each in an answer of its own, would fit.
+        // The largest group comes first. A thousand of it would fit.
         let (largest, one) = ask("&page_size=1").await;
         assert_eq!(one, names[..1]);
         assert!(largest * 1_000 < MAX_PAYLOAD, "{largest} bytes");
@@ -177,13 +176,13 @@ async fn models_and_groups_come_in_pages_that_fit() {
                 .await
                 .refused(400, "expected an integer from 0 to");
         }
-        // What a page holds that does not say.
+        // The default page size.
         let default = if list == "data" { 50 } else { 1_000 };
         assert_eq!(ask("").await.1.len(), default);
     }
 }
 
-/// As many points as there can be: one for each day there was feedback on, or each hour of two days.
+/// The maximum number of points: one per day with feedback, or one per hour of two days.
 #[tokio::test]
 async fn the_largest_graphs() {
     let api = Api::new().await;
@@ -252,7 +251,7 @@ async fn errors_with_as_many_faults_as_there_can_be() {
         }
     }
     assert!(largest > 64 * 1024, "{largest} bytes: the faults are there");
-    // Every field of every element twice.
+    // Every field of every element is repeated.
     let twice = r#""trace_id":"t","trace_id":"t","value":1,"value":1,"weight":1,"weight":1,"metadata":{"_user":1,"_user":1}"#;
     let bulk = format!("[{}]", vec![format!("{{{twice}}}"); MAX_BULK].join(","));
     fits(
@@ -260,7 +259,7 @@ async fn errors_with_as_many_faults_as_there_can_be() {
             .await
             .refused(400, "feedback[99].value: expected once, got 2 times"),
     );
-    // Names that nobody knows, as many as a request line holds.
+    // As many unknown names as a request line can contain.
     let names: Vec<String> = (0..2_000).map(|number| format!("%01%01{number}=%01")).collect();
     for path in [
         PORTKEY,

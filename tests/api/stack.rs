@@ -1,5 +1,5 @@
-//! Finding a deployed stack's tables, against a small CloudFormation: the query protocol and
-//! `DescribeStackResource` as AWS's API reference has them
+//! Finding the tables of a deployed stack, against a small CloudFormation: the query protocol and
+//! `DescribeStackResource` as in AWS's API reference
 //! (docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackResource.html, "Common
 //! errors" there, and "AWS Query protocol" of Smithy's specification).
 
@@ -20,12 +20,12 @@ use local::stack::Account;
 const STACK_ID: &str =
     "arn:aws:cloudformation:eu-central-1:123456789012:stack/hindsight/aaf549a0-a413-11df-adb3-5081b3858e83";
 
-/// One account's CloudFormation.
+/// The CloudFormation of one account.
 #[derive(Clone, Debug, Default)]
 struct CloudFormation {
-    /// By stack name or id: its resources with their physical names and states.
+    /// Resources by stack name or id, each with its physical name and status.
     stacks: BTreeMap<&'static str, Vec<(&'static str, &'static str, &'static str)>>,
-    /// What is answered whatever is asked: a status, a code, a message.
+    /// The response to every request, if set: a status, a code, a message.
     fault: Option<(u16, &'static str, &'static str)>,
     is_unreachable: bool,
     asked: Arc<Mutex<Vec<String>>>,
@@ -165,14 +165,14 @@ fn deployed() -> CloudFormation {
 }
 
 #[tokio::test]
-async fn a_table_is_the_one_that_the_stack_itself_knows() {
+async fn a_table_is_found_by_its_stack_resource() {
     let aws = deployed();
     for resource in ["FeedbackTable", "ApiKeysTable", "StatsTable"] {
         let expected = Ok(format!("hindsight-{resource}-1A2B3C4D5E6F"));
         assert_eq!(aws.table("hindsight", resource).await, expected);
         assert_eq!(aws.table(STACK_ID, resource).await, expected);
     }
-    // One call each, and no list of all tables, among which those of an earlier stack would be.
+    // One call each, and no list of all tables, which could include those of an earlier stack.
     assert_eq!(aws.asked.lock().unwrap().len(), 6);
 }
 
@@ -275,7 +275,7 @@ async fn an_error_is_one_line_that_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn without_a_region_or_credentials_nothing_is_asked() {
+async fn without_a_region_or_credentials_no_request_is_sent() {
     let aws = deployed();
     let nowhere = aws.config().into_builder().region(None).build();
     let line = Account::of(nowhere).await.unwrap_err();

@@ -1,5 +1,5 @@
-//! The model of Lambda's event source mapping keeps the rules of AWS's guide, each test those of the
-//! page that it names. Pages without a host are of docs.aws.amazon.com/lambda/latest/dg/.
+//! The model of Lambda's event source mapping follows AWS's documentation. Each test names its page; pages
+//! without a host are in docs.aws.amazon.com/lambda/latest/dg/.
 
 mod failures;
 mod shards;
@@ -24,7 +24,7 @@ fn clock() -> Clock {
     Clock::starting_at(Timestamp::parse("2026-11-21T06:00:00Z").unwrap())
 }
 
-/// No windows, no limits, and no waiting for more.
+/// Settings without windows, limits or batching delay.
 fn plain() -> Settings {
     Settings {
         batch_size: 10,
@@ -38,7 +38,7 @@ fn plain() -> Settings {
     }
 }
 
-/// Writes changes to the stream that bear these numbers.
+/// Writes changes with these numbers to the stream.
 fn write(stream: &Shards, numbers: impl IntoIterator<Item = u32>) {
     for number in numbers {
         write_to(stream, "key", number, "");
@@ -52,7 +52,7 @@ fn write_to(stream: &Shards, key: &str, number: u32, padding: &str) -> String {
     stream.write(key, None, Some(&image)).0
 }
 
-/// The numbers that the changes of an event bear.
+/// The numbers of the changes in an event.
 fn numbers(event: &Value) -> Vec<u32> {
     let records = event["Records"].as_array().unwrap().iter();
     let number = |record: &Value| {
@@ -70,7 +70,7 @@ fn sequence(event: &Value, number: u32) -> Value {
     event["Records"][place]["dynamodb"]["SequenceNumber"].clone()
 }
 
-/// What a function was invoked with, and when.
+/// The function's invocations, with their times.
 #[derive(Default)]
 struct Seen {
     events: RefCell<Vec<Value>>,
@@ -83,12 +83,12 @@ impl Seen {
         self.times.borrow_mut().push(Instant::now());
     }
 
-    /// The numbers of each invocation.
+    /// The numbers in each invocation.
     fn batches(&self) -> Vec<Vec<u32>> {
         self.events.borrow().iter().map(numbers).collect()
     }
 
-    /// The whole seconds between one invocation and the next.
+    /// The whole seconds between consecutive invocations.
     fn waits(&self) -> Vec<u64> {
         let times = self.times.borrow();
         let waits = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs());
@@ -100,8 +100,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// services-ddb-windows.html: "Lambda will process each record at least once … Records are always
-    /// processed in order the first time. If records are processed more than once, they might be
-    /// processed out of order." So it is here whatever goes wrong, and each kind of fault does.
+    /// processed in order the first time. If records are processed more than once, they might be processed
+    /// out of order." The model does the same, with faults of every kind.
     #[test]
     fn every_change_arrives_and_the_first_time_in_order(seed in any::<u64>()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -149,7 +149,7 @@ proptest! {
                 assert!(numbers.is_sorted(), "{shard}: {numbers:?}");
             }
             assert!(mapping.take_failures().is_empty());
-            // The last kind is rare, and has a test of its own.
+            // The last kind is rare, and has its own test.
             assert!(mapping.faults().seen().len() >= 7, "{:?}", mapping.faults().seen());
         });
     }

@@ -1,5 +1,5 @@
-//! A stream is read through the DynamoDB Streams API as its reference says, the unkind cases above all.
-//! Pages without a host are of docs.aws.amazon.com/amazondynamodb/latest/APIReference/.
+//! Reading a stream through the DynamoDB Streams API follows its reference, including the unfavorable
+//! cases. Pages without a host are in docs.aws.amazon.com/amazondynamodb/latest/APIReference/.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
@@ -21,10 +21,10 @@ use tokio::net::TcpListener;
 use crate::counting::verified;
 use crate::harness::Api;
 
-/// What each operation is answered next: a status and a body.
+/// The next responses of each operation: status and body.
 type Answers = BTreeMap<&'static str, VecDeque<(u16, Value)>>;
 
-/// A DynamoDB Streams that answers each operation with what it was told to, one after the other.
+/// A simulated DynamoDB Streams that returns prepared responses in order.
 #[derive(Clone, Default)]
 struct Told {
     answers: Arc<Mutex<Answers>>,
@@ -41,7 +41,7 @@ impl Told {
         told.entry(operation).or_default().extend(answers);
     }
 
-    /// What it was asked of this operation.
+    /// The requests it received for this operation.
     fn asked(&self, operation: &str) -> Vec<Value> {
         let asked = self.asked.lock().unwrap();
         let asked = asked.iter().filter(|(asked, _)| asked == operation);
@@ -69,7 +69,7 @@ impl Told {
         url
     }
 
-    /// Its stream of the table `t`, of which ListStreams says that it is `arn`.
+    /// Its stream of the table `t`, which ListStreams calls `arn`.
     async fn stream(&self) -> Stream<Endpoint> {
         self.answer(
             "ListStreams",
@@ -84,7 +84,7 @@ fn iterator(name: &str) -> Value {
     json!({"ShardIterator": name})
 }
 
-/// A page with changes of these numbers.
+/// A page of changes with these numbers.
 fn page(numbers: &[&str], next: Option<&str>) -> Value {
     let record = |number: &&str| json!({"eventName": "INSERT", "dynamodb": {"SequenceNumber": number}});
     let records: Vec<Value> = numbers.iter().map(record).collect();
@@ -108,8 +108,8 @@ async fn numbers(reader: &mut local::stream::api::ShardReader<Endpoint>) -> (Vec
     (numbers.collect(), page.rest, page.trimmed)
 }
 
-/// API_streams_ListStreams.html and API_streams_DescribeStream.html: both answer in pages, and of a
-/// table that has had several streams all are listed for a day.
+/// API_streams_ListStreams.html and API_streams_DescribeStream.html: both return pages. A table with
+/// several streams has all of them listed for a day.
 #[tokio::test]
 async fn streams_and_shards_come_in_pages() {
     let told = Told::default();
@@ -161,7 +161,7 @@ async fn streams_and_shards_come_in_pages() {
 /// this parameter is set to null, the shard has been closed and the requested iterator will not return
 /// any more data".
 #[tokio::test]
-async fn an_empty_page_is_not_the_end_and_no_iterator_is() {
+async fn an_empty_page_continues_and_a_null_iterator_ends() {
     let told = Told::default();
     told.answer("GetShardIterator", [iterator("1")]);
     told.answer(
@@ -186,7 +186,7 @@ async fn an_empty_page_is_not_the_end_and_no_iterator_is() {
         (texts(&["5", "6"]), Rest::More, false)
     );
     assert_eq!(numbers(&mut reader).await, (texts(&["7"]), Rest::Closed, false));
-    // It is asked nothing more.
+    // No further request is sent.
     assert_eq!(numbers(&mut reader).await, (texts(&[]), Rest::Closed, false));
     let asked = told.asked("GetRecords");
     let iterators: Vec<&Value> = asked.iter().map(|asked| &asked["ShardIterator"]).collect();
@@ -195,7 +195,7 @@ async fn an_empty_page_is_not_the_end_and_no_iterator_is() {
 }
 
 /// API_streams_GetRecords.html: "A shard iterator expires 15 minutes after it is retrieved using the
-/// GetShardIterator action." Reading goes on after the last change that was read.
+/// GetShardIterator action." Reading continues after the last change that was read.
 #[tokio::test]
 async fn an_iterator_that_has_expired_is_replaced() {
     let told = Told::default();
@@ -224,10 +224,10 @@ async fn an_iterator_that_has_expired_is_replaced() {
 
 /// API_streams_GetShardIterator.html and API_streams_GetRecords.html, TrimmedDataAccessException: at "a
 /// sequence number older than the trim point (24 hours)", and when "a stream record in the shard exceeds
-/// the 24 hour period and is trimmed" between the two. Reading goes on with the oldest change there is,
-/// and says that some are lost.
+/// the 24 hour period and is trimmed" between the two. Reading continues with the oldest change, and
+/// reports that some are lost.
 #[tokio::test]
-async fn what_was_trimmed_is_passed_over_and_said() {
+async fn trimmed_changes_are_skipped_and_reported() {
     let told = Told::default();
     let trimmed = || refusal("TrimmedDataAccessException");
     told.answer("GetShardIterator", [trimmed(), iterator("1"), iterator("2")]);
@@ -250,10 +250,10 @@ async fn what_was_trimmed_is_passed_over_and_said() {
     assert_eq!(asked[1..], [horizon.clone(), horizon]);
 }
 
-/// API_streams_GetRecords.html, LimitExceededException and InternalServerError: the same call is made
-/// again, with the same iterator, so that nothing is passed over.
+/// API_streams_GetRecords.html, LimitExceededException and InternalServerError: the call is retried with
+/// the same iterator, so no change is skipped.
 #[tokio::test]
-async fn a_call_that_fails_is_made_again_from_the_same_place() {
+async fn a_failed_call_is_retried_at_the_same_position() {
     let told = Told::default();
     told.answer("GetShardIterator", [iterator("1")]);
     let busy = refusal("LimitExceededException");
@@ -275,8 +275,8 @@ async fn a_call_that_fails_is_made_again_from_the_same_place() {
     assert_eq!(iterators, ["1", "2", "2"]);
 }
 
-/// The whole way by HTTP: votes, the stream of their table, the model, and `aggregate`. With
-/// `AWS_ENDPOINT_URL_DYNAMODB` it is that DynamoDB's stream, such as DynamoDB Local's.
+/// The whole path over HTTP: votes, the stream of their table, the model, and `aggregate`. With
+/// `AWS_ENDPOINT_URL_DYNAMODB`, the stream is that DynamoDB's, such as DynamoDB Local's.
 #[tokio::test]
 async fn votes_are_counted_from_a_stream_that_is_read_by_http() {
     let api = Api::new().await;
@@ -305,7 +305,7 @@ async fn votes_are_counted_from_a_stream_that_is_read_by_http() {
     assert_eq!(verified(&api).await, Ok(()));
 }
 
-/// What `cargo run` does: it counts what comes, and after a restart what came meanwhile.
+/// Counts like `cargo run` does: new changes, and after a restart those since the stop.
 #[tokio::test]
 async fn the_server_counts_what_comes_and_goes_on_after_a_restart() {
     let api = Api::new().await;

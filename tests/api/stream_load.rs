@@ -1,6 +1,6 @@
-//! A hundred thousand changes through the model of Lambda's stream, over several shards that split,
-//! with faults of every kind, six hours without a database and twenty changes that cannot be read: in the
-//! end analytics are exact but for these, which are named, and with these once they can be read.
+//! A hundred thousand changes through the model of Lambda's stream: several shards that split, faults of
+//! every kind, six hours without a database, and twenty changes that cannot be read. In the end analytics
+//! are exact except for these twenty, which are listed, and fully exact once they can be read.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,20 +37,20 @@ use crate::counting::{become_newer, compared, verified};
 use crate::harness::{Api, Fault};
 use crate::stream_shards::Shards;
 
-/// How many changes there are, unless the environment's `STREAM_CHANGES` says.
+/// The number of changes, unless the environment variable `STREAM_CHANGES` is set.
 const CHANGES: usize = 10_000;
 
-/// How many changes cannot be read.
+/// The number of changes that cannot be read.
 const UNREADABLE: usize = 20;
 
-/// How many changes come at a time.
+/// The number of changes written at a time.
 const BURST: usize = 250;
 
-/// When the database is away, after the beginning.
+/// When the database is unavailable, after the start.
 const OUTAGE_FROM: Duration = Duration::from_secs(60 * 60);
 const OUTAGE_TO: Duration = Duration::from_secs(7 * 60 * 60);
 
-/// For how long changes are written: the outage is within.
+/// The duration of all writes, including the outage.
 const LASTS: Duration = Duration::from_secs(9 * 60 * 60);
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +61,7 @@ async fn a_hundred_thousand_changes_are_counted_exactly_whatever_goes_wrong() {
     println!("STREAM_SEED={seed} STREAM_CHANGES={changes}");
 
     let api = Api::new().await;
-    // Not today's: what a record counts for is by its own time.
+    // A fixed date, because records are counted by their own time.
     let clock = Clock::starting_at(Timestamp::parse("2026-11-20T20:30:00Z").unwrap());
     let stream = Shards::new(clock, 3);
     let away = Away::new(api.database.engine(), seed);
@@ -84,7 +84,7 @@ async fn a_hundred_thousand_changes_are_counted_exactly_whatever_goes_wrong() {
         serde_json::to_value(answer).map_err(|error| error.to_string())
     };
     let settings = Settings {
-        // Nine hours of it, a quarter of a second at a time, would be most of the test.
+        // With a quarter of a second, polling for nine hours would dominate the test's duration.
         poll_interval: Duration::from_secs(2),
         ..Settings::deployed()
     };
@@ -102,7 +102,7 @@ async fn a_hundred_thousand_changes_are_counted_exactly_whatever_goes_wrong() {
             while records.newer.len() < UNREADABLE * usize::try_from(burst + 1).unwrap() / bursts as usize {
                 records.change_unreadably(&stream, clock.now());
             }
-            // At times in which it is behind, and at times in which it is not.
+            // At times when it is behind and at times when it is not.
             if burst % (bursts / 4).max(1) == 1 {
                 let taking = stream.taking();
                 stream.split(&taking[records.chance.below(taking.len())]);
@@ -131,7 +131,7 @@ async fn a_hundred_thousand_changes_are_counted_exactly_whatever_goes_wrong() {
     );
     assert_eq!(verified(&api).await, Ok(()), "STREAM_SEED={seed}");
     assert_eq!(mapping.take_failures(), Vec::<Value>::new(), "STREAM_SEED={seed}");
-    // It was as bad as it was meant to be.
+    // All planned faults occurred.
     let seen = mapping.faults().seen();
     println!("{seen:?}; refused {}, unheard {}", away.refused(), away.unheard());
     assert!(seen.len() >= 7, "STREAM_SEED={seed}: {seen:?}");
@@ -145,11 +145,11 @@ async fn a_hundred_thousand_changes_are_counted_exactly_whatever_goes_wrong() {
     assert!(records.live.len() > changes / 100, "STREAM_SEED={seed}");
 }
 
-/// Records that are created, changed and deleted at random, each as the store writes it.
+/// Records that are randomly created, updated and deleted, as the store writes them.
 struct Records {
     chance: Chance,
     live: Vec<Feedback>,
-    /// Those that a newer version wrote last, which nothing changes any more.
+    /// Records last written by a newer version, which nothing changes any more.
     newer: Vec<Feedback>,
 }
 
@@ -162,7 +162,7 @@ impl Records {
         }
     }
 
-    /// Has a newer version change a record, or create one.
+    /// Updates or creates a record like a newer version would.
     fn change_unreadably(&mut self, stream: &Shards, now: Timestamp) {
         if self.live.is_empty() || self.newer.len().is_multiple_of(2) {
             let created = self.create(now);
@@ -176,7 +176,7 @@ impl Records {
         self.newer.push(record);
     }
 
-    /// Makes a change, and has the stream tell of it.
+    /// Makes a random change and adds it to the stream.
     fn change(&mut self, stream: &Shards, now: Timestamp) {
         let kind = self.chance.below(20);
         if self.live.is_empty() || kind < 5 {
@@ -218,7 +218,7 @@ impl Records {
         }
     }
 
-    /// What a caller says, in either dialect.
+    /// A random request body, in either dialect.
     fn draft(&mut self) -> Draft {
         let mut below = |end| self.chance.below(end);
         let trace = format!("trace {}", below(1_000));
@@ -247,11 +247,11 @@ impl Records {
         });
         match portkey::parse_create(&body.to_string()).unwrap().value {
             Create::One(draft) => *draft,
-            Create::Bulk(_) => panic!("one is no bulk"),
+            Create::Bulk(_) => panic!("one record is not a bulk"),
         }
     }
 
-    /// Puts the records that are left into the table.
+    /// Writes the remaining records to the table.
     fn put(&self, engine: &Engine) {
         let newer = self.newer.iter().map(newer);
         for item in self.live.iter().map(image).chain(newer) {
@@ -262,7 +262,7 @@ impl Records {
     }
 }
 
-/// A record as the stream shows it.
+/// A record in the stream's format.
 fn image(record: &Feedback) -> Value {
     let attribute = |value: &AttributeValue| match value {
         AttributeValue::S(text) => json!({"S": text}),
@@ -274,19 +274,19 @@ fn image(record: &Feedback) -> Value {
     Value::Object(attributes.collect())
 }
 
-/// The same of a schema version that is not known here.
+/// The same with a schema version that this code does not support.
 fn newer(record: &Feedback) -> Value {
     let mut image = image(record);
-    image["schema"] = json!({"N": "2"});
+    image["schema"] = json!({"N": "9"});
     image
 }
 
-/// By what a record's changes come to their shard: the partition it is in.
+/// The key by which a record's changes are assigned to shards: its partition.
 fn key(record: &Feedback) -> String {
     keys::partition(&record.draft.target)
 }
 
-/// Numbers that are the same for the same seed.
+/// A random generator that returns the same numbers for the same seed.
 #[derive(Debug)]
 struct Chance(u64);
 
@@ -300,8 +300,8 @@ impl Chance {
     }
 }
 
-/// A database that takes its time, fails at times, is away for hours, and does what it was asked also
-/// where nobody waits for it any more: a function that is cut off may have sent its request.
+/// A database that is slow, sometimes fails, and is unavailable for hours. It executes requests even if
+/// nobody waits for them any more, because a function that times out may have sent its request.
 #[derive(Clone, Debug)]
 struct Away {
     engine: Engine,
@@ -312,9 +312,9 @@ struct Away {
 #[derive(Debug)]
 struct AwayState {
     chance: Chance,
-    /// How many requests came while it was away.
+    /// The number of requests during the outage.
     refused: u64,
-    /// How many requests it did that nobody waited for.
+    /// The number of requests that were executed although nobody waited for them.
     unheard: u64,
 }
 
@@ -344,13 +344,13 @@ impl Away {
         self.state.lock().unwrap().unheard
     }
 
-    /// What goes wrong with a request that arrives now.
+    /// The fault of a request that arrives now.
     fn fault(&self) -> Option<Fault> {
         let mut state = self.state.lock().unwrap();
         let since = self.began.elapsed();
         if (OUTAGE_FROM..OUTAGE_TO).contains(&since) {
             state.refused += 1;
-            // First it cannot be reached, then it fails, then a permission is missing.
+            // First connections fail, then requests, then a permission is missing.
             let third = (OUTAGE_TO - OUTAGE_FROM) / 3;
             return Some(match since - OUTAGE_FROM {
                 past if past < third => Fault::Refused,
@@ -380,7 +380,7 @@ impl HttpConnector for Away {
         let operation = request.headers().get("x-amz-target").unwrap().to_owned();
         let body = String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap();
         let (answer, answered) = oneshot::channel();
-        // A task of its own, which goes on where nobody waits.
+        // A separate task, which continues if nobody waits for it.
         tokio::spawn(async move {
             let time = database.state.lock().unwrap().chance.below(40);
             sleep(Duration::from_millis(u64::try_from(time).unwrap())).await;
@@ -398,7 +398,7 @@ impl HttpConnector for Away {
                     Err(ConnectorError::io("connection reset".into()))
                 }
                 None => {
-                    // It blocks, so that the clock stands still meanwhile.
+                    // It blocks, so that the clock stands still.
                     let done = database.engine.call(&operation, &body);
                     if answer.is_closed() {
                         database.state.lock().unwrap().unheard += 1;

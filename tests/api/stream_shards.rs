@@ -1,4 +1,4 @@
-//! A stream in memory that has shards, splits them and forgets, as DynamoDB's does
+//! An in-memory stream that has shards, splits them and expires changes like DynamoDB's
 //! (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html).
 
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use shared::stats::change::SequenceNumber;
 
 pub const ARN: &str = "arn:aws:dynamodb:us-east-1:123456789012:table/feedback/stream/2026-11-21T00:00:00.000";
 
-/// A stream. Clones are the same one.
+/// A stream. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Shards {
     clock: Clock,
@@ -27,16 +27,16 @@ struct Kept {
 #[derive(Debug)]
 struct Held {
     shard: Shard,
-    /// The hashes of the keys whose changes it takes: from the first, up to the second.
+    /// The range of key hashes whose changes it receives: start inclusive, end exclusive.
     keys: (u64, u64),
     closed: bool,
     changes: Vec<Change>,
-    /// The last change that was forgotten.
+    /// The last change that has expired.
     forgotten: Option<SequenceNumber>,
 }
 
 impl Shards {
-    /// A stream of so many shards.
+    /// A stream with this many shards.
     pub fn new(clock: Clock, count: u64) -> Self {
         let stream = Self {
             clock,
@@ -70,14 +70,14 @@ impl Shards {
         id
     }
 
-    /// The shards that take changes.
+    /// The shards that are open.
     pub fn taking(&self) -> Vec<String> {
         let kept = self.kept.lock().unwrap();
         let open = kept.shards.iter().filter(|held| !held.closed);
         open.map(|held| held.shard.id.clone()).collect()
     }
 
-    /// Closes a shard, and opens two that share its keys.
+    /// Closes a shard, and opens two child shards that divide its keys.
     pub fn split(&self, shard: &str) -> [String; 2] {
         let (from, to) = {
             let mut kept = self.kept.lock().unwrap();
@@ -94,7 +94,7 @@ impl Shards {
         [(from, middle), (middle, to)].map(|keys| self.open(Some(shard), keys))
     }
 
-    /// Writes a change of the item that has this key, as the table's stream would tell of it.
+    /// Writes a change to the item with this key, like the table's stream would.
     pub fn write(&self, key: &str, old: Option<&Value>, new: Option<&Value>) -> SequenceNumber {
         let mut kept = self.kept.lock().unwrap();
         kept.written += 1;
@@ -109,7 +109,7 @@ impl Shards {
         };
         let image = new.or(old).unwrap();
         let mut change = json!({
-            // The stream's times are whole seconds.
+            // The stream's times are in whole seconds.
             "ApproximateCreationDateTime": self.clock.now().seconds(),
             "Keys": {"pk": image["pk"], "sk": image["sk"]},
             "SequenceNumber": number,
@@ -140,7 +140,7 @@ impl Shards {
     }
 
     /// "DynamoDB Streams writes stream records … and stores this information in a log for up to 24
-    /// hours", and a shard is gone when all of it is.
+    /// hours", and a shard is deleted when all its changes have expired.
     fn forget(&self) {
         let now = self.clock.now();
         let mut kept = self.kept.lock().unwrap();
@@ -170,7 +170,7 @@ impl Source for Shards {
     async fn shards(&self) -> Result<Vec<Shard>, String> {
         self.forget();
         let kept = self.kept.lock().unwrap();
-        // Children first, since no order is promised.
+        // Children first, because no order is promised.
         Ok(kept.shards.iter().rev().map(|held| held.shard.clone()).collect())
     }
 
@@ -195,7 +195,7 @@ pub struct ShardReader {
 
 impl Reader for ShardReader {
     async fn read(&mut self, limit: usize) -> Result<Page, String> {
-        // As long as a call takes, so that a clock that is stopped goes on.
+        // The duration of a call, so that a paused clock advances.
         tokio::time::sleep(Duration::from_millis(5)).await;
         self.stream.forget();
         let kept = self.stream.kept.lock().unwrap();
@@ -230,7 +230,7 @@ impl Reader for ShardReader {
     }
 }
 
-/// FNV-1a, mixed, since its own upper bits hardly differ between keys that hardly differ.
+/// FNV-1a, mixed further because its upper bits hardly differ for similar keys.
 fn hash(key: &str) -> u64 {
     let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,5 +1,5 @@
-//! template.yaml and cargo-lambda's router against the code: the routes, the tables, and what each
-//! function is told of. What each is allowed is held to real calls in `policies`.
+//! template.yaml and cargo-lambda's router against the code: the routes, the tables, and each function's
+//! variables. `policies` compares the permissions with real calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -35,7 +35,7 @@ pub fn resources(template: &Value, of_type: &str) -> BTreeMap<String, Value> {
 pub fn text(value: &Value) -> String {
     value
         .as_str()
-        .unwrap_or_else(|| panic!("{value:?} is no text"))
+        .unwrap_or_else(|| panic!("{value:?} is not text"))
         .to_owned()
 }
 
@@ -83,7 +83,7 @@ fn the_template_and_cargo_lambda_have_the_routes_of_the_code() {
     assert_eq!(watched, code);
 }
 
-/// The tables of the template, by their part in the service.
+/// The tables in the template, by their name in the code.
 pub fn deployed_tables(template: &Value) -> BTreeMap<&'static str, (String, Value)> {
     let logical = |table: &Table| match table.variable {
         "FEEDBACK_TABLE" => "FeedbackTable",
@@ -156,7 +156,7 @@ fn the_template_s_tables_are_those_of_the_code() {
 }
 
 #[test]
-fn a_function_is_told_the_tables_it_may_touch_and_no_others() {
+fn a_function_gets_the_names_of_its_own_tables_only() {
     let template = template();
     let deployed = deployed_tables(&template);
     let functions = resources(&template, "AWS::Serverless::Function");
@@ -169,7 +169,7 @@ fn a_function_is_told_the_tables_it_may_touch_and_no_others() {
         Function::ALL
             .iter()
             .map(|function| function.name())
-            // The one that no route leads to.
+            // The function without a route.
             .chain(["aggregate"])
             .map(str::to_owned)
             .collect()
@@ -201,11 +201,11 @@ fn a_function_is_told_the_tables_it_may_touch_and_no_others() {
 
 /// The log is JSON, without which there would be no metrics, and their namespace is the stack's own.
 #[test]
-fn every_function_logs_json_and_is_told_where_its_metrics_go() {
+fn every_function_logs_json_and_has_a_metrics_namespace() {
     let template = template();
     let all = &template["Globals"]["Function"];
     assert_eq!(all["LoggingConfig"]["LogFormat"], "JSON");
-    // Below it there are no lines with metrics.
+    // Below INFO there are no lines with metrics.
     assert_eq!(template["Parameters"]["LogLevel"]["Default"], "INFO");
     let variables = all["Environment"]["Variables"].as_mapping().unwrap();
     assert_eq!(variables.len(), 1);
@@ -225,7 +225,7 @@ fn every_function_logs_json_and_is_told_where_its_metrics_go() {
     }
 }
 
-/// What a function's code is allowed: (action, resource), a resource being `Table` or
+/// The permissions of a function's code: (action, resource), where a resource is `Table` or
 /// `Table/index/name`.
 pub fn allowed(template: &Value, function: &Value) -> BTreeSet<(String, String)> {
     let role = logical(&function["Properties"]["Role"]);
@@ -254,10 +254,10 @@ fn several(value: &Value) -> &[Value] {
         .map_or(std::slice::from_ref(value), Vec::as_slice)
 }
 
-/// What `!GetAtt Name.Arn` or `!Sub ${Name.Arn}/more` names.
+/// The resource name in `!GetAtt Name.Arn` or `!Sub ${Name.Arn}/more`.
 fn logical(value: &Value) -> String {
     let Value::Tagged(tagged) = value else {
-        panic!("{value:?} is no resource by name");
+        panic!("{value:?} does not name a resource");
     };
     let TaggedValue { value, .. } = tagged.as_ref();
     text(value).replace("${", "").replace('}', "").replace(".Arn", "")

@@ -1,4 +1,4 @@
-//! The connection to DynamoDB: what becomes of a request when it breaks.
+//! The connection to DynamoDB: what happens to a request when it breaks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// What a server does with a connection's requests, one after the other; then it closes it.
+/// The responses that a server sends over one connection, in order, before it closes it.
 type Script = &'static [&'static str];
 
 const EMPTY: &str =
@@ -23,7 +23,7 @@ const CUT_OFF: &str =
 const NO_HTTP: &str = "SSH-2.0-OpenSSH_9.6\r\n";
 const NOTHING: &str = "";
 
-/// A server with a script for each connection, the last one for all that follow.
+/// A server with a script for each connection. The last one repeats.
 struct Server {
     endpoint: String,
     connections: Arc<AtomicUsize>,
@@ -56,7 +56,7 @@ impl Server {
 async fn follow(mut stream: TcpStream, script: Script) {
     for answer in script {
         let mut request = Vec::new();
-        // The whole of the one request that is sent here ends so.
+        // The only request sent here ends with this.
         while !request.ends_with(br#"{"S":"k"}}}"#) {
             let mut part = [0; 4096];
             match stream.read(&mut part).await {
@@ -86,14 +86,14 @@ async fn get(client: &Client) -> Result<(), SdkError<GetItemError>> {
 }
 
 #[tokio::test]
-async fn requests_share_a_connection_for_as_long_as_it_lives() {
+async fn requests_share_a_connection_while_it_is_open() {
     let server = Server::start(&[&[EMPTY, EMPTY, EMPTY], &[EMPTY, EMPTY]]).await;
     let client = client(&server.endpoint, 1);
     for _ in 0..3 {
         get(&client).await.unwrap();
     }
     assert_eq!(server.connections(), 1);
-    // The server closed it, as DynamoDB does while a function sleeps.
+    // The server closed it, like DynamoDB while a function is frozen.
     while server.connections() < 2 {
         get(&client).await.unwrap();
         tokio::task::yield_now().await;
@@ -101,7 +101,7 @@ async fn requests_share_a_connection_for_as_long_as_it_lives() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_tried_again() {
+async fn a_broken_connection_is_retried() {
     for (what, broken) in [
         ("closed before the answer", NOTHING),
         ("closed within the answer", CUT_OFF),
@@ -117,12 +117,12 @@ async fn a_connection_that_breaks_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_dynamodb_is_an_error_and_no_success() {
+async fn responses_from_other_servers_are_errors() {
     let server = Server::start(&[&[NO_HTTP]]).await;
     let error = get(&client(&server.endpoint, 1)).await.unwrap_err();
     assert!(matches!(error, SdkError::DispatchFailure(_)), "{error:?}");
 
-    // Nobody listens on this port any more.
+    // Nothing listens on this port any more.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -133,7 +133,7 @@ async fn what_is_no_dynamodb_is_an_error_and_no_success() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_refused() {
+async fn an_untrusted_certificate_is_rejected() {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(["127.0.0.1".to_owned()])
         .unwrap()

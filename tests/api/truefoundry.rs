@@ -1,4 +1,4 @@
-//! The TrueFoundry dialect, and that both dialects share one record.
+//! The TrueFoundry dialect, and records that both dialects share.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Api, TRUEFOUNDRY};
 
-/// The target id of TrueFoundry's documentation.
+/// The target id in TrueFoundry's documentation.
 const DOCUMENTED: &str =
     "eyJzcGFuSWQiOiJhMmQ2Yjg4MmFhMTViZTU1IiwidHJhY2VJZCI6IjAxOWFiMmE5NmQ1MDcwN2ZhMzA5MGMxYjcyMDFkNWJkIn0=";
 
@@ -163,7 +163,7 @@ async fn every_faulty_field_is_in_the_details() {
             json!({"target": {"feedbackTargetId": "%%%"}, "rating": 1}),
             vec!["target.feedbackTargetId"],
         ),
-        // A project is read in either spelling, and where both are there, both are.
+        // The project is read in either spelling. If both are present, both are validated.
         (
             json!({"target": {"traceId": "t", "spanId": "s", "tracingProjectFqn": 7}, "rating": 1}),
             vec!["target.tracingProjectFqn"],
@@ -209,7 +209,7 @@ async fn every_faulty_field_is_in_the_details() {
 }
 
 #[tokio::test]
-async fn ratings_may_be_written_as_integers_are_in_the_wild() {
+async fn ratings_accept_integers_in_any_json_spelling() {
     let api = Api::new().await;
     for rating in [json!(5), json!(5.0), json!("5")] {
         let id = api
@@ -222,7 +222,7 @@ async fn ratings_may_be_written_as_integers_are_in_the_wild() {
 }
 
 #[tokio::test]
-async fn an_update_changes_what_it_names() {
+async fn an_update_changes_only_the_named_fields() {
     let api = Api::new().await;
     let id = api
         .post(
@@ -253,16 +253,17 @@ async fn an_update_changes_what_it_names() {
             "{body}"
         );
     }
-    api.put(&path, json!({"target": by_id()}))
-        .await
-        .refused(400, "expected at least one of rating, comment and metadata");
+    api.put(&path, json!({"target": by_id()})).await.refused(
+        400,
+        "expected at least one of rating, comment, reasons and metadata",
+    );
     api.put(&path, json!({"rating": null}))
         .await
         .refused(400, "rating: expected an integer from 1 to 5, got null");
 }
 
 #[tokio::test]
-async fn another_target_than_the_record_s_is_not_found_and_changes_nothing() {
+async fn a_wrong_target_is_not_found_and_changes_nothing() {
     let api = Api::new().await;
     let id = api
         .post(TRUEFOUNDRY, json!({"target": by_id(), "rating": 4}))
@@ -311,7 +312,7 @@ async fn a_comment_over_its_limit_is_413() {
 }
 
 #[tokio::test]
-async fn either_dialect_changes_deletes_and_reads_what_the_other_wrote() {
+async fn either_dialect_reads_changes_and_deletes_records_of_the_other() {
     let api = Api::new().await;
     let id = api
         .post(
@@ -321,7 +322,7 @@ async fn either_dialect_changes_deletes_and_reads_what_the_other_wrote() {
         .await
         .ok()
         .id();
-    // A value takes the rating's place, with the default weight; comment and metadata stay.
+    // A value replaces the rating, with the default weight. Comment and metadata stay.
     api.put(&format!("/v1/feedback/{id}"), json!({"value": -3}))
         .await
         .ok();
@@ -339,7 +340,7 @@ async fn either_dialect_changes_deletes_and_reads_what_the_other_wrote() {
         (&stored["comment"], &stored["metadata"]),
         (&json!("c"), &json!({"n": 1}))
     );
-    // And back: nothing of the value is left.
+    // And back: nothing remains of the value.
     api.put(&format!("{TRUEFOUNDRY}/{id}"), json!({"rating": 1}))
         .await
         .ok();

@@ -1,5 +1,5 @@
-//! What callers wrote that other readers stumble over comes back as they wrote it: lone surrogates,
-//! which JavaScript's `slice` makes of an emoji, and member names that are there more than once.
+//! Valid input that other parsers may reject is returned unchanged: lone surrogates, which JavaScript's
+//! `slice` makes from an emoji, and repeated member names.
 
 use lambda_http::http::Method;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::harness::{Answer, Api, PORTKEY, TRUEFOUNDRY};
 
 const RANGE: &str = "time_of_generation_min=2020-01-01T00:00:00Z&time_of_generation_max=2099-01-01T00:00:00Z";
 
-/// Metadata that is kept to the letter.
+/// Metadata that is returned unchanged.
 const ODD: [&str; 9] = [
     r#"{"note":"cut \ud83d"}"#,
     r#"{"note":"\udc00\ud800 \uD83D\ud83d\ude00"}"#,
@@ -42,7 +42,7 @@ fn holds(answer: &Answer, metadata: &str) {
 }
 
 #[tokio::test]
-async fn odd_metadata_costs_no_vote_and_comes_back_to_the_letter() {
+async fn odd_metadata_is_stored_and_returned_unchanged() {
     let api = Api::new().await;
     for odd in ODD {
         let quoted = serde_json::to_string(odd).unwrap();
@@ -77,10 +77,10 @@ async fn odd_metadata_costs_no_vote_and_comes_back_to_the_letter() {
     verified(&api).await.unwrap();
 }
 
-/// Text that a caller encoded by itself may hold the half character itself: in it there is no other
-/// way to write that down than as an escape.
+/// Text that a caller encoded may contain a lone surrogate. Within a JSON string it can be written only as
+/// an escape.
 #[tokio::test]
-async fn half_a_character_in_metadata_that_is_text_becomes_its_escape() {
+async fn a_lone_surrogate_in_metadata_text_becomes_its_escape() {
     let api = Api::new().await;
     let body = r#"{"trace_id":"t","value":1,"metadata":"{\"note\":\"cut \uD83D\",\"e\":\"\ud83d\ude00\"}"}"#;
     let id = post(&api, PORTKEY, body).await.ok().id();
@@ -95,7 +95,7 @@ async fn half_a_character_in_metadata_that_is_text_becomes_its_escape() {
 }
 
 #[tokio::test]
-async fn an_indexed_field_is_text_that_can_be_read_and_there_once() {
+async fn an_indexed_field_must_be_valid_text_and_not_repeated() {
     let api = Api::new().await;
     let (portkey, truefoundry) = {
         let id = post(&api, PORTKEY, r#"{"trace_id":"t","value":1}"#)
@@ -149,7 +149,7 @@ async fn an_indexed_field_is_text_that_can_be_read_and_there_once() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_knows_may_be_there_more_than_once() {
+async fn unknown_names_may_be_repeated() {
     let api = Api::new().await;
     let extra = r#""x":1,"x":2,"\u0078":3,"\ud83d":1,"\ud83d":1,"":0,"":0"#;
     let body = format!(r#"{{{extra},"trace_id":"t","value":1,{extra}}}"#);
@@ -159,7 +159,7 @@ async fn a_name_that_nobody_knows_may_be_there_more_than_once() {
         .await
         .ok();
     put(&api, &format!("{PORTKEY}/{id}"), &body).await.ok();
-    // What Node puts into the body is looked at only where the path has no id.
+    // The id that the Node SDK puts into the body is read only if the path has none.
     let twice = r#"{"feedback_id":"a","feedback_id":"b","value":1}"#;
     put(&api, &format!("{PORTKEY}/{id}"), twice).await.ok();
     let target = format!(r#""target":{{{extra},"traceId":"t","spanId":"s",{extra}}}"#);
@@ -168,14 +168,15 @@ async fn a_name_that_nobody_knows_may_be_there_more_than_once() {
     let path = format!("{TRUEFOUNDRY}/{id}");
     put(&api, &path, &body).await.ok();
     api.call(Method::DELETE, &path, &[], &body).await.ok();
-    // Half a character in a name makes no numbered object of a feedback, nor of a number a name.
+    // A lone surrogate in a name does not turn a feedback object into a numbered array or a name into a
+    // number.
     post(&api, PORTKEY, r#"{"0":{"trace_id":"t","value":1},"\ud83d":1}"#)
         .await
         .refused(400, "trace_id: missing");
 }
 
 #[tokio::test]
-async fn a_known_name_that_is_there_twice_is_named() {
+async fn repeated_known_names_are_reported() {
     let api = Api::new().await;
     let id = post(&api, PORTKEY, r#"{"trace_id":"t","value":1}"#)
         .await
@@ -206,7 +207,7 @@ async fn a_known_name_that_is_there_twice_is_named() {
     let item = r#"{"trace_id":"t","value":1}"#;
     post(&api, PORTKEY, &format!(r#"{{"0":{item},"0":{item}}}"#))
         .await
-        .refused(400, "body: expected each number once");
+        .refused(400, "body: expected array indexes without duplicates");
     let twice = format!(r#"{{"feedback_id":"{id}","feedback_id":"{id}","value":1}}"#);
     put(&api, &format!("{PORTKEY}/undefined"), &twice)
         .await
@@ -239,7 +240,7 @@ async fn a_known_name_that_is_there_twice_is_named() {
 }
 
 #[tokio::test]
-async fn half_a_character_in_a_comment_is_stored_as_a_replacement_and_told() {
+async fn a_lone_surrogate_in_a_comment_is_replaced_with_a_warning() {
     let api = Api::new().await;
     let target = r#""target":{"traceId":"t","spanId":"s"}"#;
     let warning = json!(["comment held a lone surrogate (\\ud800 to \\udfff), stored as U+FFFD"]);
@@ -254,7 +255,7 @@ async fn half_a_character_in_a_comment_is_stored_as_a_replacement_and_told() {
     let updated = put(&api, &path, r#"{"comment":"\ud83d"}"#).await.ok();
     assert_eq!(updated.json()["warnings"], warning);
     assert_eq!(api.get(&path).await.ok().json()["data"]["comment"], "\u{fffd}");
-    // They are there only then.
+    // Warnings are present only then.
     for body in [
         r#"{"comment":"\ud83d\ude00 \ufffd"}"#,
         r#"{"comment":null}"#,
@@ -263,7 +264,7 @@ async fn half_a_character_in_a_comment_is_stored_as_a_replacement_and_told() {
         let answer = put(&api, &path, body).await.ok();
         assert!(answer.json().get("warnings").is_none(), "{}", answer.text);
     }
-    // A repeat under its key is answered as the first was.
+    // A repeat under its key gets the first response.
     let headers = [("idempotency-key", "k")];
     let first = api.call(Method::POST, TRUEFOUNDRY, &headers, &body).await.ok();
     assert_eq!(first.json()["warnings"], warning);
@@ -274,7 +275,7 @@ async fn half_a_character_in_a_comment_is_stored_as_a_replacement_and_told() {
             .text,
         first.text
     );
-    // The limit is on what is stored.
+    // The limit applies to the stored text.
     let long = format!(r#"{{"comment":"{}"}}"#, r"\ud83d".repeat(5_461));
     put(&api, &path, &long).await.ok();
     let long = format!(r#"{{"comment":"{}"}}"#, r"\ud83d".repeat(5_462));
@@ -283,9 +284,9 @@ async fn half_a_character_in_a_comment_is_stored_as_a_replacement_and_told() {
         .refused(413, "comment: expected at most 16384 bytes, got 16386");
 }
 
-/// As most readers of JSON have it: the last one counts.
+/// Like in most JSON parsers, the last one counts.
 #[tokio::test]
-async fn of_a_name_that_is_there_twice_the_last_counts() {
+async fn the_last_of_repeated_names_counts() {
     let api = Api::new().await;
     for metadata in [
         r#"{"tier":"gold","tier":"silver","_model":"a","_model":"b"}"#,
@@ -314,7 +315,7 @@ async fn of_a_name_that_is_there_twice_the_last_counts() {
     assert_eq!(models["data_points"][0]["ai_model"], "b");
     assert_eq!(models["data_points"][0]["total"], 3);
     verified(&api).await.unwrap();
-    // A question is not a record: it must be plain.
+    // The filter in a query must not have repeated names or lone surrogates.
     for metadata in [
         "%7B%22a%22:1,%22a%22:1%7D",
         "%7B%22%5Cud83d%22:1%7D",

@@ -2,8 +2,8 @@
 //
 //     HINDSIGHT_URL=http://127.0.0.1:8787 HINDSIGHT_KEY=hsk_… node --test analytics_node.test.mjs
 //
-// What an answer must hold is worked out here, in integers, from a plain list of what was sent.
-// Others write to the same workspace meanwhile: a random prompt tells a test's records from theirs.
+// Expected responses are computed here, in integers, from a list of the sent votes. Other tests write to
+// the same workspace at the same time, so each test marks its records with a random prompt.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -13,23 +13,23 @@ import { isDeepStrictEqual } from "node:util";
 
 import { Portkey } from "portkey-ai";
 
-// Set in a developer's environment, they would stand in for what a test leaves out.
+// In a developer's environment, these variables would replace what a test omits.
 delete process.env.PORTKEY_API_KEY;
 delete process.env.PORTKEY_BASE_URL;
 
 const URL = process.env.HINDSIGHT_URL?.replace(/\/$/, "");
 const KEY = process.env.HINDSIGHT_KEY;
 assert.ok(URL && KEY, "HINDSIGHT_URL and HINDSIGHT_KEY must be set");
-// The key's: a server calls its own key's workspace so.
+// The workspace of the key: a local server uses this name.
 const WORKSPACE = process.env.HINDSIGHT_WORKSPACE ?? "local";
 
-// What counting may take on a busy machine, in milliseconds.
+// The maximum time for counting on a busy machine, in milliseconds.
 const PATIENCE = 15_000;
 
 const HOUR = 60 * 60 * 1000;
 const DAY = 24 * HOUR;
 
-// Values, and weights in thousandths: most are no binary fraction.
+// Values, and weights in thousandths, most of which are not binary fractions.
 const VOTES = [[10, 1000], [-10, 1000], [5, 100], [5, 300], [-3, 700], [0, 1000], [0, 0], [7, 333], [1, 999], [10, 1]];
 
 const client = (apiKey = KEY) => new Portkey({ baseURL: `${URL}/v1`, apiKey });
@@ -88,7 +88,7 @@ function grouped(records, key) {
   return [...groups].sort(([one], [other]) => (one < other ? -1 : 1));
 }
 
-// What is read of an answer by method, and what it must be.
+// Reads responses and computes expected ones, for each method.
 
 const graph = (answer) => assert.equal(answer.object, "analytics-graph");
 const bucketed = (records, bucket) => grouped(records, ({ createdAt }) => createdAt - (createdAt % bucket));
@@ -216,7 +216,7 @@ async function refused(call, what) {
 }
 
 describe("every graph", () => {
-  it("is of what was sent", async () => {
+  it("matches the sent votes", async () => {
     const _prompt = newPrompt();
     const records = [
       ...(await create(VOTES, { _prompt, _model: `large-${_prompt}` })),
@@ -241,7 +241,7 @@ describe("every graph", () => {
     await update(records[3], { value: 2, weight: 875, metadata: small });
     await update(records[4], { metadata: other });
     for (let value = -5; value <= 5; value += 1) await update(records[5], { value });
-    // The last is changed first, then deleted.
+    // The last one is updated first, then deleted.
     await update(records[9], { value: -9, metadata: small });
     for (const gone of records.splice(8)) await send("DELETE", `/v1/feedback/${gone.id}`);
     const moved = records.splice(4, 1);
@@ -253,12 +253,12 @@ describe("every graph", () => {
         const expected = records.filter((record) => record.metadata === metadata);
         await assertGraphs(expected, { ai_org_model: metadata._model });
       }
-      // Nothing is counted again by later rounds.
+      // Later rounds of counting change nothing.
       await sleep(1200);
     }
   });
 
-  it("is empty when everything was deleted", async () => {
+  it("is empty after everything was deleted", async () => {
     const _prompt = newPrompt();
     const records = await create(VOTES.slice(0, 3), { _prompt });
     await assertGraphs(records, { prompt_slug: _prompt });
@@ -267,7 +267,7 @@ describe("every graph", () => {
     await assertGroups([], "_prompt", { prompt_slug: _prompt });
   });
 
-  it("has ratings beside it", async () => {
+  it("counts ratings separately", async () => {
     const _prompt = newPrompt();
     const records = await create(VOTES.slice(0, 2), { _prompt });
     const target = { traceId: randomUUID(), spanId: "s" };
@@ -287,7 +287,7 @@ describe("every graph", () => {
 });
 
 describe("a filter", () => {
-  it("by models takes their names", async () => {
+  it("by models accepts their names", async () => {
     const _prompt = newPrompt();
     const models = ["a", "b/c:d", "größer"].map((name) => `${name}-${_prompt}`);
     const byModel = [];
@@ -304,7 +304,7 @@ describe("a filter", () => {
     await assertGraphs([], { ai_org_model: `none-${_prompt}` });
   });
 
-  it("by metadata takes every member", async () => {
+  it("by metadata matches every member", async () => {
     const run = newPrompt();
     const name = "Zürich 👍 a&b=c+d%";
     const records = [];
@@ -320,14 +320,14 @@ describe("a filter", () => {
     }
   });
 
-  it("by workspace takes the key's own", async () => {
+  it("by workspace accepts the key's own", async () => {
     const _prompt = newPrompt();
     const records = await create(VOTES.slice(0, 2), { _prompt });
     await assertGraphs(records, { prompt_slug: _prompt, workspace_slug: WORKSPACE });
     await assertGroups(records, "_prompt", { prompt_slug: _prompt, workspace_slug: WORKSPACE });
   });
 
-  it("by weighted feedback has bounds", async () => {
+  it("by weighted feedback has limits", async () => {
     const _prompt = newPrompt();
     const records = await create(VOTES, { _prompt });
     for (const [least, most] of [[0, undefined], [undefined, -1], [-1, 1], [0.5, 0.5], [11, undefined]]) {
@@ -345,7 +345,7 @@ describe("a filter", () => {
 });
 
 describe("groups", () => {
-  it("are by a metadata field", async () => {
+  it("work by a metadata field", async () => {
     const _prompt = newPrompt();
     const records = await create(VOTES.slice(0, 3), { _prompt });
     for (const [index, _user] of ["u-1", "u-2", "Ünal 👤"].entries()) {
@@ -357,7 +357,7 @@ describe("groups", () => {
     }
   });
 
-  it("are by a field of any name", async () => {
+  it("work by a field with any name", async () => {
     for (const key of ["a b", "größe", "a.b-c:d", "👍"]) {
       const _prompt = newPrompt();
       const records = await create(VOTES.slice(0, 4), { _prompt, [key]: "one" });
@@ -389,7 +389,7 @@ describe("groups", () => {
 });
 
 describe("a range", () => {
-  it("is of moments in any time zone", async () => {
+  it("accepts any time zone", async () => {
     const _prompt = newPrompt();
     const records = [];
     for (const vote of VOTES.slice(0, 6)) {
@@ -398,7 +398,7 @@ describe("a range", () => {
     }
     for (const minutes of [0, 330, -480]) {
       const now = Date.now();
-      // An hour and a day as the zone has them.
+      // An hour and a day of the time zone.
       const hour = now - ((now + minutes * 60_000) % HOUR);
       const day = now - ((now + minutes * 60_000) % DAY);
       for (const [start, end, bucket] of [
@@ -407,7 +407,7 @@ describe("a range", () => {
         [day - DAY, day + 2 * DAY, DAY],
         [now - 2 * HOUR, now - HOUR, HOUR],
         [now + HOUR, now + 2 * HOUR, HOUR],
-        // The first moment is in it, the last one not.
+        // The start is inclusive, the end exclusive.
         [records[1].createdAt, records[4].createdAt, HOUR],
       ]) {
         const expected = records.filter(({ createdAt }) => start <= createdAt && createdAt < end);
@@ -418,7 +418,7 @@ describe("a range", () => {
     assert.match(at(Date.now(), -480), /-08:00$/);
   });
 
-  it("of the same wall clock is another one in another zone", async () => {
+  it("with the same wall clock time differs by time zone", async () => {
     const _prompt = newPrompt();
     const records = await create(VOTES.slice(0, 3), { _prompt });
     for (const [zone, expected] of [["Z", records], ["+05:30", []], ["-08:00", []]]) {
@@ -428,7 +428,7 @@ describe("a range", () => {
     }
   });
 
-  it("of a year is by the day", async () => {
+  it("of a year is shown by day", async () => {
     const _prompt = newPrompt();
     const records = await create(VOTES, { _prompt, _user: "u-1" });
     const now = Date.now();
@@ -452,8 +452,8 @@ describe("a range", () => {
   });
 });
 
-describe("a refusal", () => {
-  it("names a filter that cannot be honoured", async () => {
+describe("an error", () => {
+  it("names an unsupported filter", async () => {
     const filters = {
       cost_min: 0.5,
       cost_max: 1,
@@ -475,7 +475,7 @@ describe("a refusal", () => {
     }
   });
 
-  it("names what is wrong or missing", async () => {
+  it("names invalid and missing parameters", async () => {
     for (const [query, ...names] of [
       [undefined, "time_of_generation_min", "time_of_generation_max"],
       [{ time_of_generation_min: at(0) }, "time_of_generation_max"],
@@ -494,7 +494,7 @@ describe("a refusal", () => {
     }
   });
 
-  it("of another workspace is a 403", async () => {
+  it("for another workspace is a 403", async () => {
     for (const [method, call] of Object.entries(METHODS)) {
       const error = await refused(call({ ...aroundNow(), workspace_slug: `another-${randomUUID()}` }), method);
       assert.equal(error.constructor.name, "PermissionDeniedError");
@@ -504,7 +504,7 @@ describe("a refusal", () => {
     }
   });
 
-  it("of a bad key is a 401", async () => {
+  it("for an invalid key is a 401", async () => {
     const wrong = client(KEY.slice(0, -1) + (KEY.endsWith("0") ? "1" : "0"));
     for (const [method, call] of Object.entries(METHODS)) {
       const error = await refused(call(aroundNow(), wrong), method);

@@ -2,8 +2,8 @@
 
     HINDSIGHT_URL=http://127.0.0.1:8787 HINDSIGHT_KEY=hsk_… python -m unittest analytics_python
 
-What an answer must hold is worked out here, from a plain list of what was sent. Others write to the
-same workspace meanwhile: a random prompt tells a test's records from theirs.
+Expected responses are computed here from a list of the sent votes. Other tests write to the same
+workspace at the same time, so each test marks its records with a random prompt.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import time
 import unittest
 import uuid
 
-# Set in a developer's environment, it would stand in for the key that a test leaves out.
+# In a developer's environment, this variable would replace the key that a test omits.
 os.environ.pop("PORTKEY_API_KEY", None)
 
 import requests
@@ -26,10 +26,10 @@ from portkey_ai.api_resources import exceptions
 
 URL = os.environ["HINDSIGHT_URL"].rstrip("/")
 KEY = os.environ["HINDSIGHT_KEY"]
-# The key's: a server calls its own key's workspace so.
+# The workspace of the key: a local server uses this name.
 WORKSPACE = os.environ.get("HINDSIGHT_WORKSPACE", "local")
 
-# What counting may take on a busy machine, in seconds.
+# The maximum time for counting on a busy machine, in seconds.
 PATIENCE = 15
 
 UTC = datetime.timezone.utc
@@ -37,7 +37,7 @@ HOUR, DAY = datetime.timedelta(hours=1), datetime.timedelta(days=1)
 INDIA = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
 PACIFIC = datetime.timezone(datetime.timedelta(hours=-8))
 
-# Values with weights that no binary fraction is equal to, and the ends of both.
+# Values with weights that no binary fraction equals, and the limits of both.
 VOTES = [
     (10, "1"), (-10, "1"), (5, "0.1"), (5, "0.3"), (-3, "0.7"), (0, "1"), (0, "0"), (7, "0.333"), (1, "1"),
     (1, "0.999"), (-10, "0"), (10, "0.001"),
@@ -45,7 +45,7 @@ VOTES = [
 
 
 def send(method, path, **options):
-    """An answer without the SDK."""
+    """Sends a request without the SDK."""
     response = requests.request(method, f"{URL}{path}", headers={"x-portkey-api-key": KEY}, timeout=20, **options)
     response.raise_for_status()
     return response.json()
@@ -56,7 +56,7 @@ def parsed(moment):
 
 
 def exactly(number):
-    """The fraction that a float stands for: that of a sum of thousandths by a small count."""
+    """Recovers the exact fraction, a sum of thousandths divided by a small count, from a float."""
     return fractions.Fraction(number).limit_denominator(1_000_000)
 
 
@@ -74,7 +74,7 @@ class SyncClient:
 
 
 class AsyncClient:
-    """The SDK's async client, in an event loop of its own."""
+    """The SDK's async client, in its own event loop."""
 
     def __init__(self, **options):
         self.runner = asyncio.Runner()
@@ -92,7 +92,7 @@ class AsyncClient:
 
 
 class Sent:
-    """A record as it must be counted."""
+    """A sent record, as it must be counted."""
 
     def __init__(self, feedback_id, value=None, weight=None, metadata=None, rating=None):
         self.id, self.value, self.rating = feedback_id, value, rating
@@ -126,7 +126,7 @@ def votes_of(records):
 
 
 def ratings_of(records):
-    """The numbers of the other scale, in an answer's form."""
+    """The expected analytics of ratings, in the form of a response."""
     ratings = [record.rating for record in records if record.rating is not None]
     counts = sorted(collections.Counter(ratings).items())
     return {
@@ -140,8 +140,8 @@ def with_exact_mean(ratings):
     return {**ratings, "mean": ratings["mean"] and exactly(ratings["mean"])}
 
 
-class Numbers:
-    """What an answer says and what it must say, in the same form, by method."""
+class Results:
+    """Reads responses and computes expected ones, in the same form, for each method."""
 
     @staticmethod
     def floor(moment, buckets):
@@ -229,10 +229,10 @@ class Numbers:
 
 
 GRAPHS = {
-    "feedbacks": (Numbers.feedbacks, Numbers.read_feedbacks),
-    "feedbacks_scores": (Numbers.scores, Numbers.read_scores),
-    "feedbacks_weighted": (Numbers.weighted, Numbers.read_weighted),
-    "feedbacks_ai_models": (Numbers.models, Numbers.read_models),
+    "feedbacks": (Results.feedbacks, Results.read_feedbacks),
+    "feedbacks_scores": (Results.scores, Results.read_scores),
+    "feedbacks_weighted": (Results.weighted, Results.read_weighted),
+    "feedbacks_ai_models": (Results.models, Results.read_models),
 }
 
 
@@ -247,7 +247,7 @@ def around_now():
 
 
 class Analytics:
-    """What works with either client."""
+    """Tests for either client."""
 
     kind = None
 
@@ -262,7 +262,7 @@ class Analytics:
         self.prompt, self.trace = f"prompt-{self.run_id}", f"python-{self.run_id}"
 
     def create(self, votes, **metadata):
-        """Sends votes of this metadata, all of the test's prompt unless it says another."""
+        """Sends votes with this metadata, and with the test's prompt unless it names another."""
         metadata = {"_prompt": self.prompt, **metadata}
         feedbacks = [
             {"trace_id": self.trace, "value": value, "weight": float(weight), "metadata": metadata}
@@ -272,7 +272,7 @@ class Analytics:
         return [Sent(feedback_id, *vote, metadata) for feedback_id, vote in zip(ids, votes, strict=True)]
 
     def rate(self, *ratings, **metadata):
-        """Sends ratings, which only the other dialect has."""
+        """Sends ratings, which only the TrueFoundry dialect has."""
         metadata = {"_prompt": self.prompt, **metadata}
         target = {"traceId": self.run_id, "spanId": self.run_id[:16]}
         return [
@@ -287,7 +287,7 @@ class Analytics:
         ]
 
     def update(self, record, value=None, weight=None, metadata=None):
-        """Changes what is given, at the server and in the list."""
+        """Updates the given fields, on the server and in the list."""
         changes = {"value": value, "weight": weight and float(weight), "metadata": metadata}
         changes = {name: change for name, change in changes.items() if change is not None}
         self.portkey.call("feedback.update", feedback_id=record.id, **{"value": record.value, **changes})
@@ -296,7 +296,7 @@ class Analytics:
         record.metadata = record.metadata if metadata is None else metadata
 
     def settled(self, method, read, expected, **query):
-        """Asks until the answer is as expected, as long as counting may take; checks that it is."""
+        """Repeats a query until the response is as expected, for as long as counting may take."""
         until = time.monotonic() + PATIENCE
         while True:
             answer = self.portkey.call(method, **query)
@@ -307,7 +307,7 @@ class Analytics:
         return answer
 
     def assert_graphs(self, records, buckets=HOUR, **query):
-        """Every graph of a query is of these records."""
+        """Checks that every graph of a query matches these records."""
         query = {**around_now(), **query}
         for name, (expect, read) in GRAPHS.items():
             with self.subTest(graph=name):
@@ -315,32 +315,32 @@ class Analytics:
 
     def assert_groups(self, records, key, **query):
         query = {**around_now(), "metadata_key": key, **query}
-        expected = Numbers.groups(records, key)
-        return self.settled("analytics.groups.metadata", Numbers.read_groups, expected, **query)
+        expected = Results.groups(records, key)
+        return self.settled("analytics.groups.metadata", Results.read_groups, expected, **query)
 
     def refused(self, error, method="analytics.graphs.feedbacks", client=None, **query):
-        """The error that a call is refused with."""
+        """Returns the error of a call that must fail."""
         with self.assertRaises(error) as caught:
             (client or self.portkey).call(method, **{**around_now(), **query})
         return caught.exception
 
-    def test_every_graph_is_of_what_was_sent(self):
+    def test_every_graph_matches_the_sent_votes(self):
         records = self.create(VOTES, _model=f"large-{self.run_id}")
         records += self.create(VOTES[:5], ai_model=f"small-{self.run_id}") + self.create(VOTES[5:8])
         self.assert_graphs(records, prompt_slug=self.prompt)
         self.assert_graphs(records, metadata=json.dumps({"_prompt": self.prompt}))
         self.assert_graphs(records, trace_id=self.trace)
 
-    def test_ratings_have_numbers_of_their_own(self):
+    def test_ratings_are_counted_separately(self):
         model = {"_model": f"large-{self.run_id}"}
         records = self.create(VOTES[:3], **model) + self.rate(1, 5, 5, 4, **model) + self.rate(2)
         self.assert_graphs(records, prompt_slug=self.prompt)
         self.assert_groups(records, "_prompt", prompt_slug=self.prompt)
 
-    def test_the_weighted_summary_says_how_sure_it_is(self):
+    def test_the_weighted_summary_has_a_confidence_interval(self):
         records = self.create(VOTES)
         answer = self.settled(
-            "analytics.graphs.feedbacks_weighted", Numbers.read_weighted, Numbers.weighted(records, HOUR),
+            "analytics.graphs.feedbacks_weighted", Results.read_weighted, Results.weighted(records, HOUR),
             **around_now(), prompt_slug=self.prompt,
         )
         self.assertEqual(
@@ -367,7 +367,7 @@ class Analytics:
             self.update(records[5], value=value)
         for gone in (records.pop(), records.pop(6)):
             send("DELETE", f"/v1/feedback/{gone.id}")
-        # Changed first, then deleted.
+        # Updated first, then deleted.
         self.update(records[6], value=-9, metadata=small)
         send("DELETE", f"/v1/feedback/{records.pop(6).id}")
 
@@ -379,10 +379,10 @@ class Analytics:
                 self.assert_graphs(
                     [record for record in records if record.metadata == model], ai_org_model=model["_model"]
                 )
-            # Nothing is counted again by later rounds.
+            # Later rounds of counting change nothing.
             time.sleep(1.2)
 
-    def test_what_was_deleted_leaves_nothing(self):
+    def test_deleted_votes_are_not_counted(self):
         records = self.create(VOTES[:3], _model=f"large-{self.run_id}") + self.rate(3)
         self.assert_graphs(records, prompt_slug=self.prompt)
         for record in records:
@@ -450,34 +450,34 @@ class Analytics:
         for index in range(7):
             records += self.create(VOTES[:1 + index % 3], _organisation=f"o-{index}-{self.run_id}")
         query = {**around_now(), "metadata_key": "_organisation", "prompt_slug": self.prompt}
-        total, groups = Numbers.read_groups(self.assert_groups(records, "_organisation", **query))
+        total, groups = Results.read_groups(self.assert_groups(records, "_organisation", **query))
         self.assertEqual((total, len(groups)), (7, 7))
         for size, pages in ((3, [3, 3, 1, 0]), (7, [7, 0]), (1000, [7, 0]), (0, [0])):
             found = {}
             for page, expected in enumerate(pages):
                 answer = self.portkey.call("analytics.groups.metadata", current_page=page, page_size=size, **query)
-                total, groups_of_page = Numbers.read_groups(answer)
+                total, groups_of_page = Results.read_groups(answer)
                 self.assertEqual((total, len(groups_of_page)), (7, expected))
                 found.update(groups_of_page)
-            # A size of 0 is for the totals alone.
+            # A page size of 0 returns only the totals.
             self.assertEqual(found, groups if size else {})
         for name, value in (("current_page", -1), ("page_size", -1), ("page_size", 1001), ("page_size", "x")):
             error = self.refused(exceptions.BadRequestError, "analytics.groups.metadata", **{**query, name: value})
             self.assertIn(name, str(error))
 
-    def test_without_a_filter_an_answer_holds_these_too(self):
+    def test_without_a_filter_the_response_includes_these_votes(self):
         model, organisation = f"large-{self.run_id}", f"o-{self.run_id}"
         records = self.create(VOTES, _model=model, _organisation=organisation)
-        # A year of whole hours: nothing that others do makes it too much to read.
-        end = Numbers.floor(datetime.datetime.now(UTC), HOUR) + HOUR
+        # A year of whole hours, so other tests' records never make it too much to read.
+        end = Results.floor(datetime.datetime.now(UTC), HOUR) + HOUR
         query = between(end - 365 * DAY, end)
         self.settled(
-            "analytics.graphs.feedbacks_ai_models", lambda answer: Numbers.read_models(answer).get(model),
-            Numbers.models(records, None)[model], **query,
+            "analytics.graphs.feedbacks_ai_models", lambda answer: Results.read_models(answer).get(model),
+            Results.models(records, None)[model], **query,
         )
         self.settled(
-            "analytics.groups.metadata", lambda answer: Numbers.read_groups(answer)[1].get(organisation),
-            Numbers.groups(records, "_organisation")[1][organisation],
+            "analytics.groups.metadata", lambda answer: Results.read_groups(answer)[1].get(organisation),
+            Results.groups(records, "_organisation")[1][organisation],
             metadata_key="_organisation", page_size=1000, **query,
         )
         for name in ("feedbacks", "feedbacks_scores"):
@@ -485,15 +485,15 @@ class Analytics:
             self.assertGreaterEqual(answer.summary["total"], len(records))
             self.assertEqual(sum(point["total"] for point in answer.data_points), answer.summary["total"])
 
-    def test_a_range_is_of_moments_in_any_time_zone(self):
+    def test_a_range_may_use_any_time_zone(self):
         records = []
         for vote in VOTES[:6]:
             records += self.create([vote])
             time.sleep(0.005)
-        hour = Numbers.floor(datetime.datetime.now(UTC), HOUR)
+        hour = Results.floor(datetime.datetime.now(UTC), HOUR)
         for zone in (UTC, INDIA, PACIFIC):
             now = datetime.datetime.now(zone)
-            # Hours and days as the zone has them, half hours of UTC among them.
+            # Hours and days of the time zone, including half hours of UTC.
             local_hour = now.replace(minute=0, second=0, microsecond=0)
             for start, end, buckets in (
                 (now - HOUR, now + HOUR, HOUR),
@@ -502,7 +502,7 @@ class Analytics:
                 (local_hour.replace(hour=0) - DAY, local_hour.replace(hour=0) + 2 * DAY, DAY),
                 (now - 2 * HOUR, now - HOUR, HOUR),
                 (now + HOUR, now + 2 * HOUR, HOUR),
-                # The first moment is in it, the last one not.
+                # The start is inclusive, the end exclusive.
                 (records[1].created_at.astimezone(zone), records[4].created_at.astimezone(zone), HOUR),
                 (records[2].created_at.astimezone(zone), records[2].created_at.astimezone(zone), HOUR),
             ):
@@ -518,7 +518,7 @@ class Analytics:
             moments = [(now + offset).replace(tzinfo=zone) for offset in (-HOUR, HOUR)]
             self.assert_graphs(expected, prompt_slug=self.prompt, **between(*moments))
 
-    def test_a_year_is_by_the_day(self):
+    def test_a_year_is_shown_by_day(self):
         records = self.create(VOTES, _model=f"large-{self.run_id}", _user="u-1")
         now = datetime.datetime.now(INDIA)
         for start, end in (
@@ -540,7 +540,7 @@ class Analytics:
         answer = self.portkey.call("analytics.graphs.feedbacks_weighted", **query)
         self.assertEqual((answer.summary["avg"], answer.data_points), (0, []))
 
-    def test_a_filter_that_cannot_be_honoured_is_refused(self):
+    def test_an_unsupported_filter_is_rejected(self):
         for name, value in (
             ("cost_min", 0.5), ("cost_max", 1), ("total_units_min", 1), ("total_units_max", 2), ("virtual_keys", "v"),
             ("configs", "c"), ("status_code", "200"), ("api_key_ids", "k"), ("cache_status", "hit"),
@@ -552,7 +552,7 @@ class Analytics:
                     self.assertEqual(error.status_code, 400)
                     self.assertRegex(str(error), rf"\b{name}\b")
 
-    def test_a_refusal_names_the_parameter(self):
+    def test_an_error_names_the_parameter(self):
         now = datetime.datetime.now(UTC)
         for query, name in (
             ({"time_of_generation_min": "yesterday"}, "time_of_generation_min"),

@@ -1,20 +1,20 @@
-"""Malformed requests beside good ones, for as long as one likes.
+"""Sends malformed and valid requests for a given time, and checks the server's memory.
 
     HINDSIGHT_BIN=target/debug/hindsight python tests/clients/flood.py --minutes 10
 
-Starts a server of its own on a temporary database, sends a thousand malformed requests a minute and
-good ones all the while, and watches the server's memory. Ends with 1 if a good request failed, if
-anything was answered with 5xx or not at all, or if memory was not flat. With --malformed-only there
-are no good ones, and so no data that grows.
+Starts a server on a temporary database, sends a thousand malformed requests a minute and valid ones
+at the same time, and measures the server's memory. Exits with 1 if a valid request failed, if any
+response was a 5xx or missing, or if memory grew. With --malformed-only there are no valid requests,
+and so no growing data.
 
-Memory is what the process has taken for itself (RssAnon, proc_pid_status(5)): pages of its own file
-come and go as the machine likes. Each tenth of the time counts by its median. Within the first tenth
-the server has seen every kind of request, and SQLite's cache has its 2 MiB. Memory is flat if the
-last tenth is no more than GROWTH above the second.
+Memory is the process's own (RssAnon, proc_pid_status(5)); the kernel may load and drop pages of its
+executable at any time. Each tenth of the time is represented by its median. During the first tenth
+the server sees every kind of request, and SQLite's cache reaches its 2 MiB. Memory has grown if the
+last tenth is more than GROWTH above the second.
 
-The server is told (MALLOC_TRIM_THRESHOLD_, mallopt(3)) to give large blocks back when they are free.
-By itself glibc keeps up to twice the largest for later, some 4 MiB here, and when it begins to is
-chance: that would hide a leak of as much. --as-is leaves it so.
+The server's allocator is configured (MALLOC_TRIM_THRESHOLD_, mallopt(3)) to return large free blocks.
+By default glibc keeps up to twice the largest block, about 4 MiB here, from some random moment on.
+That would hide a leak of this size. --as-is keeps glibc's default.
 """
 
 import argparse
@@ -36,18 +36,18 @@ TRUEFOUNDRY = "/api/svc/v1/gateway-feedback"
 MALFORMED_A_MINUTE = 1000
 SENDERS = 2
 
-# In KiB. What may still grow after the first tenth is what the database remembers of a transaction for
-# ten minutes (a ClientRequestToken, 0.6 KiB), of which counting makes two a second: 0.7 MiB. Two
-# medians of a process that holds its memory differ by up to 0.5 MiB. Beyond that, it is 200 bytes for
-# each malformed request of ten minutes.
+# In KiB. After the first tenth, the database still adds tokens: it keeps the ClientRequestToken of a
+# transaction (0.6 KiB) for ten minutes, and counting makes two transactions a second, so 0.7 MiB. Two
+# medians of a process with constant memory differ by up to 0.5 MiB. The rest would be 200 bytes for
+# each malformed request in ten minutes.
 GROWTH = 1536
 
-# Less than that is too short for SQLite's cache to be full after a tenth of it.
+# In a shorter run, SQLite's cache is not yet full after a tenth of the time.
 JUDGED_MINUTES = 10
 
 
 def malformed(chance):
-    """One request that must be refused: (method, path, headers, body)."""
+    """Returns one request that must be rejected: (method, path, headers, body)."""
     bomb = base64.b64encode(b'{"traceId":' + b"[" * 5000).decode()
     bodies = [
         b"", b"{", b"\xff\xfe\x00", b"\xef\xbb\xbf{}", b"null", b"[]", b"[" * 100_000, b"{}" * 10,
@@ -77,7 +77,7 @@ def malformed(chance):
 
 
 class Client:
-    """A connection that is made anew when it was closed."""
+    """A connection that is reopened after it was closed."""
 
     def __init__(self, port, key):
         self.port, self.key, self.connection = port, key, None
@@ -91,7 +91,7 @@ class Client:
                 answer = self.connection.getresponse()
                 return answer.status, answer.read()
             except (http.client.HTTPException, OSError):
-                # The server closes a connection whose body it did not read to the end.
+                # The server closes a connection if it did not read the whole body.
                 self.connection.close()
                 self.connection = None
                 if attempt == 2:
@@ -99,7 +99,7 @@ class Client:
 
 
 def memory_of(process):
-    """What a process holds now: (all of it, what it has taken for itself), in KiB."""
+    """Returns a process's resident memory: (total, its own), in KiB."""
     with open(f"/proc/{process.pid}/status") as file:
         status = file.read()
     return tuple(int(re.search(rf"{name}:\s+(\d+)", status)[1]) for name in ("VmRSS", "RssAnon"))
@@ -111,7 +111,7 @@ def main():
     parser.add_argument("--malformed-only", action="store_true")
     parser.add_argument("--as-is", action="store_true")
     arguments = parser.parse_args()
-    # glibc's own first value: given, it stays.
+    # glibc's initial value. Setting it explicitly keeps glibc from adjusting it.
     environment = {} if arguments.as_is else {"MALLOC_TRIM_THRESHOLD_": str(128 * 1024)}
     directory = tempfile.mkdtemp()
     binary = os.environ["HINDSIGHT_BIN"]

@@ -2,7 +2,7 @@
 //
 //     HINDSIGHT_URL=http://127.0.0.1:8787 HINDSIGHT_KEY=hsk_… node --test portkey_node.test.mjs
 //
-// Whatever the SDK says was stored is read back without it.
+// Everything the SDK stores is read back without it.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -12,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { Portkey } from "portkey-ai";
 
-// Set in a developer's environment, they would stand in for what a test leaves out.
+// In a developer's environment, these variables would replace what a test omits.
 delete process.env.PORTKEY_API_KEY;
 delete process.env.PORTKEY_BASE_URL;
 
@@ -103,17 +103,17 @@ describe("create", () => {
     assert.deepEqual([record.value, record.weight, record.metadata], [-10, 0.5, metadata]);
   });
 
-  it("takes metadata as the text of an object", async () => {
+  it("accepts metadata as the text of an object", async () => {
     const id = await created({ traceID: newTrace(), value: 2, metadata: '{"_user":"u-1","n":3}' });
     assert.deepEqual((await stored(id)).metadata, { _user: "u-1", n: 3 });
   });
 
-  it("takes zero for a vote, and a weight of zero for one that weighs nothing", async () => {
+  it("accepts a value of zero and a weight of zero", async () => {
     const record = await stored(await created({ traceID: newTrace(), value: 0, weight: 0 }));
     assert.deepEqual([record.scale, record.value, record.weight], ["value", 0, 0]);
   });
 
-  it("stores what comes side by side", async () => {
+  it("stores concurrent requests", async () => {
     const trace = newTrace();
     const values = Array.from({ length: 21 }, (_, index) => index - 10);
     const ids = await Promise.all(values.map((value) => created({ traceID: trace, value })));
@@ -122,10 +122,10 @@ describe("create", () => {
   });
 });
 
-// There is no bulkCreate in this SDK: an array goes to create, and arrives as an object with
-// numeric keys and names in camel case.
+// This SDK has no bulkCreate. An array passed to create arrives as an object with numeric keys and
+// names in camel case.
 describe("create of an array", () => {
-  it("is answered in its order", async () => {
+  it("returns ids in input order", async () => {
     const trace = newTrace();
     const feedbacks = Array.from({ length: 100 }, (_, index) => ({
       traceID: trace,
@@ -146,7 +146,7 @@ describe("create of an array", () => {
     assert.deepEqual(await listed(trace, 100), answer.feedback_ids);
   });
 
-  it("of one is answered like one", async () => {
+  it("with one element returns one id", async () => {
     const answer = await portkey.feedback.create([{ traceID: newTrace(), value: 7 }]);
     assert.equal(answer.feedback_ids.length, 1);
     assert.equal((await stored(answer.feedback_ids[0])).value, 7);
@@ -163,14 +163,14 @@ describe("create of an array", () => {
     assert.deepEqual(await listed(trace, 1), [id]);
   });
 
-  it("of too many is refused with the limit", async () => {
+  it("with too many elements is rejected with the limit", async () => {
     const feedbacks = Array.from({ length: 101 }, () => ({ traceID: newTrace(), value: 1 }));
     assert.match((await refused(portkey.feedback.create(feedbacks))).message, /1 to 100/);
   });
 });
 
 describe("update", () => {
-  it("takes effect at once and keeps what it leaves out", async () => {
+  it("takes effect at once and keeps omitted fields", async () => {
     const id = await created({ traceID: newTrace(), value: 5, weight: 0.5, metadata: { a: 1 } });
     const answer = await portkey.feedback.update({ feedbackID: id, value: -3 });
     assert.equal(answer.status, "success");
@@ -186,8 +186,8 @@ describe("update", () => {
     assert.deepEqual([record.value, record.weight, record.metadata], [0, 1, null]);
   });
 
-  it("takes the id from the body where the vendor's sample puts it", async () => {
-    // The sample writes feedbackId, the SDK reads feedbackID: it asks for PUT
+  it("reads the id from the body, where the vendor's sample puts it", async () => {
+    // The sample writes feedbackId, but the SDK reads feedbackID. So it sends PUT
     // /v1/feedback/undefined, with feedback_id in the body.
     for (const name of ["feedbackId", "feedback_id"]) {
       const id = await created({ traceID: newTrace(), value: 5 });
@@ -198,14 +198,14 @@ describe("update", () => {
     }
   });
 
-  it("without any id is refused", async () => {
+  it("without an id is rejected", async () => {
     const error = await refused(portkey.feedback.update({ value: 9 }));
     assert.equal(error.status, 400);
     assert.match(error.message, /\bid\b/);
   });
 
   it("of an unknown id is not found", async () => {
-    // An old id: a young one is looked for a little longer.
+    // An old id, because young ones are looked up again for a while.
     const id = `0190a000-0000-7${randomUUID().slice(15)}`;
     for (const name of ["feedbackID", "feedback_id"]) {
       const error = await refused(portkey.feedback.update({ [name]: id, value: 1 }));
@@ -217,7 +217,7 @@ describe("update", () => {
   });
 });
 
-describe("a refusal", () => {
+describe("an error", () => {
   it("names the fields", async () => {
     for (const [body, field] of [
       [{ traceID: "t", value: 11 }, "value"],
@@ -237,7 +237,7 @@ describe("a refusal", () => {
     }
   });
 
-  it("of a bad key is a 401", async () => {
+  it("for an invalid key is a 401", async () => {
     const wrong = KEY.slice(0, -1) + (KEY.endsWith("0") ? "1" : "0");
     for (const options of [{ apiKey: wrong }, { apiKey: "nonsense" }, { Authorization: `Bearer ${wrong}` }, {}]) {
       const error = await refused(client(options).feedback.create({ traceID: "t", value: 1 }));
@@ -258,7 +258,7 @@ describe("a key", () => {
     assert.equal((await stored(answer.feedback_ids[0])).value, 4);
   });
 
-  it("counts, whoever Authorization is for", async () => {
+  it("takes precedence over Authorization", async () => {
     const both = client({ apiKey: KEY, Authorization: "Bearer sk-of-a-model-provider" });
     const answer = await both.feedback.create({ traceID: newTrace(), value: 4 });
     assert.equal((await stored(answer.feedback_ids[0])).value, 4);
@@ -279,9 +279,9 @@ describe("an Idempotency-Key", () => {
   });
 });
 
-// What the service relies on in the SDK.
+// Behavior of the SDK that the service relies on.
 describe("the SDK", () => {
-  /** How often a create is sent that is answered like this, or cut off where there is no status. */
+  /** Counts how often a create is sent that gets this status, or a closed connection without one. */
   async function attempts(status, headers = {}) {
     let count = 0;
     const server = http.createServer((request, response) => {
@@ -303,24 +303,24 @@ describe("the SDK", () => {
     return count;
   }
 
-  it("tries a 5xx once more", async () => {
+  it("retries a 5xx once", async () => {
     for (const status of [500, 502, 503, 504]) assert.equal(await attempts(status), 2, `${status}`);
   });
 
-  it("does not try a 4xx again", async () => {
+  it("does not retry a 4xx", async () => {
     for (const status of [400, 401, 403, 404, 409, 412, 413, 429]) {
       assert.equal(await attempts(status, { "retry-after": "0" }), 1, `${status}`);
     }
   });
 
-  it("does not try a 5xx with a trace id again", async () => {
+  it("does not retry a 5xx with a trace id", async () => {
     for (const name of ["x-portkey-trace-id", "x-portkey-request-id", "x-portkey-gateway-exception"]) {
       assert.equal(await attempts(500, { [name]: "1" }), 1, name);
     }
   });
 
-  it("tries once more where a connection ends without an answer", async () => {
-    // No header can prevent it: only an Idempotency-Key makes this one write.
+  it("retries once after a connection closes without a response", async () => {
+    // No header can prevent this retry. Only an Idempotency-Key keeps it from writing twice.
     assert.equal(await attempts(undefined), 2);
   });
 });

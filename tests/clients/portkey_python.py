@@ -2,7 +2,7 @@
 
     HINDSIGHT_URL=http://127.0.0.1:8787 HINDSIGHT_KEY=hsk_… python -m unittest portkey_python
 
-Whatever the SDK says was stored is read back without it.
+Everything the SDK stores is read back without it.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import time
 import unittest
 import uuid
 
-# Set in a developer's environment, it would stand in for the key that a test leaves out.
+# In a developer's environment, this variable would replace the key that a test omits.
 os.environ.pop("PORTKEY_API_KEY", None)
 
 import requests
@@ -34,20 +34,20 @@ def new_trace():
 
 
 def get(path, **query):
-    """An answer to a GET without the SDK."""
+    """Sends a GET without the SDK."""
     headers = {"x-portkey-api-key": KEY}
     return requests.get(f"{URL}{path}", headers=headers, params=query, timeout=20)
 
 
 def stored(feedback_id):
-    """The record as it is stored."""
+    """Returns the stored record."""
     response = get(f"/v1/feedback/{feedback_id}")
     response.raise_for_status()
     return response.json()
 
 
 def listed(trace, expected):
-    """The ids of a trace's records, oldest first, once there are as many as expected."""
+    """Returns the ids of a trace's records, oldest first, once there are as many as expected."""
     until = time.monotonic() + 5
     while True:
         response = get("/v1/feedback", trace_id=trace, order="asc", limit=100)
@@ -59,7 +59,7 @@ def listed(trace, expected):
 
 
 def absent_id():
-    """An id that no record has. It is an old one: a young one is looked for a little longer."""
+    """Returns an id that no record has. It is old, because young ones are looked up again for a while."""
     return "0190a000-0000-7" + str(uuid.uuid4())[15:]
 
 
@@ -77,7 +77,7 @@ class SyncClient:
 
 
 class AsyncClient:
-    """The SDK's async client, in an event loop of its own."""
+    """The SDK's async client, in its own event loop."""
 
     def __init__(self, **options):
         self.runner = asyncio.Runner()
@@ -95,7 +95,7 @@ class AsyncClient:
 
 
 class Feedback:
-    """What works with either client."""
+    """Tests for either client."""
 
     kind = None
 
@@ -109,7 +109,7 @@ class Feedback:
         self.trace = new_trace()
 
     def create(self, **arguments):
-        """Creates one record, checks the whole answer, and returns the record's id."""
+        """Creates one record, checks the whole response, and returns the record's id."""
         answer = self.portkey.call("create", trace_id=self.trace, **arguments)
         self.assertEqual(answer.status, "success")
         self.assertEqual(answer.message, "Feedback successfully saved")
@@ -201,7 +201,7 @@ class Feedback:
                 answer = self.portkey.call("create", trace_id=trace, value=1)
                 self.assertEqual(stored(answer.feedback_ids[0])["trace_id"], trace)
 
-    def test_a_bulk_is_answered_in_its_order(self):
+    def test_a_bulk_response_is_in_input_order(self):
         feedbacks = [
             {"trace_id": self.trace, "value": index % 21 - 10, "weight": index / 100, "metadata": {"index": index}}
             for index in range(100)
@@ -221,7 +221,7 @@ class Feedback:
         with self.assertRaises(exceptions.BadRequestError) as raised:
             self.portkey.call("bulk_create", feedbacks=feedbacks)
         self.assertIn("feedback[3].value", raised.exception.message)
-        # One more that is stored: where the list shows it, it would show the others too.
+        # Once the list contains this later record, it would also contain the others.
         feedback_id = self.create(value=1)
         self.assertEqual(listed(self.trace, 1), [feedback_id])
 
@@ -311,7 +311,7 @@ class Feedback:
                 self.assertNotIn(wrong, raised.exception.message)
                 self.assertEqual(raised.exception.response.json()["error"]["code"], "AB05")
 
-    def test_too_much_is_refused_with_the_limit(self):
+    def test_sizes_over_their_limit_are_rejected_with_the_limit(self):
         for much, limit in (
             ({"metadata": {"text": "x" * 65_536}}, "65536"),
             ({"padding": "x" * 1_048_576}, "1048576"),
@@ -322,19 +322,19 @@ class Feedback:
             self.assertIn(limit, raised.exception.message)
 
     def test_authorization_alone_is_enough(self):
-        # The SDK sends an empty x-portkey-api-key beside it.
+        # The SDK also sends an empty x-portkey-api-key.
         for authorization in (KEY, f"Bearer {KEY}"):
             with self.subTest(bearer=authorization != KEY):
                 answer = self.client(Authorization=authorization).call("create", trace_id=self.trace, value=4)
                 self.assertEqual(stored(answer.feedback_ids[0])["value"], 4)
 
-    def test_somebody_elses_authorization_does_not_matter_beside_a_key(self):
+    def test_the_portkey_header_takes_precedence_over_authorization(self):
         client = self.client(api_key=KEY, Authorization="Bearer sk-of-a-model-provider")
         answer = client.call("create", trace_id=self.trace, value=4)
         self.assertEqual(stored(answer.feedback_ids[0])["value"], 4)
 
     def test_an_idempotency_key_makes_a_repeat_one_write(self):
-        # The SDK prefixes what it does not know with x-portkey-, unless it is told to forward it.
+        # The SDK prefixes unknown headers with x-portkey- unless it is told to forward them.
         client = self.client(
             api_key=KEY, idempotency_key=str(uuid.uuid4()), forward_headers=["idempotency_key"]
         )
@@ -373,7 +373,7 @@ class AsyncFeedback(Feedback, unittest.TestCase):
 
 @contextlib.contextmanager
 def gateway(status, headers=(), body=b""):
-    """A server that answers everything alike. Yields its base URL and the paths it was asked for."""
+    """A server with the same response to everything. Yields its base URL and the requested paths."""
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -381,7 +381,7 @@ def gateway(status, headers=(), body=b""):
             self.rfile.read(int(self.headers["content-length"] or 0))
             asked.append(self.path)
             if status is None:
-                # Ends the connection without an answer.
+                # Closes the connection without a response.
                 self.close_connection = True
                 return
             self.send_response(status)
@@ -405,12 +405,12 @@ def gateway(status, headers=(), body=b""):
 
 
 class Assumptions:
-    """What the service relies on in the SDK."""
+    """Behavior of the SDK that the service relies on."""
 
     kind = None
 
     def attempts(self, status, *headers):
-        """How often the SDK sends a create that is answered like this."""
+        """Returns how often the SDK sends a create that gets this response."""
         error = b'{"error":{"message":"m"}}'
         with gateway(status, [("content-type", "application/json"), *headers], error) as (url, asked):
             client = self.kind(api_key="k", base_url=url)
@@ -421,20 +421,20 @@ class Assumptions:
                 client.close()
             return len(asked)
 
-    def test_a_5xx_is_tried_once_more(self):
+    def test_a_5xx_is_retried_once(self):
         for status in (500, 502, 503, 504):
             self.assertEqual(self.attempts(status), 2, status)
 
-    def test_a_4xx_is_not_tried_again(self):
+    def test_a_4xx_is_not_retried(self):
         for status in (400, 401, 403, 404, 409, 412, 413, 429):
             self.assertEqual(self.attempts(status, ("retry-after", "0")), 1, status)
 
-    def test_a_5xx_with_a_trace_id_is_not_tried_again(self):
+    def test_a_5xx_with_a_trace_id_is_not_retried(self):
         for name in ("x-portkey-trace-id", "x-portkey-request-id", "x-portkey-gateway-exception"):
             self.assertEqual(self.attempts(500, (name, "1")), 1, name)
 
-    def test_a_connection_that_ends_without_an_answer_is_tried_once_more(self):
-        # No header can prevent it: only an Idempotency-Key makes this one write.
+    def test_a_connection_closed_without_a_response_is_retried_once(self):
+        # No header can prevent this retry. Only an Idempotency-Key keeps it from writing twice.
         self.assertEqual(self.attempts(None), 2)
 
     def test_success_must_be_an_object_with_a_content_type(self):

@@ -1,11 +1,11 @@
-"""Rebuilds beside writers whose writes are held up.
+"""Runs rebuilds while writers are slowed down.
 
     HINDSIGHT_BIN=target/debug/hindsight python tests/clients/rebuilds.py --rebuilds 5
 
-Starts a server of its own on a temporary data directory. Writers create, update and delete all the
-while, and a lock on the database holds them up for up to a second and a half at random, so that at each
-step of a rebuild some writes are under way. After each `stats rebuild` the writers pause, and `stats
-verify` must agree. Ends with 1 if it does not, or if a write failed.
+Starts a server on a temporary data directory. Writers create, update and delete continuously. A lock on
+the database delays them at random, for up to a second and a half, so that some writes are in progress at
+each step of a rebuild. After each `stats rebuild` the writers pause, and `stats verify` must agree. Exits
+with 1 if it does not, or if a write failed.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def hold_up(database, over, seed):
 
 
 def stats(action, data_dir):
-    """What `hindsight stats` of this action says, and whether it succeeds."""
+    """Runs a `hindsight stats` action, and returns its output and whether it succeeded."""
     command = [BINARY, "stats", action, "--data-dir", str(data_dir)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     return done.returncode == 0, (done.stdout + done.stderr).strip().splitlines()[-1]
@@ -95,7 +95,7 @@ def main():
                 rebuilt, said = stats("rebuild", data_dir)
                 print(f"rebuild {place + 1}: {said}", flush=True)
                 going.clear()
-                # What is under way lands, and is counted.
+                # Writes in progress land and are counted.
                 time.sleep(15)
                 agrees, said = stats("verify", data_dir)
                 print(f"verify {place + 1}: {said}", flush=True)

@@ -1,4 +1,4 @@
-"""The server's data directory: what survives a stop, cold or orderly, and what it refuses.
+"""The server's data directory: what survives a kill or a stop, and when a start fails.
 
     HINDSIGHT_BIN=target/debug/hindsight python -m unittest restart
 """
@@ -25,23 +25,23 @@ import requests
 
 BINARY = str(pathlib.Path(os.environ["HINDSIGHT_BIN"]).resolve())
 
-# What a start or a stop may take on a busy machine, in seconds.
+# The maximum time for a start or stop on a busy machine, in seconds.
 PATIENCE = 30
 
-# So that a run that is ended from outside ends the servers it has started.
+# Stops the servers if the run is stopped from outside.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def target_id(trace, span):
-    """TrueFoundry's name of a span."""
+    """Encodes TrueFoundry's target id of a span."""
     return base64.b64encode(json.dumps({"spanId": span, "traceId": trace}).encode()).decode()
 
 
 class Server:
-    """A server over a data directory, on a port of its own."""
+    """A server on a data directory and a free port."""
 
     def __init__(self, data_dir, *arguments):
-        # Not a pipe: one that nobody reads would fill up with the log, and block the server.
+        # Not a pipe: the log would fill it up if nobody reads it, and block the server.
         self.output = tempfile.TemporaryFile("w+", errors="replace")
         command = [BINARY, "--data-dir", str(data_dir), "--port", "0", *arguments]
         self.process = subprocess.Popen(command, stdout=self.output, stderr=subprocess.STDOUT)
@@ -53,7 +53,7 @@ class Server:
             raise
 
     def greeting(self):
-        """The base URL and the key, once it has said them."""
+        """Waits for the server to print its base URL and key."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             said = self.said()
@@ -70,12 +70,12 @@ class Server:
         return self.output.read()
 
     def kill(self):
-        """Ends it without a warning, as a power cut would."""
+        """Kills the server without a warning, like a power cut."""
         self.process.kill()
         self.process.wait(PATIENCE)
 
     def stop(self):
-        """Asks it to end; returns its exit status and how many seconds it took."""
+        """Stops the server, and returns its exit status and the seconds that it took."""
         asked = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE), time.monotonic() - asked
@@ -117,7 +117,7 @@ class Restart(Directory):
         answer = server.send("POST", path, json={"target": by_id, "rating": 2, "metadata": {"_user": "u"}})
         self.assertEqual(answer.status_code, 200, answer.text)
         feedback_id = answer.json()["data"]["id"]
-        # The answer is the promise: nothing comes between it and the end.
+        # The response is the promise, so the server is killed right after it.
         server.kill()
 
         server = self.start()
@@ -143,7 +143,7 @@ class Restart(Directory):
         listed = server.send("GET", path, params={"traceId": trace, "spanId": span}).json()["data"]
         self.assertEqual([(record["rating"], record["comment"]) for record in listed], [(4, "stays")])
 
-    def test_every_answered_write_survives_a_kill(self):
+    def test_every_acknowledged_write_survives_a_kill(self):
         server = self.start()
         ids = []
         for index in range(50):
@@ -172,7 +172,7 @@ class Restart(Directory):
         self.assertEqual(status, 0, server.said())
         self.assertLess(seconds, 5)
 
-    def test_a_deleted_data_directory_takes_no_more_writes(self):
+    def test_writes_fail_after_the_data_directory_is_deleted(self):
         server = self.start()
         vote = {"trace_id": "t", "value": 1}
         self.assertEqual(server.send("POST", "/v1/feedback", json=vote).status_code, 200)
@@ -193,7 +193,7 @@ class Restart(Directory):
         self.assertEqual(self.start().key, server.key)
         self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
 
-    def test_a_key_that_opens_nothing_is_replaced(self):
+    def test_an_invalid_key_is_replaced(self):
         other = Server(self.home / "other")
         self.addCleanup(other.close)
         other.stop()
@@ -222,7 +222,7 @@ class Restart(Directory):
 
 
 class Refusals(Directory):
-    """A start that cannot be is an exit status of 1 and one line that says why."""
+    """A start that fails exits with 1 and prints one line with the reason."""
 
     def refused(self, *arguments, port=0):
         command = [BINARY, "--data-dir", str(self.data), "--port", str(port), *arguments]
@@ -237,7 +237,7 @@ class Refusals(Directory):
         said = self.refused()
         self.assertIn(str(self.data), said)
         self.assertIn("another server", said)
-        # The first one is none the worse for it.
+        # The first server still works.
         answer = server.send("POST", "/v1/feedback", json={"trace_id": "t", "value": 1})
         self.assertEqual(answer.status_code, 200)
 
@@ -261,7 +261,7 @@ class Refusals(Directory):
         self.assertIn(str(self.data), self.refused())
 
     def test_a_data_directory_where_nobody_may_write(self):
-        # Not even root may, so it does not matter who runs the test.
+        # Not even root may write here, so any user can run the test.
         self.data = pathlib.Path("/proc/hindsight")
         self.assertIn(str(self.data), self.refused())
 
@@ -278,7 +278,7 @@ class Refusals(Directory):
     def test_a_damaged_database(self):
         self.start().stop()
         file = self.data / "hindsight.db"
-        # What a stop has left in the log beside it, the next start would read.
+        # The next start would read what is left in the write-ahead log.
         connection = sqlite3.connect(file)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
@@ -294,7 +294,7 @@ class Refusals(Directory):
             with self.subTest(name):
                 file.write_bytes(damaged)
                 self.assertIn(str(file), self.refused())
-                # It may be all that is left of somebody's data.
+                # A damaged database may be the only copy of somebody's data.
                 self.assertEqual(file.read_bytes(), damaged)
 
 

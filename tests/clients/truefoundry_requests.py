@@ -20,7 +20,7 @@ PATH = f"{URL}/api/svc/v1/gateway-feedback"
 HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
 SIMPLE_V7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 
-# The target id of the document, and what is in it.
+# The target id in TrueFoundry's documentation, and its decoded members.
 TARGET_ID = (
     "eyJzcGFuSWQiOiJhMmQ2Yjg4MmFhMTViZTU1IiwidHJhY2VJZCI6IjAxOWFiMmE5NmQ1MDcwN2ZhMzA5MGMxYjcyMDFkNWJkIn0="
 )
@@ -41,7 +41,7 @@ class Feedback(unittest.TestCase):
         self.by_id = {"type": "target-id", "feedbackTargetId": self.target_id}
 
     def send(self, method, path="", status=200, **options):
-        """An answer's JSON, after checking that it is one, with this status."""
+        """Sends a request, checks its status, and returns the JSON of the response."""
         response = requests.request(method, f"{PATH}{path}", **{"headers": HEADERS, "timeout": 20, **options})
         self.assertEqual(response.status_code, status, response.text)
         self.assertEqual(response.headers["content-type"], "application/json")
@@ -64,7 +64,7 @@ class Feedback(unittest.TestCase):
         return self.send("GET", f"/{feedback_id}")["data"]
 
     def refused(self, method, path="", *, status=400, field=None, **options):
-        """Checks the whole error; returns its message."""
+        """Checks the whole error body, and returns its message."""
         error = self.send(method, path, status, **options)
         self.assertEqual(list(error), ["statusCode", "message", "code", "details"])
         self.assertEqual(error["statusCode"], status)
@@ -73,7 +73,7 @@ class Feedback(unittest.TestCase):
         return error["message"]
 
     def test_the_documents_three_calls(self):
-        # Copied from the vendor's page, but for the base URL, the token and the id.
+        # Copied from the vendor's page, except for the base URL, the token and the id.
         response = requests.post(
             f"{URL}/api/svc/v1/gateway-feedback",
             headers={
@@ -175,7 +175,7 @@ class Feedback(unittest.TestCase):
         feedback_id = self.create(self.by_id)
         self.update(feedback_id, target={"traceId": self.trace, "spanId": self.span}, rating=2)
         self.assertEqual(self.stored(feedback_id)["rating"], 2)
-        # By the id alone: no body, and no content type either.
+        # By id only: without a body or content type.
         self.delete(feedback_id, headers={"Authorization": f"Bearer {KEY}"})
         self.refused("GET", f"/{feedback_id}", status=404)
 
@@ -254,7 +254,7 @@ class Feedback(unittest.TestCase):
             self.refused("DELETE", f"/{feedback_id}", status=404, json={"target": target})
         self.assertEqual(self.stored(feedback_id), before)
 
-    def test_what_is_deleted_is_gone(self):
+    def test_deleted_feedback_is_not_found(self):
         feedback_id = self.create(self.by_id)
         self.delete(feedback_id, json={"target": self.by_id})
         self.refused("DELETE", f"/{feedback_id}", status=404)
@@ -294,12 +294,12 @@ class Feedback(unittest.TestCase):
         self.assertIn("16384", self.refused("POST", status=413, json=long, field="comment"))
         self.assertEqual(self.send("GET", params={"feedbackTargetId": self.target_id})["data"], [])
 
-    def test_several_faults_are_told_at_once(self):
+    def test_all_faults_are_reported_at_once(self):
         error = self.send("POST", status=400, json={"rating": 9, "comment": 1, "metadata": 2})
         self.assertEqual({detail["field"] for detail in error["details"]}, {"target", "rating", "comment", "metadata"})
         self.assertEqual((error["statusCode"], error["code"]), (400, "BAD_REQUEST"))
 
-    def test_a_key_is_needed(self):
+    def test_a_key_is_required(self):
         body = {"target": self.by_id, "rating": 4}
         for headers in ({}, {"Authorization": "Bearer YOUR_API_TOKEN"}, {"Authorization": KEY}):
             self.assertIn("API key", self.refused("POST", status=401, json=body, headers=headers))

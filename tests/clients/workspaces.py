@@ -2,7 +2,7 @@
 
     HINDSIGHT_BIN=target/debug/hindsight python -m unittest workspaces
 
-It takes a minute: that is how long a revoked key may still be remembered.
+It takes a minute, which is how long a revoked key may stay cached.
 """
 
 import json
@@ -15,7 +15,7 @@ import time
 import unittest
 import uuid
 
-# Set in a developer's environment, it would stand in for the key that a test leaves out.
+# In a developer's environment, this variable would replace the key that a test omits.
 os.environ.pop("PORTKEY_API_KEY", None)
 
 import requests
@@ -26,12 +26,12 @@ from restart import BINARY, PATIENCE, Server, target_id
 
 TRUEFOUNDRY = "/api/svc/v1/gateway-feedback"
 
-# How long a revoked key may still be let in, in seconds; and what a busy machine is forgiven.
-REMEMBERED, FORGIVEN = 60, 5
+# How long a revoked key may still be accepted, and the tolerance for a busy machine, in seconds.
+CACHE_LIFETIME, TOLERANCE = 60, 5
 
 
 class Key:
-    """A key of a workspace, and what can be done with it."""
+    """An API key, and requests that use it."""
 
     def __init__(self, workspace, name, scope):
         made = keys("create", "--workspace", workspace, "--name", name, "--scope", scope)
@@ -58,7 +58,7 @@ class Key:
         return response.json()["data"]["id"]
 
     def listed(self, expected, path="/v1/feedback", **query):
-        """The ids of a list, once there are as many as expected."""
+        """Returns the ids of a list, once there are as many as expected."""
         until = time.monotonic() + 5
         while True:
             ids = [record["id"] for record in self.get(path, **query)["data"]]
@@ -68,7 +68,7 @@ class Key:
 
 
 def keys(action, *arguments):
-    """What `hindsight keys` prints, while the server runs."""
+    """Runs `hindsight keys` while the server runs, and returns its output."""
     command = [BINARY, "keys", action, "--data-dir", str(data), "--json", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
@@ -76,7 +76,7 @@ def keys(action, *arguments):
 
 
 class Leaver:
-    """Watches what becomes of a key that is revoked."""
+    """Records when a revoked key stops working."""
 
     def __init__(self):
         self.key = Key("acme", "leaver", "admin")
@@ -88,7 +88,7 @@ class Leaver:
         self.thread.start()
 
     def watch(self):
-        while not self.over.wait(1) and time.monotonic() < self.revoked + REMEMBERED + FORGIVEN:
+        while not self.over.wait(1) and time.monotonic() < self.revoked + CACHE_LIFETIME + TOLERANCE:
             if self.key.send("GET", "/v1/feedback").status_code == 401:
                 self.stopped = time.monotonic()
                 return
@@ -101,7 +101,7 @@ def setUpModule():
     data = pathlib.Path(directory.name) / "data"
     server = Server(data)
     unittest.addModuleCleanup(server.close)
-    # First, so that its minute passes during the other tests.
+    # Started first, so that its minute passes during the other tests.
     leaver = Leaver()
     unittest.addModuleCleanup(leaver.thread.join)
     unittest.addModuleCleanup(leaver.over.set)
@@ -110,7 +110,7 @@ def setUpModule():
 
 
 class Isolation(unittest.TestCase):
-    """Neither workspace sees or changes what is the other's, though it is named alike in both."""
+    """Neither workspace sees or changes the other's feedback, even with the same names."""
 
     def setUp(self):
         self.trace, self.span = uuid.uuid4().hex, uuid.uuid4().hex[:16]
@@ -118,7 +118,7 @@ class Isolation(unittest.TestCase):
         self.by_id = {"type": "target-id", "feedbackTargetId": target_id(self.trace, self.span)}
 
     def assert_alike(self, foreign, absent):
-        """Another workspace's record must look like one that never was."""
+        """Another workspace's record must look like a missing one."""
         self.assertEqual(foreign.status_code, 404, foreign.text)
         self.assertEqual((foreign.status_code, foreign.json()), (absent.status_code, absent.json()))
         ignored = {"date", "x-request-id", "apigw-requestid"}
@@ -128,7 +128,7 @@ class Isolation(unittest.TestCase):
         )
 
     def absent(self, like):
-        """An id that no record has, of the same moment."""
+        """Returns an id of the same time that no record has."""
         return like[:-8] + uuid.uuid4().hex[:8]
 
     def test_both_keys_of_a_workspace_share_its_feedback(self):
@@ -150,7 +150,7 @@ class Isolation(unittest.TestCase):
 
     def test_no_route_reaches_another_workspaces_record(self):
         theirs = acme.rate(self.by_id, comment="ours", metadata={"_user": "u"})
-        # The same span is rated in the other workspace too: its partition is the same.
+        # The other workspace has rated the same span, which is in the same partition.
         globex.rate(self.by_id)
         before = acme.get(f"{TRUEFOUNDRY}/{theirs}")
         absent = self.absent(theirs)
@@ -215,7 +215,7 @@ class Isolation(unittest.TestCase):
                     self.assertEqual(key.listed(len(expected), TRUEFOUNDRY, **query), expected)
 
     def all(self, key, **query):
-        """The ids of all pages."""
+        """Returns the ids on all pages."""
         cursor = {}
         while cursor is not None:
             page = key.get("/v1/feedback", limit=100, **query, **cursor)
@@ -248,7 +248,7 @@ class Isolation(unittest.TestCase):
             self.addCleanup(client.close)
         first = {key: clients[key].feedback.create(trace_id=self.trace, value=1) for key in (acme, globex)}
         self.assertNotEqual(first[acme].feedback_ids, first[globex].feedback_ids)
-        # It is the workspace's, not the key's.
+        # It belongs to the workspace, not to the key.
         for key, other in ((acme, acme_too), (globex, globex_too)):
             again = clients[other].feedback.create(trace_id=self.trace, value=1)
             self.assertEqual(again.feedback_ids, first[key].feedback_ids)
@@ -256,8 +256,8 @@ class Isolation(unittest.TestCase):
             with self.assertRaises(exceptions.ConflictError):
                 clients[other].feedback.create(trace_id=self.trace, value=2)
 
-    def test_the_key_that_counts_names_the_workspace(self):
-        # Somebody else's key in Authorization does not matter beside x-portkey-api-key.
+    def test_the_portkey_header_determines_the_workspace(self):
+        # A provider's key in Authorization is ignored if x-portkey-api-key is present.
         headers = {"x-portkey-api-key": globex.text}
         answer = acme.send("POST", "/v1/feedback", json={"trace_id": self.trace, "value": 1}, headers=headers)
         feedback_id = answer.json()["feedback_ids"][0]
@@ -280,7 +280,7 @@ class Isolation(unittest.TestCase):
         threads = [threading.Thread(target=write, args=(key,)) for key in made]
         for thread in threads:
             thread.start()
-        # Keys are made meanwhile, by another process on the same database.
+        # Another process creates keys in the same database at the same time.
         late = [Key(workspace, "late", "admin") for workspace in ("acme", "globex")]
         for thread in threads:
             thread.join()
@@ -362,7 +362,7 @@ class KeyScopes(unittest.TestCase):
         self.assertEqual((shown[acme.id]["name"], shown[acme.id]["state"]), ("web", "valid"))
         self.assertNotIn(acme.text.split("_")[2][:32], json.dumps(shown))
 
-    def test_a_key_for_a_minute_is_good_for_now(self):
+    def test_a_key_that_expires_in_a_minute_works(self):
         made = keys("create", "--workspace", "acme", "--name", "brief", "--scope", "read", "--expires", "1m")
         self.assertIsNotNone(made["expires_at"])
         response = requests.get(f"{server.url}/v1/feedback", headers={"x-portkey-api-key": made["key"]}, timeout=20)
@@ -370,16 +370,16 @@ class KeyScopes(unittest.TestCase):
 
 
 class Revocation(unittest.TestCase):
-    """Last by its name: by now most of the minute has passed."""
+    """Runs last because of its name, when most of the minute has passed."""
 
     def test_a_revoked_key_stops_within_a_minute(self):
-        leaver.thread.join(REMEMBERED + FORGIVEN + PATIENCE)
+        leaver.thread.join(CACHE_LIFETIME + TOLERANCE + PATIENCE)
         self.assertEqual(leaver.shown["state"], "revoked")
         self.assertIsNotNone(leaver.stopped, "the key was still let in")
-        self.assertLessEqual(leaver.stopped - leaver.revoked, REMEMBERED + FORGIVEN)
+        self.assertLessEqual(leaver.stopped - leaver.revoked, CACHE_LIFETIME + TOLERANCE)
         with self.assertRaises(exceptions.AuthenticationError):
             leaver.key.create("leaver")
-        # The other keys of its workspace, and what it wrote, are as they were.
+        # The workspace's other keys and the key's feedback are unchanged.
         self.assertEqual(len(acme.listed(1, trace_id="leaver")), 1)
         state = {key["id"]: key["state"] for key in keys("list")}
         self.assertEqual((state[leaver.key.id], state[acme.id]), ("revoked", "valid"))

@@ -1,5 +1,5 @@
-//! What must hold of the parsers and codecs whatever they are given. Each property takes any text
-//! and panics where it does not hold; `api/properties.rs` tries them briefly, `fuzz/` at length.
+//! Properties of the parsers and codecs for any input. Each function takes any text and panics if the
+//! property does not hold. `api/properties.rs` tests them briefly, `fuzz/` at length.
 
 use shared::access::key::{ApiKey, KeyId};
 use shared::dialect::{portkey, truefoundry};
@@ -15,8 +15,8 @@ use shared::timestamp::Timestamp;
 
 const ID: &str = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
 
-/// The bodies of Portkey's POST and PUT: read, or refused with the names of the faulty fields.
-/// What was read comes back from the database and is rendered as sound JSON.
+/// The bodies of Portkey's POST and PUT are parsed, or rejected with the names of the invalid fields. A
+/// parsed record is stored, read back and rendered as valid JSON.
 pub fn portkey_body(text: &str) {
     match portkey::parse_create(text).map(|accepted| accepted.value) {
         Ok(portkey::Create::One(draft)) => stored(*draft),
@@ -33,12 +33,12 @@ pub fn portkey_body(text: &str) {
     }
 }
 
-/// The bodies of TrueFoundry's POST, PUT and DELETE, likewise.
+/// The same for the bodies of TrueFoundry's POST, PUT and DELETE.
 pub fn truefoundry_body(text: &str) {
     match truefoundry::parse_create(text).map(|accepted| accepted.value) {
         Ok(draft) => {
             assert!(draft.target.span().is_some());
-            // What names a target in a create names it in an update and a delete.
+            // A target that is valid in a create is valid in an update and a delete.
             let target = Some(draft.target.clone());
             assert_eq!(
                 truefoundry::parse_update(ID, text).map(|accepted| accepted.value.0.target),
@@ -62,10 +62,10 @@ pub fn truefoundry_body(text: &str) {
     }
 }
 
-/// A draft is the same after it was stored, and its record is sound JSON in either dialect.
+/// Checks that a draft is the same after storing it, and that its record is valid JSON in either dialect.
 fn stored(draft: Draft) {
     let (Some(workspace), Some(id)) = (Workspace::parse("w"), FeedbackId::parse(ID)) else {
-        panic!("a workspace and an id that are sound");
+        panic!("the workspace and id must be valid");
     };
     let feedback = Feedback {
         workspace,
@@ -86,7 +86,7 @@ fn stored(draft: Draft) {
     }
 }
 
-/// A refusal is one of the request, and says in a sentence of each field what is wrong with it.
+/// Checks that a problem is about the request and has a message for each field.
 fn told(problem: &Problem) {
     let Problem::Invalid(faults) = problem else {
         panic!("{problem:?}");
@@ -101,7 +101,7 @@ fn told(problem: &Problem) {
     assert!(truefoundry::render_problem(problem, 400).starts_with('{'));
 }
 
-/// Metadata of either dialect is kept to the letter, and is metadata when it comes back.
+/// Metadata of either dialect is kept unchanged, and is valid metadata when it is returned.
 pub fn metadata(text: &str) {
     let Ok(json) = document(text) else {
         return;
@@ -118,8 +118,8 @@ pub fn metadata(text: &str) {
     }
 }
 
-/// Any text, taken for a feedback target id, is decoded or refused; what is decoded has an id that
-/// decodes to the same. Any trace and span, one on each line, have an id that names them.
+/// Any text is decoded as a feedback target id or rejected. A decoded one has an id that decodes to the
+/// same. Any trace and span, one on each line, have an id that decodes to them.
 pub fn target_id(text: &str) {
     if let Ok((trace, span)) = decode_target_id(text) {
         assert_eq!(
@@ -145,7 +145,7 @@ pub fn target_id(text: &str) {
     }
 }
 
-/// A target has a partition key of its own, within DynamoDB's limit, that names it alone.
+/// A target has a unique partition key, within DynamoDB's limit, from which it can be parsed.
 pub fn partition_key(text: &str) {
     if let Some(target) = keys::target(text) {
         assert_eq!(keys::target(&keys::partition(&target)), Some(target));
@@ -154,7 +154,7 @@ pub fn partition_key(text: &str) {
     let targets: Vec<Target> = [(trace, span), (span, trace), (text, "")]
         .iter()
         .filter_map(|(trace, span)| target(trace, span))
-        // The neighbours: the same bytes, with the border between trace and span moved.
+        // Similar targets: the same bytes, divided differently into trace and span.
         .chain(
             text.char_indices()
                 .filter_map(|(at, _)| target(&text[..at], &text[at..])),
@@ -183,7 +183,7 @@ fn names(text: &str) -> Option<(TraceId, SpanId)> {
     Some((TraceId::parse(trace)?, SpanId::parse(span)?))
 }
 
-/// A cursor is the one text of its place and order.
+/// A position and order have exactly one cursor.
 pub fn cursor(text: &str) {
     let orders = [Order::Ascending, Order::Descending];
     let read = orders.map(|order| decode_cursor(text, order));
@@ -202,7 +202,7 @@ pub fn cursor(text: &str) {
     }
 }
 
-/// An API key is the one text that it is shown as, and its `Debug` does not show its secret.
+/// An API key has exactly one text, and its `Debug` does not show its secret.
 pub fn api_key(text: &str) {
     if let Some(key) = ApiKey::parse(text) {
         assert_eq!(key.reveal(), text);
@@ -212,14 +212,13 @@ pub fn api_key(text: &str) {
     if let Some(id) = KeyId::parse(text) {
         assert_eq!(KeyId::parse(&id.to_string()), Some(id));
     }
-    // The text as random bytes, cut or filled up.
+    // The text as random bytes, truncated or padded.
     let byte = |at: usize| text.as_bytes().get(at).copied().unwrap_or_default();
     let key = ApiKey::from_random(std::array::from_fn(byte), std::array::from_fn(|at| byte(at + 8)));
     assert_eq!(ApiKey::parse(&key.reveal()), Some(key));
 }
 
-/// The parameters of either list, as `name=value&…` that are decoded already: read within their
-/// limits, or refused.
+/// The decoded parameters of either list, as `name=value&…`: parsed within their limits, or rejected.
 pub fn query(text: &str) {
     let pairs: Vec<(String, String)> = text
         .split('&')

@@ -8,7 +8,6 @@ import { DynamoDBClient, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { Invalid, parse } from "./feedback.js";
 import { Keyring } from "./keys.js";
 
-const MAX_BODY = 1024 * 1024;
 const SHARDS = 8;
 
 const dynamodb = new DynamoDBClient({});
@@ -23,7 +22,7 @@ export async function handler(event) {
     return refused(requestId, 401, "AB05", message);
   }
   if (!record.scopes.some((scope) => scope === "write" || scope === "admin")) {
-    const message = "this API key does not have the scope this call needs: write";
+    const message = "this API key lacks the scope write, which this call needs";
     return refused(requestId, 403, "AB03", message);
   }
   let feedback;
@@ -33,10 +32,7 @@ export async function handler(event) {
     if (!(error instanceof Invalid)) {
       throw error;
     }
-    const { faults } = error;
-    const status = faults.some((fault) => fault.tooLarge) ? 413 : 400;
-    const message = faults.map((fault) => fault.message).join("; ");
-    return refused(requestId, status, "AB01", message, faults[0].field);
+    return refused(requestId, 400, "AB01", error.message, error.message.split(":")[0]);
   }
   const id = uuid7(now);
   await dynamodb.send(
@@ -60,11 +56,7 @@ function credential(headers) {
 }
 
 function textOf(event) {
-  const bytes = Buffer.from(event.body ?? "", event.isBase64Encoded ? "base64" : "utf8");
-  if (bytes.length > MAX_BODY) {
-    throw Invalid.of("body", `must be at most ${MAX_BODY} bytes, got ${bytes.length}`, true);
-  }
-  return bytes.toString();
+  return Buffer.from(event.body ?? "", event.isBase64Encoded ? "base64" : "utf8").toString();
 }
 
 // A UUIDv7 of this moment; node:crypto makes version 4 only.
@@ -95,8 +87,7 @@ function item(workspace, id, feedback, now) {
   if (feedback.metadata) {
     attributes.metadata = { S: feedback.metadata.json };
     for (const [name, value] of feedback.metadata.indexed) {
-      const prefix = name === "user" ? workspace : `${workspace}#${shard}`;
-      attributes[`${name}_key`] = { S: `${prefix}#${value}` };
+      attributes[`${name}_key`] = { S: `${workspace}#${shard}#${value}` };
     }
   }
   return attributes;

@@ -13,7 +13,6 @@ import boto3
 import keys
 from feedback import Invalid, parse
 
-MAX_BODY = 1024 * 1024
 SHARDS = 8
 
 FEEDBACK_TABLE = os.environ["FEEDBACK_TABLE"]
@@ -29,14 +28,13 @@ def handler(event, context):
         message = "a valid API key is required, in x-portkey-api-key or as Authorization: Bearer"
         return refused(request_id, 401, "AB05", message)
     if not {"write", "admin"} & record["scopes"]:
-        message = "this API key does not have the scope this call needs: write"
+        message = "this API key lacks the scope write, which this call needs"
         return refused(request_id, 403, "AB03", message)
     try:
         feedback = parse(text_of(event))
     except Invalid as invalid:
-        status = 413 if any(fault.too_large for fault in invalid.faults) else 400
-        message = "; ".join(fault.message for fault in invalid.faults)
-        return refused(request_id, status, "AB01", message, invalid.faults[0].field)
+        message = str(invalid)
+        return refused(request_id, 400, "AB01", message, message.partition(":")[0])
     feedback_id = uuid7(now)
     dynamodb.put_item(
         TableName=FEEDBACK_TABLE,
@@ -63,9 +61,6 @@ def credential(headers):
 def text_of(event):
     body = event.get("body") or ""
     octets = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
-    if len(octets) > MAX_BODY:
-        rest = f"must be at most {MAX_BODY} bytes, got {len(octets)}"
-        raise Invalid.of("body", rest, too_large=True)
     return octets.decode()
 
 
@@ -97,8 +92,7 @@ def item(workspace, feedback_id, feedback, now):
     if feedback.metadata is not None:
         attributes["metadata"] = {"S": feedback.metadata}
         for name, value in feedback.indexed.items():
-            prefix = workspace if name == "user" else f"{workspace}#{shard}"
-            attributes[f"{name}_key"] = {"S": f"{prefix}#{value}"}
+            attributes[f"{name}_key"] = {"S": f"{workspace}#{shard}#{value}"}
     return attributes
 
 

@@ -1,6 +1,6 @@
-//! The whole API as Lambda runs it, on one machine: every function's own binary under a Lambda
-//! Runtime API, behind the routes of the template, over an embedded database that is gone with it, or
-//! over a DynamoDB Local.
+//! The whole API as Lambda runs it, on one machine: every function's own binary under a Lambda Runtime API,
+//! behind the template's routes. The database is either an embedded one that is deleted at the end, or a
+//! DynamoDB Local.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -19,28 +19,28 @@ use shared::tables;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Serves the API through the functions' processes, as `hindsight --memory` does without them.
+/// Serves the API through the functions' own processes. `hindsight --memory` does it in one process
 #[derive(Debug, Parser)]
 #[command(name = "processes")]
 struct Args {
-    /// The port to listen on, at 127.0.0.1; 0 takes a free one
+    /// Port to listen on at 127.0.0.1; 0 selects a free one
     #[arg(long, default_value_t = 0)]
     port: u16,
 
-    /// Where to write the API key
+    /// File to write the API key to
     #[arg(long, value_name = "FILE")]
     api_key_file: PathBuf,
 
-    /// Where the functions' binaries are; the folder of this one if not given
+    /// Directory with the functions' binaries [default: that of this binary]
     #[arg(long, value_name = "DIR")]
     functions: Option<PathBuf>,
 
-    /// The DynamoDB Local to use, with the service's tables in it; one that is gone with this if not given
+    /// DynamoDB Local with the service's tables [default: an embedded database, deleted at the end]
     #[arg(long, value_name = "URL")]
     dynamodb_endpoint: Option<String>,
 }
 
-/// The DynamoDB behind the functions, with its stream.
+/// The stream of the DynamoDB behind the functions.
 enum Streams {
     Embedded(Engine),
     Other(Endpoint),

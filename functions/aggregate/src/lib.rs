@@ -1,8 +1,7 @@
-//! Counts the feedback table's stream into the roll-ups.
+//! Counts the changes in the feedback table's stream into roll-ups.
 //!
-//! The event source has a tumbling window, for one reason: then the event says which shard its
-//! records are of, and so which checkpoint they are counted against. Nothing is kept in the
-//! window's state.
+//! The event source has a tumbling window only because its events then name the shard of their records,
+//! which selects the checkpoint. The window's state stays empty.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,28 +23,27 @@ use shared::timestamp::Timestamp;
 /// A batch of a shard's changes (docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html).
 #[derive(Debug, Deserialize)]
 pub struct Event {
-    /// The changes; none where only the window ends.
+    /// The changes; empty if the event only ends the window.
     #[serde(rename = "Records", default)]
     pub records: Vec<StreamRecord>,
-    /// The shard they are of.
+    /// The stream shard of the changes.
     #[serde(rename = "shardId")]
     pub shard_id: String,
 }
 
-/// The answer to a batch that is done with: counted, and parked where it could not be. No change is
-/// left for Lambda to deliver again: with a partial failure it cuts the batch at the change named, so
-/// that one change that is never read would take all behind it along
-/// (docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html).
+/// The response to a batch whose changes are all counted or parked. It never reports a partial failure:
+/// Lambda would then cut the batch at the failed change, so a change that can never be read would hold back
+/// all changes after it (docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html).
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Response {
-    /// The window's state, which an answer must have and this function does not.
+    /// The window's state, which Lambda requires and this function leaves empty.
     pub state: HashMap<String, String>,
 }
 
-/// What an invocation brings: an [`Event`], or something that is none.
+/// The payload of an invocation: an [`Event`], or the reason why it is not one.
 ///
-/// lambda_runtime would log why an event cannot be read in serde's words, and those quote it. This
-/// takes whatever is JSON, and says of what it cannot read only where it stops.
+/// lambda_runtime would log serde's error, which quotes the event. So any JSON is accepted here, and the
+/// error says only where reading stopped.
 #[derive(Debug)]
 pub struct Payload(Result<Event, Unreadable>);
 
@@ -56,7 +54,7 @@ impl<'de> Deserialize<'de> for Payload {
     }
 }
 
-/// Why an event cannot be read, without a word of it.
+/// The position at which an event could not be read. It quotes nothing from the event.
 #[derive(Debug)]
 pub struct Unreadable {
     column: usize,
@@ -72,20 +70,24 @@ impl From<serde_json::Error> for Unreadable {
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the event is not a stream's, from column {} on", self.column)
+        write!(
+            f,
+            "event: expected a DynamoDB stream batch, got something else at column {}",
+            self.column
+        )
     }
 }
 
-/// The function: it counts a batch and logs one line about it.
+/// The function `aggregate`, which counts a batch and writes one log line about it.
 #[derive(Debug)]
 pub struct Aggregate {
     counter: Counter,
-    /// Whether there was a batch before.
+    /// Whether this process has handled a batch before.
     warm: AtomicBool,
 }
 
 impl Aggregate {
-    /// The function over this counter.
+    /// The function with this counter.
     pub fn new(counter: Counter) -> Self {
         Self {
             counter,
@@ -93,11 +95,11 @@ impl Aggregate {
         }
     }
 
-    /// Answers an invocation. An error is a batch to be delivered again.
+    /// Handles an invocation.
     ///
     /// # Errors
     ///
-    /// A batch that must be delivered again.
+    /// An error makes Lambda deliver the batch again.
     pub async fn answer(&self, event: LambdaEvent<Payload>) -> Result<Response, lambda_http::Error> {
         let (started, cold) = (Instant::now(), !self.warm.swap(true, Ordering::Relaxed));
         let LambdaEvent { payload, context } = event;
@@ -110,7 +112,7 @@ impl Aggregate {
             newest = event.newest();
         }
         let invocation = Invocation::new(Some(&context.request_id));
-        // Boxed, since the compiler gives up on the layout of all that is within at once.
+        // Boxed, because the compiler cannot compute the layout of the whole nested future.
         let work = async { handle(&self.counter, batch?).await }.boxed();
         let result = match invocation.run(AssertUnwindSafe(work).catch_unwind()).await {
             Ok(result) => result,
@@ -161,18 +163,18 @@ impl Aggregate {
 }
 
 impl Event {
-    /// When the newest of its changes happened.
+    /// The time of the newest change.
     fn newest(&self) -> Option<Timestamp> {
         self.records
             .iter()
             .map(|record| record.happened_at)
-            // One that does not say when it happened is read as of 1970.
+            // A record without a time is read as 1970.
             .filter(|moment| *moment > Timestamp::default())
             .max()
     }
 }
 
-/// Counts a batch. An error is a batch to be delivered again: what of it was counted is known.
+/// Counts a batch. After an error, Lambda delivers it again, and what was already counted is skipped.
 ///
 /// # Errors
 ///

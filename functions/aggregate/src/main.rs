@@ -1,4 +1,4 @@
-//! The Lambda function `aggregate`: wiring only, see the library beside it.
+//! The Lambda function `aggregate`. This file only connects its parts; see the library next to it.
 
 use aggregate::Aggregate;
 use lambda_http::lambda_runtime::{self, service_fn};

@@ -1,4 +1,4 @@
-//! Answers Portkey's feedback analytics: `/v1/analytics/graphs/…` and `/v1/analytics/groups/…`.
+//! Returns Portkey's feedback analytics: `/v1/analytics/graphs/…` and `/v1/analytics/groups/…`.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use shared::store::votes::{Columns, Vote};
 use shared::tables::{API_KEYS, FEEDBACK, STATS, Table};
 use shared::timestamp::Granularity;
 
-/// The tables it needs.
+/// The tables that the function needs.
 pub const TABLES: &[&Table] = &[&FEEDBACK, &API_KEYS, &STATS];
 
-/// The function as a service.
+/// Builds the function's service.
 ///
 /// # Errors
 ///
@@ -31,14 +31,14 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
     ))
 }
 
-/// Answers a GET of any of the routes.
+/// Handles a GET of any analytics route.
 ///
 /// # Errors
 ///
-/// What is wrong with the request, a range that is too much for one answer, or a failure of DynamoDB.
+/// The faults of the request, a range that takes too many reads, or a failure of DynamoDB.
 pub async fn handle(reader: Arc<Reader>, call: Call) -> Result<Reply, Problem> {
     let Operation::Analytics(report) = call.route.operation else {
-        return Err(Problem::internal("a route of another function"));
+        return Err(Problem::internal("the route belongs to another function"));
     };
     let query = AnalyticsQuery::parse(call.query(), call.workspace())?;
     let body = match report {
@@ -66,7 +66,7 @@ pub async fn handle(reader: Arc<Reader>, call: Call) -> Result<Reply, Problem> {
     Ok(Reply::new(body))
 }
 
-/// A slice in buckets of this size: days, where the answer is not by time.
+/// The slice that a query asks for, in buckets of this size.
 fn slice<'a>(call: &'a Call, query: &'a AnalyticsQuery, buckets: Granularity) -> Slice<'a> {
     Slice {
         workspace: call.workspace(),
@@ -77,7 +77,7 @@ fn slice<'a>(call: &'a Call, query: &'a AnalyticsQuery, buckets: Granularity) ->
     }
 }
 
-/// The counts by time.
+/// Returns the counts over time.
 async fn graph(
     reader: &Reader,
     call: &Call,
@@ -89,12 +89,15 @@ async fn graph(
         return reader.nothing(&slice).await;
     }
     match query.dimension() {
+        Some((Dimension::Name, Some(values))) if values == [""] => {
+            reader.unnamed(&slice).await.map_err(analytics::problem)
+        }
         Some((dimension, values)) => reader
             .by_dimension(&slice, dimension, values.as_deref())
             .await
             .map_err(analytics::problem),
         None => {
-            let value = |vote: &Vote| query.admits(vote).then(String::new);
+            let value = |vote: &Vote| query.admits(vote).then(String::new).into_iter().collect();
             reader
                 .by_record(&slice, query.columns(), value)
                 .await
@@ -103,8 +106,8 @@ async fn graph(
     }
 }
 
-/// The counts by a metadata field: from roll-ups, where the field has them and the filter is about
-/// nothing else.
+/// Returns the counts by a metadata field. They come from roll-ups if the field has them and the filter is
+/// about nothing else, and otherwise from records.
 async fn groups(
     reader: &Reader,
     call: &Call,
@@ -127,21 +130,26 @@ async fn groups(
     let asked = query.columns();
     let columns = Columns {
         indexed: asked.indexed || by.is_some(),
-        metadata: asked.metadata || by.is_none_or(|by| by == Dimension::Model),
+        metadata: asked.metadata || by.is_none_or(Dimension::needs_metadata),
     };
-    let value = |vote: &Vote| {
-        let value = match by {
-            Some(by) => by.value_of(vote),
+    let values = |vote: &Vote| {
+        if !query.admits(vote) {
+            return Vec::new();
+        }
+        let mut values = match by {
+            Some(by) => by.values_of(vote),
             None => vote
                 .metadata
                 .as_ref()
                 .and_then(|metadata| member(metadata.json(), field))
-                .filter(|text| !text.is_empty()),
+                .into_iter()
+                .collect(),
         };
-        value.filter(|_| query.admits(vote))
+        values.retain(|value| !value.is_empty());
+        values
     };
     reader
-        .by_record(&slice, columns, value)
+        .by_record(&slice, columns, values)
         .await
         .map_err(analytics::problem)
 }

@@ -1,4 +1,4 @@
-//! The Lambda function `analytics`: wiring only, see the library beside it.
+//! The Lambda function `analytics`. This file only connects its parts; see the library next to it.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {

@@ -8,14 +8,16 @@ use shared::dialect::{Action, Dialect, truefoundry};
 use shared::feedback::Draft;
 use shared::fields::Accepted;
 use shared::http::{self, ApiService, Call, Function, Reply, Wiring, no_document};
-use shared::problem::Problem;
+use shared::metadata;
+use shared::person::Person;
+use shared::problem::{Fault, Problem};
 use shared::store::{Store, Written};
 use shared::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY, Table};
 
-/// The tables it needs.
+/// The tables that the function needs.
 pub const TABLES: &[&Table] = &[&FEEDBACK, &IDEMPOTENCY, &API_KEYS];
 
-/// The function as a service.
+/// Builds the function's service.
 ///
 /// # Errors
 ///
@@ -31,23 +33,24 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
     ))
 }
 
-/// Answers a POST of either dialect.
+/// Handles a POST of either dialect.
 ///
 /// # Errors
 ///
-/// What is wrong with the request, or what [`Store::create`] fails with.
+/// The faults of the request, or the error of [`Store::create`].
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     match call.route.dialect {
         Dialect::Portkey => {
             let Accepted { value, warnings } = portkey::parse_create(call.body()?)?;
-            let (drafts, single) = match value {
+            let (mut drafts, single) = match value {
                 Create::One(draft) => (vec![*draft], true),
                 Create::Bulk(drafts) => (drafts, false),
             };
+            name_persons(&call, &mut drafts, single)?;
             let scale = scale(&drafts);
             let written = save(&store, &call, drafts).await?;
             let body = portkey::render_written(Action::Saved, &written.ids, &warnings);
-            // A bulk of one is answered as a bulk is: without a version.
+            // A bulk request with one record has a bulk response, without a version.
             let reply = if single {
                 Reply::written(body, &written)
             } else {
@@ -57,7 +60,8 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
         }
         Dialect::TrueFoundry => {
             let Accepted { value, warnings } = truefoundry::parse_create(call.body()?)?;
-            let drafts = vec![value];
+            let mut drafts = vec![value];
+            name_persons(&call, &mut drafts, true)?;
             let scale = scale(&drafts);
             let written = save(&store, &call, drafts).await?;
             let reply = Reply::written(truefoundry::render_written(&written.ids, &warnings), &written);
@@ -66,7 +70,39 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     }
 }
 
-/// The scale of drafts of one request, which one dialect has made: all have the same.
+/// Sets the person of each draft if the header or the key asks for upserts.
+fn name_persons(call: &Call, drafts: &mut [Draft], single: bool) -> Result<(), Problem> {
+    let is_asked = call.is_upsert()?;
+    let upserts = call.caller.upserts.as_ref();
+    if !is_asked && upserts.is_none() {
+        return Ok(());
+    }
+    let field = upserts.and_then(|upserts| upserts.user_field.as_deref());
+    let mut faults = Vec::new();
+    for (index, draft) in drafts.iter_mut().enumerate() {
+        let metadata = draft.metadata.as_ref();
+        let user = metadata.and_then(|metadata| metadata.user(field));
+        if user.is_none() && is_asked {
+            let path = if single {
+                "metadata._user".to_owned()
+            } else {
+                format!("feedback[{index}].metadata._user")
+            };
+            faults.push(Fault::new(path, "missing, expected beside x-hindsight-upsert"));
+        }
+        draft.person = user.map(|user| Person {
+            user,
+            name: metadata::name(metadata),
+        });
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::Invalid(faults))
+    }
+}
+
+/// The scale of a request's drafts. One dialect made them, so all have the same.
 fn scale(drafts: &[Draft]) -> &'static str {
     drafts.first().map_or("", |draft| draft.score.scale())
 }

@@ -10,10 +10,10 @@ use shared::problem::Problem;
 use shared::store::{Store, Written};
 use shared::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY, Table};
 
-/// The tables it needs.
+/// The tables that the function needs.
 pub const TABLES: &[&Table] = &[&FEEDBACK, &IDEMPOTENCY, &API_KEYS];
 
-/// The function as a service.
+/// Builds the function's service.
 ///
 /// # Errors
 ///
@@ -29,11 +29,11 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
     ))
 }
 
-/// Answers a DELETE of either dialect.
+/// Handles a DELETE of either dialect.
 ///
 /// # Errors
 ///
-/// What is wrong with the request, or what [`Store::delete`] fails with.
+/// The faults of the request, or the error of [`Store::delete`].
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     match call.route.dialect {
         Dialect::Portkey => {
@@ -54,7 +54,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
 }
 
 async fn delete(store: &Store, call: &Call, named: &RecordRef) -> Result<Written, Problem> {
-    // A condition that cannot hold comes after what is wrong with the request.
+    // An invalid key is reported before an `If-Match` that cannot be met.
     let key = call.idempotency_key()?;
     let if_match = call.if_match()?;
     match key {

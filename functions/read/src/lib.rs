@@ -1,5 +1,5 @@
-//! Reads feedback: one record by its id, or a list, in either dialect's spelling. And hands out the
-//! specification of the API.
+//! Reads feedback: one record by its id, or a list, in either dialect. It also serves the API's
+//! specification and the health check.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use shared::query;
 use shared::store::Store;
 use shared::tables::{API_KEYS, FEEDBACK, Table};
 
-/// openapi.yaml as JSON: what `GET /openapi.json` answers with. It is in this function alone, so that
-/// the others do not grow by it. It goes out with `no-store` as every answer does: it changes with a
-/// deployment, and is asked for seldom.
+/// openapi.yaml as JSON, the response of `GET /openapi.json`. Only this function contains it, so the others
+/// stay small. Like every response it has `no-store`: it changes with each deployment and is rarely
+/// requested.
 pub const SPECIFICATION: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
-/// What `GET /health` is answered with: that the function runs. No table is read for it.
+/// The response of `GET /health`, which shows that the function runs. It reads no table.
 pub const HEALTH: &str = r#"{"status":"ok"}"#;
 
-/// The tables it needs.
+/// The tables that the function needs.
 pub const TABLES: &[&Table] = &[&FEEDBACK, &API_KEYS];
 
-/// The function as a service.
+/// Builds the function's service.
 ///
 /// # Errors
 ///
@@ -32,7 +32,7 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
     Ok(http::service(Function::Read, wiring, store, document, handle))
 }
 
-/// What operations without a key are answered with.
+/// The documents of the operations that require no key.
 fn document(operation: Operation) -> Option<&'static str> {
     match operation {
         Operation::Read(Read::Specification) => Some(SPECIFICATION),
@@ -41,14 +41,14 @@ fn document(operation: Operation) -> Option<&'static str> {
     }
 }
 
-/// Answers a GET of either dialect, of one record or of a list.
+/// Handles a GET of either dialect, for one record or a list.
 ///
 /// # Errors
 ///
-/// What is wrong with the request, [`Problem::NotFound`], or a failure of DynamoDB.
+/// The faults of the request, [`Problem::NotFound`], or a failure of DynamoDB.
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     let Operation::Read(read) = call.route.operation else {
-        return Err(Problem::internal("a route of another function"));
+        return Err(Problem::internal("the route belongs to another function"));
     };
     match (read, call.route.dialect) {
         (Read::List, Dialect::Portkey) => portkey_list(&store, &call).await,

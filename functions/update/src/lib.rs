@@ -1,4 +1,4 @@
-//! Changes feedback: `PUT /v1/feedback/{id}` and `PUT /api/svc/v1/gateway-feedback/{id}`.
+//! Updates feedback: `PUT /v1/feedback/{id}` and `PUT /api/svc/v1/gateway-feedback/{id}`.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use shared::problem::Problem;
 use shared::store::{Store, Written};
 use shared::tables::{API_KEYS, FEEDBACK, IDEMPOTENCY, Table};
 
-/// The tables it needs.
+/// The tables that the function needs.
 pub const TABLES: &[&Table] = &[&FEEDBACK, &IDEMPOTENCY, &API_KEYS];
 
-/// The function as a service.
+/// Builds the function's service.
 ///
 /// # Errors
 ///
@@ -30,11 +30,11 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
     ))
 }
 
-/// Answers a PUT of either dialect.
+/// Handles a PUT of either dialect.
 ///
 /// # Errors
 ///
-/// What is wrong with the request, or what [`Store::update`] fails with.
+/// The faults of the request, or the error of [`Store::update`].
 pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
     match call.route.dialect {
         Dialect::Portkey => {
@@ -64,7 +64,7 @@ async fn change_record(
     named: &RecordRef,
     change: &Change,
 ) -> Result<Written, Problem> {
-    // A condition that cannot hold comes after what is wrong with the request.
+    // An invalid key is reported before an `If-Match` that cannot be met.
     let key = call.idempotency_key()?;
     let if_match = call.if_match()?;
     match key {

@@ -1,14 +1,15 @@
 //! The text form of an API key: `hsk_{id}_{secret}{checksum}`.
 //!
-//! A prefix that secret scanners can find, a public id (16 hex digits), a 256-bit secret (64) and
-//! a checksum over what stands before it (8), by which a mistyped key is told without a look-up.
+//! It consists of a prefix that secret scanners can find, a public id (16 hex digits), a 256-bit secret (64
+//! hex digits) and a checksum over everything before it (8 hex digits). The checksum identifies a mistyped
+//! key without a look-up.
 
 use std::fmt::{self, Write as _};
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// What every key begins with.
+/// The prefix of every key.
 pub const PREFIX: &str = "hsk_";
 
 const ID: usize = 16;
@@ -33,12 +34,12 @@ pub struct ApiKey {
     secret: [u8; 32],
 }
 
-/// The public part of a key: names it in lists and logs, and gives nothing away.
+/// The public part of a key. It identifies the key in lists and logs and reveals nothing about the secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(String);
 
 impl KeyId {
-    /// An id as it is listed: `hsk_` and 16 hex digits, or the digits alone.
+    /// Parses an id: `hsk_` and 16 hex digits, or the digits alone.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix(PREFIX).unwrap_or(text);
         (digits.len() == ID && digits.bytes().all(is_hex)).then(|| Self(digits.to_owned()))
@@ -57,7 +58,7 @@ impl fmt::Display for KeyId {
 }
 
 impl ApiKey {
-    /// The key of these random bytes: 8 for the id, 32 for the secret.
+    /// Builds a key from random bytes: 8 for the id, 32 for the secret.
     pub fn from_random(id: [u8; 8], secret: [u8; 32]) -> Self {
         Self {
             id: KeyId(hex(&id)),
@@ -65,7 +66,7 @@ impl ApiKey {
         }
     }
 
-    /// Reads a key's text. `None` if it was mistyped, cut off, or never was a key.
+    /// Parses a key's text. Returns `None` if it is mistyped, truncated or not a key.
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix(PREFIX)?;
         if rest.len() != ID + 1 + SECRET + CHECKSUM || !rest.is_ascii() {
@@ -84,31 +85,31 @@ impl ApiKey {
         Some(Self { id, secret: bytes })
     }
 
-    /// The public part.
+    /// The key's public id.
     pub fn id(&self) -> &KeyId {
         &self.id
     }
 
-    /// The text to hand to its owner. It is shown once and stored nowhere.
+    /// The full text, to hand to the key's owner. It is shown once and never stored.
     pub fn reveal(&self) -> String {
         let secret = hex(&self.secret);
         let checksum = checksum(&self.id, &secret);
         format!("{}_{secret}{checksum}", self.id)
     }
 
-    /// The last four characters of the text, by which its owner knows it again. They are of the
-    /// checksum, which tells next to nothing of 256 random bits.
+    /// The last four characters of the text, by which the owner recognizes the key. They belong to the
+    /// checksum, so they reveal almost nothing about the 256 random bits.
     pub fn last_four(&self) -> String {
         let text = self.reveal();
         text[text.len() - 4..].to_owned()
     }
 
-    /// What is stored of the secret. It is random, so one round of SHA-256 cannot be turned back.
+    /// The SHA-256 of the secret, which is what is stored. The secret is random, so one round is enough.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.secret).into()
     }
 
-    /// Whether this key's secret is the one that was stored as `hash`, in constant time.
+    /// Compares this key's secret with a stored `hash`, in constant time.
     pub fn matches(&self, hash: &[u8]) -> bool {
         self.hash().ct_eq(hash).into()
     }
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_character_anywhere_is_told_without_a_look_up() {
+    fn a_single_wrong_character_is_detected_without_a_look_up() {
         let text = key().reveal();
         for index in 0..text.len() {
             for wrong in [b'0', b'f', b'_', b'G', b'A'] {
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_secret_s_own_hash_matches() {
+    fn only_the_hash_of_the_secret_matches() {
         assert!(key().matches(&key().hash()));
         assert!(!key().matches(&ApiKey::from_random([0xab; 8], [0x18; 32]).hash()));
         assert!(!key().matches(b""));
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_read_with_or_without_its_prefix() {
+    fn an_id_parses_with_or_without_its_prefix() {
         assert_eq!(KeyId::parse("hsk_abababababababab").as_ref(), Some(key().id()));
         assert_eq!(KeyId::parse("abababababababab").as_ref(), Some(key().id()));
         for wrong in ["", "hsk_", "abc", "ABABABABABABABAB"] {

@@ -1,4 +1,4 @@
-//! Verifying keys, with a memory of one minute.
+//! Verifying API keys, with a cache of one minute.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,17 +10,17 @@ use super::registry::{KeyRecord, Registry};
 use crate::problem::Problem;
 use crate::timestamp::Timestamp;
 
-/// How long a look-up is remembered: a revoked key is dead within this time.
-pub const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long a look-up is cached. A revoked key stops working within this time.
+pub const CACHE_LIFETIME: Duration = Duration::from_secs(60);
 
-/// The most keys that are remembered, and the most that are remembered not to exist.
+/// The maximum number of keys in each cache: of keys that exist, and of ids that do not.
 const MAX_KEYS: usize = 1_024;
 
-/// The keys of a registry, as far as they were asked for in the last minute, by the wall clock: a
-/// container's monotonic one may stand still while Lambda has it frozen.
+/// Verifies API keys and caches the look-ups for a minute. Ages are by the wall clock, because a
+/// container's monotonic clock may stop while Lambda has frozen it.
 ///
-/// Keys that exist and ids that do not are remembered apart, so that a flood of made-up keys
-/// cannot push out the real ones.
+/// Existing keys and unknown ids are cached separately, so that a flood of made-up keys cannot evict real
+/// ones.
 #[derive(Clone, Debug)]
 pub struct Keyring {
     registry: Registry,
@@ -34,7 +34,7 @@ struct Memory {
 }
 
 impl Keyring {
-    /// A keyring that remembers nothing yet.
+    /// A keyring with an empty cache.
     pub fn new(registry: Registry) -> Self {
         Self {
             registry,
@@ -42,14 +42,13 @@ impl Keyring {
         }
     }
 
-    /// Who the bearer of this text is. A text that is no key is refused without a look-up, one
-    /// whose look-up fails is never let in: [`Problem::Unauthorized`] for a key that is mistyped,
-    /// unknown, revoked, expired or has a wrong secret, [`Problem::Unavailable`] and its like for a
-    /// database that does not answer.
+    /// Returns the caller that this key text belongs to. A text that is not a key is rejected without a
+    /// look-up. If the look-up fails, the caller is never let in.
     ///
     /// # Errors
     ///
-    /// [`Problem::Unauthorized`] for a key that is none, unknown, revoked or expired; a failure of DynamoDB.
+    /// [`Problem::Unauthorized`] if the key is mistyped, unknown, revoked or expired or has a wrong secret.
+    /// [`Problem::Unavailable`] if DynamoDB throttles or fails.
     pub async fn verify(&self, text: &str, now: Timestamp) -> Result<Caller, Problem> {
         let key = ApiKey::parse(text).ok_or(Problem::Unauthorized)?;
         let record = self.find(key.id(), now).await?.ok_or(Problem::Unauthorized)?;
@@ -57,17 +56,18 @@ impl Keyring {
             Ok(Caller {
                 workspace: record.workspace,
                 scopes: record.scopes,
+                upserts: record.upserts,
             })
         } else {
             Err(Problem::Unauthorized)
         }
     }
 
-    /// Looks a key up before anybody bears it, and remembers it as if somebody had.
+    /// Looks up a key before a request uses it, and caches the result.
     ///
     /// # Errors
     ///
-    /// What a look-up fails with. Nothing is remembered then.
+    /// The error of the look-up. Nothing is cached then.
     pub async fn prefetch(&self, id: &KeyId, now: Timestamp) -> Result<(), Problem> {
         self.find(id, now).await.map(drop)
     }
@@ -76,7 +76,7 @@ impl Keyring {
         if let Some(remembered) = self.remembered(id, now) {
             return Ok(remembered);
         }
-        // A throttled look-up is no throttled write: it is ours to answer for, as 503.
+        // Throttling here does not mean that the caller writes too much, so it becomes 503 instead of 429.
         let found = self.registry.find(id).await.map_err(|problem| match problem {
             Problem::Throttled => Problem::unavailable("the look-up of an API key was throttled"),
             other => other,
@@ -101,12 +101,12 @@ impl Keyring {
     }
 }
 
-/// A clock that was set back makes what was remembered before stale at once.
+/// Whether an entry may still be used. If the clock was set back, older entries are stale at once.
 fn is_fresh(since: Timestamp, now: Timestamp) -> bool {
-    since <= now && since.age(now) < REMEMBERED
+    since <= now && since.age(now) < CACHE_LIFETIME
 }
 
-/// Remembers, forgetting what is stale, and then all, if there is no room.
+/// Caches a value. If the cache is full, removes stale entries first, and then everything.
 fn remember<T>(memory: &mut HashMap<KeyId, (Timestamp, T)>, id: &KeyId, value: T, now: Timestamp) {
     if memory.len() >= MAX_KEYS && !memory.contains_key(id) {
         memory.retain(|_, (since, _)| is_fresh(*since, now));
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_bounded() {
+    fn the_cache_is_bounded() {
         let mut memory = HashMap::new();
         for number in 0..3 * MAX_KEYS {
             let id = KeyId::parse(&format!("{number:016x}")).unwrap();

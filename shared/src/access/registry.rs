@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 
-use super::Scope;
 use super::key::{ApiKey, KeyId};
+use super::{Scope, Upserts};
 use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::dynamo::{self, Attempts};
 use crate::id::Workspace;
@@ -16,37 +16,42 @@ use crate::problem::Problem;
 use crate::schema;
 use crate::timestamp::Timestamp;
 
-/// What is stored of a key: everything but its secret.
+/// The schema version of a key without settings for upserts.
+const PLAIN: u32 = 1;
+
+/// The stored record of a key: everything but its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// Its public part.
+    /// The public id.
     pub id: KeyId,
-    /// Whose feedback it opens.
+    /// The workspace that the key gives access to.
     pub workspace: Workspace,
-    /// What its owner calls it.
+    /// The name its owner gave it.
     pub name: String,
     /// What it allows.
     pub scopes: Vec<Scope>,
-    /// The SHA-256 of its secret.
+    /// The SHA-256 of the secret.
     pub hash: Vec<u8>,
-    /// The last four characters of its text.
+    /// The last four characters of the key's text.
     pub last_four: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it ends to be valid; `None` is never.
+    /// When it expires; `None` means never.
     pub expires_at: Option<Timestamp>,
-    /// When it was revoked, if it was.
+    /// When it was revoked; `None` if it was not.
     pub revoked_at: Option<Timestamp>,
+    /// Whether creates by it are upserts.
+    pub upserts: Option<Upserts>,
 }
 
 impl KeyRecord {
-    /// Whether the key opens anything at `now`.
+    /// Whether the key is neither revoked nor expired at `now`.
     pub fn is_valid(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 }
 
-/// The API keys of all workspaces.
+/// The table of API keys of all workspaces.
 #[derive(Clone, Debug)]
 pub struct Registry {
     client: Client,
@@ -54,7 +59,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The keys in this table.
+    /// The registry in this table.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self {
             client,
@@ -62,7 +67,7 @@ impl Registry {
         }
     }
 
-    /// A new key and its record, from the system's random source; not stored yet.
+    /// Creates a new key and its record from the system's random source. The record is not stored yet.
     ///
     /// # Errors
     ///
@@ -89,6 +94,7 @@ impl Registry {
             created_at: now,
             expires_at,
             revoked_at: None,
+            upserts: None,
         };
         Ok((key, record))
     }
@@ -112,8 +118,8 @@ impl Registry {
             .map_err(|error| dynamo::problem(&error, attempts.uncertain()))
     }
 
-    /// A key's record, `None` if there is none of this id. Read consistently, so that a key works
-    /// as soon as it was made.
+    /// Returns a key's record, or `None` if the id is unknown. The read is consistent, so a key works as
+    /// soon as it was created.
     ///
     /// # Errors
     ///
@@ -132,7 +138,7 @@ impl Registry {
             .transpose()
     }
 
-    /// All keys, or those of one workspace, the oldest first.
+    /// Lists all keys, or those of one workspace, oldest first.
     ///
     /// # Errors
     ///
@@ -157,8 +163,8 @@ impl Registry {
         Ok(records)
     }
 
-    /// Revokes a key for good. Functions that remember it forget it within a minute. A key that
-    /// was revoked before keeps the earlier moment. [`Problem::NotFound`] if there is no such key.
+    /// Revokes a key permanently. Functions that cached it stop accepting it within a minute. A key that
+    /// was already revoked keeps its first revocation time.
     ///
     /// # Errors
     ///
@@ -206,8 +212,16 @@ fn to_item(record: &KeyRecord) -> Item {
         ),
         ("last_four".to_owned(), text(&record.last_four)),
         ("created_at".to_owned(), number(record.created_at.millis())),
-        (schema::ATTRIBUTE.to_owned(), number(schema::API_KEY)),
+        (schema::ATTRIBUTE.to_owned(), number(PLAIN)),
     ]);
+    if let Some(upserts) = &record.upserts {
+        // Code that does not know of them would store every vote beside the last.
+        item.insert(schema::ATTRIBUTE.to_owned(), number(schema::API_KEY));
+        item.insert("upserts".to_owned(), AttributeValue::Bool(true));
+        if let Some(field) = &upserts.user_field {
+            item.insert("user_field".to_owned(), text(field));
+        }
+    }
     if let Some(end) = record.expires_at {
         item.insert("expires_at".to_owned(), number(end.millis()));
     }
@@ -219,7 +233,7 @@ fn to_item(record: &KeyRecord) -> Item {
 
 fn from_item(item: &Item) -> Result<KeyRecord, Problem> {
     schema::check(item, schema::API_KEY)?;
-    // A limit that cannot be read must not become no limit.
+    // An expiry that cannot be read must not count as "never expires".
     let moment = |name: &str| match item.get(name) {
         None => Some(None),
         Some(_) => int(item, name).map(|millis| Some(Timestamp::from_millis(millis))),
@@ -241,6 +255,9 @@ fn from_item(item: &Item) -> Result<KeyRecord, Problem> {
             created_at: Timestamp::from_millis(int(item, "created_at")?),
             expires_at: moment("expires_at")?,
             revoked_at: moment("revoked_at")?,
+            upserts: item.contains_key("upserts").then(|| Upserts {
+                user_field: string(item, "user_field").map(str::to_owned),
+            }),
         })
     };
     read().ok_or_else(|| Problem::internal("an item of the API key table cannot be read"))

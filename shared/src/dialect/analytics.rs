@@ -9,7 +9,7 @@ pub use render::{render_feedbacks, render_groups, render_models, render_scores, 
 use crate::problem::Problem;
 use crate::stats::read::{MAX_ROLLUPS, Unanswered};
 
-/// What a query without an answer is told, by the names of its parameters.
+/// Converts the reason why a query has no result into a problem that names Portkey's parameters.
 pub fn problem(unanswered: Unanswered) -> Problem {
     match unanswered {
         Unanswered::TooManyRecords(limit, range) => Problem::invalid(

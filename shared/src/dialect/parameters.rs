@@ -1,4 +1,4 @@
-//! The parameters of a query string, in any dialect.
+//! Parsing query string parameters, for every dialect.
 
 use crate::id::FeedbackId;
 use crate::indexed::MAX_INDEXED;
@@ -6,16 +6,16 @@ use crate::problem::{Fault, Problem};
 use crate::query::{DEFAULT_LIMIT, MAX_LIMIT, Order, decode_cursor};
 use crate::timestamp::Timestamp;
 
-/// The parameters of a query string, decoded, each name once.
+/// The decoded parameters of a query string, each name once.
 pub(super) struct Parameters<'a> {
     pairs: &'a [(String, String)],
     faults: Vec<Fault>,
 }
 
 impl<'a> Parameters<'a> {
-    /// Refuses names outside of `known`: a filter that is misspelt would otherwise list more
-    /// than was asked for, without a word. The names are the caller's text, so they are told to the
-    /// caller, a few of them, and are no field's name.
+    /// Rejects names outside `known`. If a misspelled filter were ignored, the list would silently contain
+    /// more than was asked for. The message shows a few of the unknown names; they come from the caller, so
+    /// they are never logged as field names.
     pub(super) fn new(pairs: &'a [(String, String)], known: &[&str]) -> Self {
         let mut faults = Vec::new();
         let shown: Vec<String> = pairs
@@ -39,8 +39,8 @@ impl<'a> Parameters<'a> {
         Self { pairs, faults }
     }
 
-    /// A parameter, read by `parse`. Of one that is wrong a number or a time is told as it is, and
-    /// of anything else, which may be the caller's own text, only the length.
+    /// Parses a parameter. The error shows an invalid number or time as it came. For anything else it gives
+    /// only the length, because the text may be the caller's data.
     pub(super) fn take<T>(
         &mut self,
         name: &str,
@@ -73,8 +73,8 @@ impl<'a> Parameters<'a> {
             name,
             "an ISO 8601 date, or date and time, as 2026-01-31 or 2026-01-31T12:00:00Z",
             |text| {
-                // The plus of an offset that was not percent-encoded has become a space; one right behind the
-                // date stands for the T.
+                // An unescaped plus of an offset arrives as a space. A space right after the date stands
+                // for the T.
                 match text.split_at_checked("2026-01-31T".len()) {
                     Some((date, rest)) => Timestamp::parse(&format!("{date}{}", rest.replace(' ', "+"))),
                     None => Timestamp::parse(text),
@@ -95,7 +95,7 @@ impl<'a> Parameters<'a> {
         self.take(name, expected, |text| decode_cursor(text, order))
     }
 
-    /// A parameter that must be there.
+    /// Parses a required parameter.
     pub(super) fn required<T>(
         &mut self,
         name: &str,
@@ -111,7 +111,7 @@ impl<'a> Parameters<'a> {
         self.faults.push(Fault::new(name, rest));
     }
 
-    /// `value`, which a reader has when it noted no fault, or all the faults.
+    /// Returns `value`, or all faults. A parser that found no fault always has a value.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Problem> {
         match value {
             Some(value) if self.faults.is_empty() => Ok(value),
@@ -119,7 +119,7 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// Whether a parameter is there.
+    /// Whether the parameter is present.
     pub(super) fn has(&self, name: &str) -> bool {
         self.pairs.iter().any(|(pair, _)| pair == name)
     }

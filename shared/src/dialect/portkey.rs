@@ -1,5 +1,5 @@
-//! Portkey's feedback API, `/v1/feedback`, as Portkey documents and its SDKs call it. DELETE and GET are
-//! ours, in its style.
+//! Portkey's feedback API, `/v1/feedback`, as Portkey documents it and its SDKs call it. DELETE and GET are
+//! additions in the same style.
 
 mod list;
 
@@ -15,32 +15,33 @@ use crate::id::FeedbackId;
 use crate::metadata::{Comment, MaybeText};
 use crate::problem::{Fault, Problem};
 use crate::query::Summary;
+use crate::reasons::Reasons;
 use crate::score::{Score, Value, Weight};
 use crate::target::{Target, TraceId};
 
 pub use list::parse_list;
 
-/// What is wrong with a span id on its own.
+/// The fault of a span id that comes without a trace id.
 pub(super) const SPAN_WITHOUT_TRACE: &str =
-    "missing, expected beside span_id: a span is named within its trace";
+    "missing, expected with span_id: a span id is unique only within its trace";
 
-/// The most feedback of one bulk: the actions of one DynamoDB transaction.
+/// The maximum number of records in a bulk request, which is the limit of one DynamoDB transaction.
 pub const MAX_BULK: usize = 100;
 
-/// What a POST body asks for.
+/// The parsed body of a POST.
 #[derive(Debug, PartialEq)]
 pub enum Create {
     /// One object.
     One(Box<Draft>),
-    /// An array, or the object with numeric keys that the Node SDK makes of it.
+    /// An array, or an object with numeric keys, into which the Node SDK converts arrays.
     Bulk(Vec<Draft>),
 }
 
-/// Reads the body of a POST.
+/// Parses the body of a POST.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] with every faulty field, of each element of a bulk.
+/// [`Problem::Invalid`] with every invalid field, in each element of a bulk request.
 pub fn parse_create(body: &str) -> Result<Accepted<Create>, Problem> {
     let json = document(body).map_err(|rest| Problem::invalid("body", rest))?;
     match Kind::of(json) {
@@ -53,7 +54,7 @@ pub fn parse_create(body: &str) -> Result<Accepted<Create>, Problem> {
             match numbered(&object) {
                 Some(_) if object.has_repeated_names() => Err(Problem::invalid(
                     "body",
-                    "expected each number once in place of an array, got one twice",
+                    "expected array indexes without duplicates, got one twice",
                 )),
                 Some(items) => parse_bulk(items),
                 None => draft(object).map_err(Problem::Invalid).map(|draft| Accepted {
@@ -72,8 +73,8 @@ pub fn parse_create(body: &str) -> Result<Accepted<Create>, Problem> {
     }
 }
 
-/// The values of an object whose keys are all digits, in numeric order: an array that went
-/// through the Node SDK. `None` for any other object, the empty one among them.
+/// Returns the values of an object whose keys are all digits, in numeric order: an array that the Node SDK
+/// has converted. Returns `None` for any other object, including the empty one.
 fn numbered<'a>(object: &Object<'a>) -> Option<Vec<JsonRef<'a>>> {
     let members = object.members();
     let digits = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_digit());
@@ -85,7 +86,7 @@ fn numbered<'a>(object: &Object<'a>) -> Option<Vec<JsonRef<'a>>> {
         .iter()
         .map(|(key, value)| (key.trim_start_matches('0'), *value))
         .collect();
-    // Numeric order of digit strings of any length: the shorter is the smaller.
+    // Shorter digit strings are smaller numbers, whatever their length.
     sorted.sort_by_key(|(key, _)| (key.len(), *key));
     Some(sorted.into_iter().map(|(_, value)| value).collect())
 }
@@ -137,17 +138,21 @@ fn draft(object: Object<'_>) -> Result<Accepted<Draft>, Vec<Fault>> {
     let metadata = fields.optional::<MaybeText>("metadata");
     let comment = fields.optional::<Comment>("comment");
     warn_of_comment(&mut fields);
+    let reasons = fields.optional::<Reasons>("reasons").unwrap_or_default();
     let draft = trace.zip(value).map(|(trace, value)| Draft {
         target: Target::Trace(trace),
         project: None,
         score: Score::Value(value, weight.unwrap_or(Weight::DEFAULT)),
         comment,
+        reasons,
         metadata: metadata.map(|MaybeText(metadata)| metadata),
+        person: None,
     });
     fields.accept(draft)
 }
 
-/// `trace_id`, or `traceID` as the Node SDK's bulk leaves it; of the two, both must agree.
+/// Reads `trace_id`, or `traceID`, which the Node SDK sends in bulk requests. If both are present, they
+/// must be equal.
 fn trace_id(fields: &mut Fields<'_>) -> Option<TraceId> {
     match (fields.raw("trace_id").is_some(), fields.raw("traceID").is_some()) {
         (false, true) => fields.required("traceID"),
@@ -167,12 +172,12 @@ fn trace_id(fields: &mut Fields<'_>) -> Option<TraceId> {
     }
 }
 
-/// Reads the body of a PUT, and the id that the Node SDK repeats in it: the vendor's own sample
-/// calls `PUT /v1/feedback/undefined`, and then the body's is the only one there is.
+/// Parses the body of a PUT. The Node SDK repeats the id in the body. The vendor's own sample calls `PUT
+/// /v1/feedback/undefined`, so in that case the body's id is used.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] with every faulty field, the id among them.
+/// [`Problem::Invalid`] with every invalid field, including the id.
 pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(FeedbackId, Change)>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let id = if path == "undefined" && fields.has("feedback_id") {
@@ -180,12 +185,13 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(FeedbackId, Chan
     } else {
         path_id(path).map_err(|fault| fields.fault(fault)).ok()
     };
-    // The Node SDK repeats it in the body, and the path's is the one that counts.
+    // The Node SDK repeats the id in the body, but the id in the path is used.
     fields.has("feedback_id");
     let value = fields.required::<Value>("value");
     let weight = fields.patch::<Weight>("weight");
     let comment = fields.patch::<Comment>("comment");
     warn_of_comment(&mut fields);
+    let reasons = fields.patch::<Reasons>("reasons");
     let metadata = match fields.patch::<MaybeText>("metadata") {
         Patch::Keep => Patch::Keep,
         Patch::Clear => Patch::Clear,
@@ -195,6 +201,7 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(FeedbackId, Chan
         let change = Change {
             score: ScoreChange::Value(value, weight),
             comment,
+            reasons,
             metadata,
         };
         (id, change)
@@ -214,16 +221,16 @@ impl fields::FromJson for BodyId {
     }
 }
 
-/// Reads the id in the path of a GET or DELETE.
+/// Parses the id in the path of a GET or DELETE.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] if it is no id.
+/// [`Problem::Invalid`] if it is not an id.
 pub fn parse_id(path: &str) -> Result<FeedbackId, Problem> {
     path_id(path).map_err(|fault| Problem::Invalid(vec![fault]))
 }
 
-/// The answer to a write, with what its caller should know of it.
+/// Renders the response to a write, with any warnings.
 pub fn render_written(action: Action, ids: &[FeedbackId], warnings: &[String]) -> String {
     #[derive(Serialize)]
     struct Written<'a> {
@@ -255,12 +262,12 @@ const SPELLING: Spelling = Spelling {
     updated_at: "updated_at",
 };
 
-/// The answer to a GET of one record.
+/// Renders the response to a GET of one record.
 pub fn render_one(feedback: &Feedback) -> String {
     to_json(&Record::new(feedback, &SPELLING))
 }
 
-/// The answer to a GET of a list: a page, with the summary of its trace if one was asked for.
+/// Renders a page of a list, with the summary of its trace if one was requested.
 pub fn render_list(records: &[Feedback], next_cursor: Option<&str>, summary: Option<&Summary>) -> String {
     #[derive(Serialize)]
     struct List<'a> {
@@ -281,7 +288,7 @@ pub fn render_list(records: &[Feedback], next_cursor: Option<&str>, summary: Opt
     })
 }
 
-/// The one error body, which both SDKs turn into a readable message.
+/// Renders an error body that both SDKs turn into a readable message.
 pub fn render_problem(problem: &Problem) -> String {
     #[derive(Serialize)]
     struct Body<'a> {
@@ -324,7 +331,7 @@ pub fn render_problem(problem: &Problem) -> String {
     })
 }
 
-/// Portkey's code of a problem.
+/// Portkey's error code for a problem.
 fn code(problem: &Problem) -> &'static str {
     match problem {
         Problem::Invalid(_) | Problem::VersionMismatch => "AB01",

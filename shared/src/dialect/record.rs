@@ -1,4 +1,4 @@
-//! A record as JSON: one shape, in either vendor's spelling.
+//! Rendering a record as JSON: one structure, with each vendor's field names.
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
@@ -8,7 +8,7 @@ use crate::id::FeedbackId;
 use crate::score::Score;
 use crate::target::encode_target_id;
 
-/// How a dialect spells the fields that it does not spell in one word.
+/// A dialect's names for the fields that the two vendors call differently.
 #[derive(Debug)]
 pub struct Spelling {
     pub(super) id: fn(FeedbackId) -> String,
@@ -20,7 +20,7 @@ pub struct Spelling {
     pub(super) updated_at: &'static str,
 }
 
-/// A record as JSON: the schemas `PortkeyRecord` and `TrueFoundryRecord` of openapi.yaml.
+/// A record as JSON: the schemas `PortkeyRecord` and `TrueFoundryRecord` in openapi.yaml.
 #[derive(Debug)]
 pub struct Record<'a> {
     feedback: &'a Feedback,
@@ -28,13 +28,13 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The record in this spelling.
+    /// The record with this dialect's names.
     pub(super) fn new(feedback: &'a Feedback, spelling: &'static Spelling) -> Self {
         Self { feedback, spelling }
     }
 }
 
-/// A record's metadata: to the letter, or as a string if what was stored once is no JSON object.
+/// A record's metadata, byte for byte. If stored metadata is not a JSON object, it is rendered as a string.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum MetadataJson<'a> {
@@ -55,7 +55,7 @@ impl Serialize for Record<'_> {
             Some(object) => MetadataJson::Object(object),
             None => MetadataJson::Text(metadata.json()),
         });
-        let mut record = serializer.serialize_struct("Record", 14)?;
+        let mut record = serializer.serialize_struct("Record", 15)?;
         record.serialize_field("id", &(spelling.id)(feedback.id))?;
         record.serialize_field(spelling.trace_id, trace.as_str())?;
         record.serialize_field(spelling.span_id, &span.map(super::super::target::SpanId::as_str))?;
@@ -80,6 +80,7 @@ impl Serialize for Record<'_> {
                 .as_ref()
                 .map(super::super::metadata::Comment::as_str),
         )?;
+        record.serialize_field("reasons", &draft.reasons.iter().collect::<Vec<_>>())?;
         record.serialize_field("metadata", &metadata)?;
         record.serialize_field(spelling.created_at, &feedback.id.created_at().to_string())?;
         record.serialize_field(spelling.updated_at, &feedback.updated_at.to_string())?;

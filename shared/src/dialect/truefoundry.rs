@@ -1,5 +1,5 @@
-//! TrueFoundry's feedback API, `/api/svc/v1/gateway-feedback`, as TrueFoundry documents it. GET is ours, in
-//! its style.
+//! TrueFoundry's feedback API, `/api/svc/v1/gateway-feedback`, as TrueFoundry documents it. GET is an
+//! addition in the same style.
 
 mod list;
 
@@ -12,23 +12,25 @@ use crate::fields::{self, Accepted, Fields, FromJson, JsonRef, Kind, Object, Ref
 use crate::id::FeedbackId;
 use crate::metadata::{Comment, Metadata};
 use crate::problem::{Fault, Problem};
+use crate::reasons::Reasons;
 use crate::score::{Rating, Score};
 use crate::target::{Project, SpanId, Target, TraceId, decode_target_id};
 
 pub use list::parse_list;
 
-/// The span a body's `target` names, by either of its two forms or by both alike.
+/// The span in a body's `target`: given by its target id, by its trace and span ids, or by both if they
+/// agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetField {
-    /// Always a span: this dialect cannot name a whole trace.
+    /// Always a span, because this dialect cannot address a whole trace.
     pub target: Target,
-    /// Context, not identity.
+    /// The tracing project, which is stored but does not identify the target.
     pub project: Option<Project>,
-    /// The names of members that were ignored.
+    /// The names of unknown members, which are ignored.
     unknown: Vec<String>,
 }
 
-/// Notes what was ignored of a target.
+/// Adds a warning for each ignored member of a target.
 fn warn_of_target(fields: &mut Fields<'_>, field: &TargetField) {
     for name in &field.unknown {
         fields.warn(fields::unknown_field(&format!("target.{name}")));
@@ -52,13 +54,14 @@ impl FromJson for TargetField {
             .then(|| fields.required::<TargetId>("feedbackTargetId"))
             .flatten()
             .map(|TargetId(trace, span)| (trace, span));
-        // Beside a target id the names are there to agree with it; alone, both must be there.
+        // Next to a target id, the names are optional and must agree with it. Without one, both are
+        // required.
         let (trace, span): (Option<TraceId>, Option<SpanId>) = if by_id {
             (fields.optional("traceId"), fields.optional("spanId"))
         } else {
             (fields.required("traceId"), fields.required("spanId"))
         };
-        // Read both, so that a fault in either is told.
+        // Read both, so that a fault in either is reported.
         let other_spelling = fields.optional("tracingProjectFqn");
         let project = fields.optional("tracingProjectFQN").or(other_spelling);
         if let Some((of_trace, of_span)) = &encoded {
@@ -71,7 +74,7 @@ impl FromJson for TargetField {
                 ));
             }
         }
-        // The vendor's word for which of the two forms it is, which shows anyway.
+        // The vendor's name for the form of the target. The other members show which form it is.
         fields.has("type");
         let unknown = fields.unknown();
         let target = encoded.or(trace.zip(span)).map(|(trace, span)| Self {
@@ -95,11 +98,11 @@ impl FromJson for TargetId {
     }
 }
 
-/// Reads the body of a POST.
+/// Parses the body of a POST.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] with every faulty field.
+/// [`Problem::Invalid`] with every invalid field.
 pub fn parse_create(body: &str) -> Result<Accepted<Draft>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let target = fields.required::<TargetField>("target");
@@ -109,23 +112,25 @@ pub fn parse_create(body: &str) -> Result<Accepted<Draft>, Problem> {
     let rating = fields.required::<Rating>("rating");
     let comment = fields.optional::<Comment>("comment");
     warn_of_comment(&mut fields);
+    let reasons = fields.optional::<Reasons>("reasons").unwrap_or_default();
     let metadata = fields.optional::<Metadata>("metadata");
     let draft = target.zip(rating).map(|(field, rating)| Draft {
         target: field.target,
         project: field.project,
         score: Score::Rating(rating),
         comment,
+        reasons,
         metadata,
+        person: None,
     });
     fields.accept(draft).map_err(Problem::Invalid)
 }
 
-/// Reads the path and body of a PUT: which record, about which target if the body says, and what
-/// to change of it.
+/// Parses the path and body of a PUT: the record, its target if the body names one, and the change.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] with every faulty field, the id among them.
+/// [`Problem::Invalid`] with every invalid field, including the id.
 pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(RecordRef, Change)>, Problem> {
     let mut fields = fields::body_fields(body)?;
     let id = path_id(path).map_err(|fault| fields.fault(fault)).ok();
@@ -134,13 +139,13 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(RecordRef, Chang
         warn_of_target(&mut fields, target);
     }
     let target = target.map(|field| field.target);
-    if ["rating", "comment", "metadata"]
+    if ["rating", "comment", "reasons", "metadata"]
         .into_iter()
         .all(|name| !fields.has(name))
     {
         fields.fault(Fault::new(
             "body",
-            "expected at least one of rating, comment and metadata",
+            "expected at least one of rating, comment, reasons and metadata",
         ));
     }
     let score = if fields.has("rating") {
@@ -150,11 +155,13 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(RecordRef, Chang
     };
     let comment = fields.patch::<Comment>("comment");
     warn_of_comment(&mut fields);
+    let reasons = fields.patch::<Reasons>("reasons");
     let metadata = fields.patch::<Metadata>("metadata");
     let update = id.zip(score).map(|(id, score)| {
         let change = Change {
             score,
             comment,
+            reasons,
             metadata,
         };
         (RecordRef { id, target }, change)
@@ -162,11 +169,11 @@ pub fn parse_update(path: &str, body: &str) -> Result<Accepted<(RecordRef, Chang
     fields.accept(update).map_err(Problem::Invalid)
 }
 
-/// Reads the path and body of a DELETE. The body may be missing: some clients and proxies drop it.
+/// Parses the path and body of a DELETE. The body is optional, because some clients and proxies drop it.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] with every faulty field, the id among them.
+/// [`Problem::Invalid`] with every invalid field, including the id.
 pub fn parse_delete(path: &str, body: &str) -> Result<RecordRef, Problem> {
     let id = path_id(path);
     if body.trim_ascii().is_empty() {
@@ -177,24 +184,23 @@ pub fn parse_delete(path: &str, body: &str) -> Result<RecordRef, Problem> {
     let mut fields = fields::body_fields(body)?;
     let id = id.map_err(|fault| fields.fault(fault)).ok();
     let target = fields.optional::<TargetField>("target").map(|field| field.target);
-    // Accepted and not kept; held to its form, so that a mistake shows.
+    // Accepted but not stored. It is still validated, so that mistakes are reported.
     fields.optional::<Metadata>("metadata");
     fields
         .finish(id.map(|id| RecordRef { id, target }))
         .map_err(Problem::Invalid)
 }
 
-/// Reads the id in the path of a GET.
+/// Parses the id in the path of a GET.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] if it is no id.
+/// [`Problem::Invalid`] if it is not an id.
 pub fn parse_id(path: &str) -> Result<FeedbackId, Problem> {
     path_id(path).map_err(|fault| Problem::Invalid(vec![fault]))
 }
 
-/// Everything but an error and a list has its content below `data`, and beside it what the caller of a
-/// write should know of it.
+/// A response other than an error or a list: its content in `data`, next to any warnings about a write.
 #[derive(Serialize)]
 struct Wrapped<'a, T> {
     data: T,
@@ -202,7 +208,7 @@ struct Wrapped<'a, T> {
     warnings: &'a [String],
 }
 
-/// The answer to a write of one record, with what its caller should know of it.
+/// Renders the response to a write of one record, with any warnings.
 pub fn render_written(ids: &[FeedbackId], warnings: &[String]) -> String {
     #[derive(Serialize)]
     struct Written {
@@ -226,7 +232,7 @@ const SPELLING: Spelling = Spelling {
     updated_at: "updatedAt",
 };
 
-/// The answer to a GET of one record.
+/// Renders the response to a GET of one record.
 pub fn render_one(feedback: &Feedback) -> String {
     to_json(&Wrapped {
         data: Record::new(feedback, &SPELLING),
@@ -234,7 +240,7 @@ pub fn render_one(feedback: &Feedback) -> String {
     })
 }
 
-/// The answer to a GET of a list.
+/// Renders a page of a list.
 pub fn render_list(records: &[Feedback], next_page_token: Option<&str>) -> String {
     #[derive(Serialize)]
     struct List<'a> {
@@ -255,7 +261,7 @@ pub fn render_list(records: &[Feedback], next_page_token: Option<&str>) -> Strin
     })
 }
 
-/// The error body, with the HTTP status it goes out with.
+/// Renders an error body, which contains the HTTP status.
 pub fn render_problem(problem: &Problem, status: u16) -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]

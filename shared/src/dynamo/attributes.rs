@@ -17,12 +17,12 @@ pub fn number(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-/// A whole number of an item. `None` if the attribute is absent, or no number that `T` holds.
+/// Reads an integer attribute. Returns `None` if it is absent or does not fit into `T`.
 pub fn int<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// A text of an item. `None` if the attribute is absent or no text.
+/// Reads a string attribute. Returns `None` if it is absent or not a string.
 pub fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }

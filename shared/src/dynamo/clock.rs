@@ -1,4 +1,4 @@
-//! The present by DynamoDB's own clock.
+//! The current time by DynamoDB's clock.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use super::error::problem;
 use crate::problem::Problem;
 use crate::timestamp::Timestamp;
 
-/// Hears what time it is from the answers to one call.
+/// Records the time in the responses to one call.
 #[derive(Clone, Debug, Default)]
 struct Clock {
     date: Arc<Mutex<Option<DateTime>>>,
@@ -40,11 +40,12 @@ impl Intercept for Clock {
     }
 }
 
-/// The present by DynamoDB's own clock, from the `Date` of an answer: to the second, rounded down.
+/// Returns the current time by DynamoDB's clock, from the `Date` header of a response, rounded down to the
+/// second.
 ///
 /// # Errors
 ///
-/// A failure of DynamoDB, or an answer without a date.
+/// A failure of DynamoDB, or a response without a date.
 pub async fn server_time(client: &Client, table: &str) -> Result<Timestamp, Problem> {
     let clock = Clock::default();
     client
@@ -60,5 +61,5 @@ pub async fn server_time(client: &Client, table: &str) -> Result<Timestamp, Prob
     let date = clock.date.lock().ok().and_then(|date| *date);
     date.and_then(|date| u64::try_from(date.secs()).ok())
         .map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000)))
-        .ok_or_else(|| Problem::internal("DynamoDB answered without a date"))
+        .ok_or_else(|| Problem::internal("DynamoDB's response has no date"))
 }

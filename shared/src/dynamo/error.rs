@@ -1,4 +1,4 @@
-//! What DynamoDB's errors mean here.
+//! The meaning of DynamoDB's errors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,16 +9,16 @@ use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
 
 use crate::problem::Problem;
 
-/// Watches the attempts of one call, to tell afterwards whether one of them may have written
-/// although its answer was lost.
+/// Observes the attempts of one call, to tell afterwards whether one of them may have written although its
+/// response was lost.
 #[derive(Clone, Debug, Default)]
 pub struct Attempts {
     uncertain: Arc<AtomicBool>,
 }
 
 impl Attempts {
-    /// Whether an attempt ended with anything but success or a refusal: it may have taken effect.
-    /// Only a status of 400 to 499 is proof that it has not; a 200 whose body was cut off is none.
+    /// Whether an attempt may have taken effect although it did not succeed. Only a status from 400 to 499
+    /// proves that it has not; a 200 with a truncated body does not.
     pub fn uncertain(&self) -> bool {
         self.uncertain.load(Ordering::Relaxed)
     }
@@ -47,8 +47,8 @@ impl Intercept for Attempts {
     }
 }
 
-/// The codes by which DynamoDB refuses a request that it did not begin, those of a transaction's
-/// cancellation reasons among them.
+/// The error codes for throttling, including those in a transaction's cancellation reasons. A throttled
+/// request was not started.
 const THROTTLES: [&str; 5] = [
     "ProvisionedThroughputExceeded",
     "ProvisionedThroughputExceededException",
@@ -62,14 +62,14 @@ pub fn is_throttle(code: &str) -> bool {
     THROTTLES.contains(&code)
 }
 
-/// Whether an error code means that a transaction has hold of the item; nothing was done, and it
-/// may be tried again. The SDK does not.
+/// Whether an error code means that a transaction is using the item. Nothing was written, and the call may
+/// be retried. The SDK does not retry it.
 pub fn is_conflict(code: Option<&str>) -> bool {
     code == Some("TransactionConflictException")
 }
 
-/// What a failed call means to the caller of the API. `uncertain` is whether one of its attempts
-/// may have written: then it cannot be promised that nothing was.
+/// Converts a failed call into a problem. If `uncertain`, one of its attempts may have written, so the
+/// caller is not told that nothing was.
 pub fn problem<E>(error: &SdkError<E>, uncertain: bool) -> Problem
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -88,13 +88,18 @@ where
     }
 }
 
-/// What a failed call says of itself, for the log: the code, the message, and the causes below it.
-/// Not its `Debug` form, which holds the response's body and with it what callers sent.
+/// Describes a failed call for the log: the code, the message and the underlying causes. The `Debug` form
+/// is not used because it contains the response body and thereby callers' data.
 pub fn cause<E>(error: &SdkError<E>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let mut text = format!("dynamodb: {error}");
+    let what = match error {
+        SdkError::DispatchFailure(_) => "cannot reach DynamoDB",
+        SdkError::TimeoutError(_) => "DynamoDB did not answer in time",
+        _ => "DynamoDB failed",
+    };
+    let mut text = format!("{what}: {error}");
     if let Some(code) = error.code() {
         text = format!("{text}: {code}: {}", error.message().unwrap_or_default());
     } else {
@@ -107,12 +112,12 @@ where
     text
 }
 
-/// Whether the item did not meet the condition of a write.
+/// Whether the item failed the condition of a write.
 pub fn is_condition_failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     error.code() == Some("ConditionalCheckFailedException")
 }
 
-/// A request of ours that the SDK finds incomplete: a defect.
+/// Converts the SDK's error about an incomplete request, which is a defect in this code.
 pub fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> Problem {
     Problem::internal(format!("a DynamoDB request is incomplete: {error}"))
 }

@@ -1,4 +1,4 @@
-//! What the calls of an invocation consume, in DynamoDB's units.
+//! Metering what an invocation's calls consume, in DynamoDB's request units.
 
 use aws_sdk_dynamodb::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
 
 use crate::invocation::{Invocation, Units};
 
-/// Asks, in the calls of an invocation, what they consume, and adds the answers up.
+/// Requests the consumed capacity in every call of an invocation, and adds it up.
 #[derive(Debug)]
 pub(super) struct Metering;
 
@@ -55,7 +55,7 @@ impl Intercept for Metering {
     }
 }
 
-/// Lets a request ask what it consumes.
+/// Makes a request ask for its consumed capacity.
 fn ask(input: &mut Input) {
     let total = Some(ReturnConsumedCapacity::Total);
     if let Some(get) = input.downcast_mut::<GetItemInput>() {
@@ -77,7 +77,7 @@ fn ask(input: &mut Input) {
     }
 }
 
-/// What an answer says was consumed.
+/// Reads the consumed capacity from a response.
 fn consumed(output: &Output) -> Units {
     let total = |capacity: Option<&ConsumedCapacity>| capacity.and_then(ConsumedCapacity::capacity_units);
     let read = |capacity| Units {
@@ -111,7 +111,7 @@ fn consumed(output: &Output) -> Units {
         for table in output.consumed_capacity() {
             let (read, write) = (table.read_capacity_units(), table.write_capacity_units());
             sum.read += read.unwrap_or_default();
-            // One that is repeated under its token reads and does not write.
+            // A transaction that is repeated with its token reads instead of writing.
             sum.write += write
                 .or(table.capacity_units().filter(|_| read.is_none()))
                 .unwrap_or_default();

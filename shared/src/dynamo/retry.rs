@@ -1,4 +1,4 @@
-//! Retries of what the SDK does not retry.
+//! Retries that the SDK does not make.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use super::error::is_conflict;
 use crate::random;
 
-/// Waits before trying something again, longer with each `attempt`, by chance shorter or longer
-/// so that callers who collided do not meet again. `None` after the last attempt.
+/// Waits before a retry, longer with each `attempt`. A random part keeps colliding callers apart. Returns
+/// `None` after the last attempt.
 pub async fn back_off(attempt: u32) -> Option<()> {
-    /// With [`FIRST`] doubled each time up to [`LONGEST`], about three seconds in all.
+    /// Waits double from [`FIRST`] to [`LONGEST`], about three seconds in total.
     const ATTEMPTS: u32 = 16;
     const FIRST: Duration = Duration::from_millis(10);
     const LONGEST: Duration = Duration::from_millis(320);
@@ -19,7 +19,7 @@ pub async fn back_off(attempt: u32) -> Option<()> {
     }
     let wait = FIRST.saturating_mul(1 << attempt.min(8)).min(LONGEST);
     let mut chance = [0; 1];
-    // Without a random source the full wait is as good.
+    // Without a random source, wait for the full time.
     let share = match random::fill(&mut chance) {
         Ok(()) => u32::from(chance[0]),
         Err(_) => 255,
@@ -28,7 +28,7 @@ pub async fn back_off(attempt: u32) -> Option<()> {
     Some(())
 }
 
-/// Sends a request, and again while a transaction holds its item, with a [`back_off`] between.
+/// Sends a request, and retries it with [`back_off`] while a transaction is using its item.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Transactions: all of several writes, or none.
+//! Transactions: several writes that all happen or none.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -10,16 +10,16 @@ use crate::problem::Problem;
 
 /// Why a transaction was cancelled.
 pub enum Cancelled {
-    /// For each action whose condition failed, in their order: its place, and the item it met.
+    /// The index of each action whose condition failed, in order, and the item it met.
     Conditions(Vec<(usize, Option<Item>)>),
-    /// Another transaction had hold of an item; nothing was written, and it may be tried again.
+    /// Another transaction was using an item. Nothing was written, and it may be retried.
     Conflict,
     /// Anything else.
     Problem(Problem),
 }
 
 impl Cancelled {
-    /// Of a transaction that should have met neither condition nor conflict.
+    /// Converts the reason for a transaction that could not fail a condition or conflict.
     pub fn into_problem(self) -> Problem {
         match self {
             Self::Conditions(_) => Problem::internal("a newly minted id is taken"),
@@ -29,12 +29,11 @@ impl Cancelled {
     }
 }
 
-/// Runs a transaction. The SDK gives each a `ClientRequestToken`, so its own retries take effect
-/// once.
+/// Runs a transaction. The SDK adds a `ClientRequestToken`, so that its own retries take effect once.
 ///
 /// # Errors
 ///
-/// [`Cancelled`], with the conditions that failed; nothing was written then.
+/// [`Cancelled`]. Nothing was written if conditions failed or another transaction was in the way.
 pub async fn transact(client: &Client, actions: Vec<TransactWriteItem>) -> Result<(), Cancelled> {
     let attempts = Attempts::default();
     let result = client

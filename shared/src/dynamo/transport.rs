@@ -1,7 +1,7 @@
-//! How requests reach DynamoDB: HTTP/1.1, over TLS unless the endpoint is `http`.
+//! The HTTP transport to DynamoDB: HTTP/1.1, over TLS unless the endpoint is `http`.
 //!
-//! The SDK's own client brings HTTP/2, which DynamoDB does not speak, proxies and a second pool:
-//! a sixth of a function's binary, none of it used.
+//! The SDK's own client adds HTTP/2, which DynamoDB does not speak, proxies and a second pool. They would
+//! be a sixth of a function's binary and remain unused.
 
 use std::env;
 use std::error::Error;
@@ -30,24 +30,24 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::CONNECT_TIMEOUT;
 
-/// Where Lambda's image, Amazon Linux 2023, has the roots it trusts in one file.
+/// The file with the trusted roots in Lambda's image, Amazon Linux 2023.
 const LAMBDA_ROOTS: &str = "/etc/pki/tls/certs/ca-bundle.crt";
 
-/// A pool of connections, of which clones are one and the same.
+/// A connection pool. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Transport {
     pool: Client<HttpsConnector<TcpConnector>, SdkBody>,
 }
 
 impl Transport {
-    /// A pool that trusts the roots of this machine, or those that `SSL_CERT_FILE` and
-    /// `SSL_CERT_DIR` name. Where there are none, calls to an `https` endpoint fail.
+    /// Creates a pool that trusts this machine's roots, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    /// Without any roots, calls to an `https` endpoint fail.
     ///
     /// # Errors
     ///
-    /// If the TLS library refuses its own defaults.
+    /// If the TLS library rejects its own default settings.
     pub fn new() -> Result<Self, rustls::Error> {
-        // Ring, since the SDK's default provider gathers entropy for 22 ms at the first handshake.
+        // The SDK's default provider instead of ring would gather entropy for 22 ms at the first handshake.
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots())
@@ -67,8 +67,8 @@ impl Transport {
     }
 }
 
-/// The certificates to trust. One file is read where there is one: scanning the system's folders, as
-/// is done elsewhere, parses each certificate twice.
+/// Loads the trusted certificates, from a single file if one exists. Scanning the system's folders would
+/// parse each certificate twice.
 fn roots() -> RootCertStore {
     let told = |name: &str| env::var_os(name).map(PathBuf::from);
     let bundle = match (told("SSL_CERT_FILE"), told("SSL_CERT_DIR")) {
@@ -77,7 +77,7 @@ fn roots() -> RootCertStore {
     };
     let mut roots = RootCertStore::empty();
     let read = bundle.and_then(|path| File::open(path).ok()).map(|file| {
-        // What webpki cannot read is left out: it could trust nothing by it.
+        // A certificate that webpki cannot read is skipped.
         certificates(BufReader::new(file), |certificate| drop(roots.add(certificate)))
     });
     if !matches!(read, Some(Ok(()))) || roots.is_empty() {
@@ -89,10 +89,10 @@ fn roots() -> RootCertStore {
     roots
 }
 
-/// Hands on the certificates of a PEM file (RFC 7468), one after another. The TLS library has a reader
-/// too, but of secrets: it takes a time that does not depend on what it reads, half a millisecond for
-/// the roots of a system, in each cold start. What is no certificate is left out, as it does. Each
-/// is read into the memory of the one before, since new memory is paid for by the page.
+/// Passes on the certificates of a PEM file (RFC 7468), one by one. The TLS library's reader is made for
+/// secrets: it runs in constant time, which costs half a millisecond for a system's roots in every cold
+/// start. Like that reader, this one skips whatever is not a certificate. It reuses one buffer, because new
+/// memory costs time for each page.
 fn certificates(mut pem: impl BufRead, mut each: impl FnMut(CertificateDer<'_>)) -> io::Result<()> {
     let (mut line, mut base64, mut der) = (Vec::new(), Vec::new(), Vec::new());
     let mut within = false;
@@ -138,8 +138,8 @@ impl HttpConnector for Transport {
     }
 }
 
-/// What a failed request is to the SDK, which tries timeouts, broken connections and cut-off
-/// answers again.
+/// Classifies a failed request for the SDK, which retries timeouts, broken connections and truncated
+/// responses.
 fn failure(error: ClientError) -> ConnectorError {
     let hyper = cause::<hyper::Error>(&error);
     if hyper.is_some_and(hyper::Error::is_timeout) {
@@ -158,7 +158,7 @@ fn failure(error: ClientError) -> ConnectorError {
     }
 }
 
-/// The first error of this type below another.
+/// Returns the first error of this type in another's chain of sources.
 fn cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     let mut below = error.source();
     while let Some(source) = below {

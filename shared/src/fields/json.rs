@@ -1,4 +1,4 @@
-//! JSON as text: a value is kept as it came until a domain type takes it.
+//! JSON as text: a value is kept as it came until a domain type parses it.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use serde_json::value::RawValue;
 
 use super::Refusal;
 
-/// The text of one JSON value inside a body that is known to be well-formed.
+/// The text of one JSON value in a body that is known to be well-formed.
 pub type JsonRef<'a> = &'a RawValue;
 
-/// The deepest nesting of a body, counting the body itself: serde_json's own recursion limit.
+/// The maximum nesting of a body, including the body itself: serde_json's own recursion limit.
 pub const MAX_DEPTH: usize = 128;
 
-/// The members of a JSON object, in their order. A name may be there more than once.
+/// The members of a JSON object, in order. A name may be repeated.
 #[derive(Debug)]
 pub struct Object<'a> {
     members: Vec<(String, JsonRef<'a>)>,
@@ -21,11 +21,11 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Reads an object from text that need not be JSON at all. The error is a sentence's rest.
+    /// Parses an object from any text.
     ///
     /// # Errors
     ///
-    /// What was expected and what came.
+    /// A message to follow a field's name: what was expected and what came.
     pub fn parse(text: &'a str) -> Result<Self, String> {
         let json = document(text)?;
         if Kind::of(json) != Kind::Object {
@@ -34,11 +34,11 @@ impl<'a> Object<'a> {
         Self::from_json(json)
     }
 
-    /// Reads the members of a value that is an object. The error is a sentence's rest.
+    /// Reads the members of an object.
     ///
     /// # Errors
     ///
-    /// What was expected and what came.
+    /// A message to follow a field's name: what was expected and what came.
     pub fn from_json(json: JsonRef<'a>) -> Result<Self, String> {
         let members: Members<'a> = serde_json::from_str(json.get())
             .map_err(|error| format!("expected a JSON object: {}", position(&error)))?;
@@ -54,17 +54,17 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// The member of this name; of several the last, as most readers of JSON have it.
+    /// Returns the member with this name. If the name is repeated, this is the last one, as in most JSON
+    /// parsers.
     pub fn get(&self, name: &str) -> Option<JsonRef<'a>> {
         self.all(name).last()
     }
 
-    /// The member of this name. The error, a sentence's rest, tells that there are several: which of them
-    /// was meant cannot be known.
+    /// Returns the member with this name, which must not be repeated.
     ///
     /// # Errors
     ///
-    /// That there are several: which of them was meant cannot be known.
+    /// A message to follow the field's name, if the member is repeated: it is unclear which one was meant.
     pub fn once(&self, name: &str) -> Result<Option<JsonRef<'a>>, String> {
         match self.all(name).count() {
             0 | 1 => Ok(self.get(name)),
@@ -77,18 +77,18 @@ impl<'a> Object<'a> {
         self.members.iter().filter_map(named)
     }
 
-    /// The members whose names are text, in their order. A name that holds a lone surrogate is none; see
+    /// The members whose names are valid text, in order. Names with a lone surrogate are left out; see
     /// [`Object::has_lone_surrogates`].
     pub fn members(&self) -> &[(String, JsonRef<'a>)] {
         &self.members
     }
 
-    /// Whether it has members whose names hold lone surrogates.
+    /// Whether any member's name contains a lone surrogate.
     pub fn has_lone_surrogates(&self) -> bool {
         self.has_lone_surrogates
     }
 
-    /// Whether a name is there more than once.
+    /// Whether any name is repeated.
     pub fn has_repeated_names(&self) -> bool {
         let mut names: Vec<&str> = self.members.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
@@ -122,8 +122,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// The content of a JSON string as serde_json gives it where bytes are asked for: UTF-8, but that a lone
-/// surrogate is three bytes as if it were a character.
+/// The content of a JSON string as serde_json returns it when asked for bytes: UTF-8, except that a lone
+/// surrogate is encoded in three bytes like a character.
 struct Wtf8(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Wtf8 {
@@ -146,12 +146,11 @@ impl<'de> Deserialize<'de> for Wtf8 {
     }
 }
 
-/// Checks that `text` is one JSON value, nested no deeper than [`MAX_DEPTH`]. The error is the
-/// rest of a sentence that begins with the name of what the text is.
+/// Checks that `text` is one JSON value, nested no deeper than [`MAX_DEPTH`].
 ///
 /// # Errors
 ///
-/// What was expected and what came.
+/// A message to follow the name of the text: what was expected and what came.
 pub fn document(text: &str) -> Result<JsonRef<'_>, String> {
     if text.starts_with('\u{feff}') {
         return Err("expected JSON without a byte order mark".to_owned());
@@ -167,7 +166,7 @@ pub fn document(text: &str) -> Result<JsonRef<'_>, String> {
     serde_json::from_str(text).map_err(|error| format!("invalid JSON: {}", position(&error)))
 }
 
-/// Whether brackets outside of strings nest deeper than `limit`. The text need not be JSON.
+/// Whether brackets outside strings nest deeper than `limit`. The text need not be valid JSON.
 pub fn deeper_than(text: &str, limit: usize) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
@@ -188,8 +187,8 @@ pub fn deeper_than(text: &str, limit: usize) -> bool {
     false
 }
 
-/// Where and why serde_json stopped. Of its classes only syntax errors are worded, since the
-/// words of the others quote the input.
+/// Describes where and why serde_json stopped. Only its syntax errors are used as they are, because its
+/// other messages quote the input.
 fn position(error: &serde_json::Error) -> String {
     if error.is_data() {
         format!(
@@ -209,7 +208,7 @@ pub enum Kind {
     Null,
     /// `true` or `false`
     Bool,
-    /// A number, in any spelling JSON has.
+    /// A number.
     Number,
     /// A string.
     String,
@@ -220,7 +219,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind of a well-formed value, by its first byte.
+    /// The kind of a well-formed value, from its first byte.
     pub fn of(json: JsonRef<'_>) -> Self {
         match json.get().as_bytes().first() {
             Some(b'n') => Self::Null,
@@ -233,7 +232,7 @@ impl Kind {
     }
 }
 
-/// What came, for a message: numbers as they are, of text only how much there was.
+/// Describes a value for a message: a short number as it is, a string by its length only.
 pub fn describe(json: JsonRef<'_>) -> String {
     let text = json.get();
     match Kind::of(json) {
@@ -250,7 +249,7 @@ pub fn describe(json: JsonRef<'_>) -> String {
     }
 }
 
-/// The text of a string value; [`Refusal::Mismatch`] for another kind.
+/// The text of a string value.
 ///
 /// # Errors
 ///
@@ -262,8 +261,7 @@ pub fn string(json: JsonRef<'_>) -> Result<String, Refusal> {
     serde_json::from_str(json.get()).map_err(|_| lone_surrogate())
 }
 
-/// The text of a string value, in which each lone surrogate is what `replace` makes of it;
-/// [`Refusal::Mismatch`] for another kind.
+/// The text of a string value, in which `replace` substitutes each lone surrogate.
 ///
 /// # Errors
 ///
@@ -277,7 +275,7 @@ pub fn string_with(json: JsonRef<'_>, replace: impl Fn(u16) -> String) -> Result
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         surrogate.extend_from_slice(chunk.invalid());
-        // 1110xxxx 10xxxxxx 10xxxxxx, as if it were a character.
+        // A lone surrogate in three bytes: 1110xxxx 10xxxxxx 10xxxxxx.
         if let [first, second, third] = surrogate[..] {
             let bits = |byte: u8, mask: u8| u16::from(byte & mask);
             text.push_str(&replace(
@@ -289,14 +287,14 @@ pub fn string_with(json: JsonRef<'_>, replace: impl Fn(u16) -> String) -> Result
     Ok(text)
 }
 
-/// What a message calls half of a pair of surrogates, of which no UTF-8 can be made.
+/// The name for half of a surrogate pair in messages. It cannot be encoded in UTF-8.
 pub const LONE_SURROGATE: &str = "a lone surrogate (\\ud800 to \\udfff)";
 
 fn lone_surrogate() -> Refusal {
     Refusal::Because(format!("expected text without {LONE_SURROGATE}"))
 }
 
-/// The text of a string, number or boolean; of the last two their JSON. `None` for another kind, and for a
+/// The text of a string, or the JSON of a number or boolean. Returns `None` for other kinds and for a
 /// string with a lone surrogate.
 pub fn scalar_text(json: JsonRef<'_>) -> Option<String> {
     match Kind::of(json) {
@@ -306,7 +304,7 @@ pub fn scalar_text(json: JsonRef<'_>) -> Option<String> {
     }
 }
 
-/// The elements of a value that is an array; [`Refusal::Mismatch`] for another kind.
+/// The elements of an array.
 ///
 /// # Errors
 ///
@@ -334,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_told_with_its_place() {
+    fn invalid_json_is_reported_with_its_position() {
         for (text, says) in [
             ("", "expected JSON, got nothing"),
             (" \n", "expected JSON, got nothing"),
@@ -352,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_name_that_is_there_twice_the_last_counts_unless_it_must_be_there_once() {
+    fn get_returns_the_last_of_repeated_names_and_once_rejects_them() {
         let object = Object::parse(r#"{"a":1,"b":0,"\u0061":2}"#).unwrap();
         assert_eq!(object.get("a").map(RawValue::get), Some("2"));
         assert_eq!(object.once("a").unwrap_err(), "expected once, got 2 times");
@@ -367,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_a_lone_surrogate_is_nobody_s() {
+    fn a_name_with_a_lone_surrogate_matches_no_field() {
         let object = Object::parse(r#"{"\ud83d":1,"\ufffd":2,"a\udc00":3}"#).unwrap();
         assert!(object.has_lone_surrogates());
         assert_eq!(object.members().len(), 1);
@@ -380,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn each_lone_surrogate_is_replaced_and_nothing_else() {
+    fn only_lone_surrogates_are_replaced() {
         for (json, text) in [
             (r#""""#, ""),
             (r#""\ud83d\ude00 \ufffd ü""#, "😀 \u{fffd} ü"),
@@ -398,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_is_described_without_quoting_text() {
+    fn values_are_described_without_quoting_text() {
         for (json, says) in [
             ("null", "null"),
             ("5.5", "5.5"),

@@ -1,6 +1,6 @@
-//! Who may come in: a request's key, its scope and its size, in this order. The body is not looked at
-//! before the key was verified. A route that asks for no key is answered here with its document: no
-//! handler is ever called for nobody.
+//! Access control: a request's key, then its scope, then the size of its body. The body is not looked at
+//! before the key was verified. Operations without a key are answered here with a constant document, so no
+//! handler ever runs without a caller.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,45 +14,45 @@ use crate::id::Workspace;
 use crate::problem::{Fault, Problem};
 use crate::timestamp::Clock;
 
-/// Portkey's header for a key.
+/// Portkey's API key header.
 const PORTKEY_KEY: &str = "x-portkey-api-key";
 
-/// What decides whether a request is let in.
+/// Decides whether a request is let in.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// What verifies keys.
+    /// The keyring that verifies API keys.
     pub keyring: Keyring,
-    /// What tells when a request came.
+    /// The clock for the time of a request.
     pub clock: Clock,
-    /// The JSON object that an operation without a key is answered with.
+    /// Returns the JSON object that an operation without a key responds with.
     pub document: fn(Operation) -> Option<&'static str>,
 }
 
-/// A request on its way in, and what is known of it so far.
+/// A request before access control.
 #[derive(Debug)]
 pub struct Arrival {
     pub(super) route: &'static Route,
     pub(super) id: String,
     pub(super) request: Request,
-    /// Set as soon as it is known: a request that comes no further is logged with it too.
+    /// Set as soon as the key is verified, so that rejected requests are logged with their workspace too.
     pub(super) workspace: Arc<OnceLock<Workspace>>,
 }
 
-/// A request that was let in.
+/// The result of access control.
 pub(super) enum Admitted {
-    /// For the handler.
+    /// A request for the handler.
     Call(Call),
-    /// Answered already, without a key.
+    /// The response of an operation without a key.
     Open(Reply),
 }
 
 impl Access {
-    /// Lets a request in.
+    /// Verifies a request's key, scope and body size.
     ///
     /// # Errors
     ///
     /// [`Problem::Unauthorized`], [`Problem::Forbidden`], [`Problem::Invalid`] for a body over
-    /// [`MAX_BODY`], and what looking up the key fails with.
+    /// [`MAX_BODY`], or the error of looking up the key.
     pub(super) async fn admit(&self, arrival: Arrival) -> Result<Admitted, Problem> {
         let Arrival {
             route,
@@ -68,7 +68,7 @@ impl Access {
         };
         let text = credential(request.headers()).ok_or(Problem::Unauthorized)?;
         let caller = self.keyring.verify(text, now).await?;
-        // Nobody else sets it.
+        // It is set only here.
         let _ = workspace.set(caller.workspace.clone());
         if !caller.may(scope) {
             return Err(Problem::Forbidden { needs: scope.name() });
@@ -80,8 +80,8 @@ impl Access {
     }
 }
 
-/// The key's text. A non-empty `x-portkey-api-key` wins: `Authorization` then holds somebody else's key.
-/// Portkey's Python SDK sends the header empty where only `Authorization` is set.
+/// Returns the key's text. A non-empty `x-portkey-api-key` takes precedence, because `Authorization` may
+/// then hold a provider's key. Portkey's Python SDK sends the header empty if only `Authorization` is set.
 fn credential(headers: &HeaderMap) -> Option<&str> {
     let portkey = headers
         .get(PORTKEY_KEY)
@@ -94,7 +94,7 @@ fn credential(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
-/// The body's bytes. API Gateway hands over what is not text in base64; lambda_http has undone it.
+/// The body's bytes. API Gateway encodes binary bodies in base64, which lambda_http has already decoded.
 fn bytes(body: Body) -> Result<Vec<u8>, Problem> {
     let bytes = match body {
         Body::Text(text) => text.into_bytes(),
@@ -108,7 +108,7 @@ fn bytes(body: Body) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-/// The query's parameters in their order, which lambda_http's map of them does not keep.
+/// The query parameters in order, which lambda_http's own map does not keep.
 fn query(request: &Request) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn either_header_holds_the_key_and_portkey_s_wins() {
+    fn portkey_s_header_takes_precedence_over_authorization() {
         for (portkey, authorization, found) in [
             (None, None, None),
             (Some("k"), None, Some("k")),

@@ -1,5 +1,5 @@
-//! Responses: every request is answered, in its dialect, before the deadline, with an id to quote,
-//! and logged in one line.
+//! Responses: every request gets a response in its dialect before the deadline, with a request id, and one
+//! log line.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -24,17 +24,17 @@ use crate::invocation::Invocation;
 use crate::log::milliseconds;
 use crate::problem::{Problem, RETRY_AFTER};
 
-/// Where nobody has given a request an id.
+/// The request id if neither API Gateway nor Lambda gave one.
 const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Portkey's SDKs do not retry a 5xx response that has this header. So a write that may have happened
-/// although its response was an error stays one write.
+/// Portkey's SDKs do not retry a 5xx response with this header. So a write that may have succeeded despite
+/// an error response is not repeated.
 const PORTKEY_TRACE_ID: HeaderName = HeaderName::from_static("x-portkey-trace-id");
 
-/// Answers a request to a function by `work`: whatever happens to it, in its dialect, and before the
-/// deadline. `cold` is whether it is the process's first.
+/// Produces the response to a request by running `work`, in the request's dialect and before the deadline,
+/// even if `work` panics. `cold` is whether this is the process's first request.
 pub(super) async fn answer<F>(
     function: Function,
     cold: bool,
@@ -71,8 +71,8 @@ where
     with_common_headers(response, &request_id)
 }
 
-/// The route API Gateway has found, with what it found `{id}` to be; or, where nobody set it
-/// (cargo-lambda does not), the route of the method and path.
+/// Returns the route that API Gateway matched, and the value of `{id}`. If the event has no route
+/// (cargo-lambda sets none), it is matched here by method and path.
 fn routed(request: &Request) -> Option<(&'static Route, String)> {
     let key = gateway(request).and_then(|context| context.route_key.as_deref());
     if let Some(route) = key.and_then(Route::of_key) {
@@ -86,7 +86,7 @@ fn routed(request: &Request) -> Option<(&'static Route, String)> {
     Some((route, id.map(decoded).unwrap_or_default()))
 }
 
-/// What API Gateway says of the request.
+/// API Gateway's context of the request.
 fn gateway(request: &Request) -> Option<&ApiGatewayV2httpRequestContext> {
     match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => Some(context),
@@ -94,13 +94,13 @@ fn gateway(request: &Request) -> Option<&ApiGatewayV2httpRequestContext> {
     }
 }
 
-/// What `{id}` stands for. API Gateway has undone percent-encoding, cargo-lambda has not; an id
-/// holds no percent sign, so undoing it twice is no harm.
+/// Decodes the value of `{id}`. API Gateway has already undone percent-encoding, cargo-lambda has not. An
+/// id contains no percent sign, so decoding twice does no harm.
 fn decoded(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
-/// The id to quote: API Gateway's, which is in its access log too, or else Lambda's.
+/// The request id: API Gateway's, which is in its access log too, or else Lambda's.
 fn request_id(request: &Request) -> HeaderValue {
     gateway(request)
         .and_then(|context| context.request_id.clone().filter(|id| !id.is_empty()))
@@ -122,7 +122,7 @@ fn ok(reply: Reply) -> Response<Body> {
     response
 }
 
-/// The one place where a problem becomes a status.
+/// Maps a problem to its HTTP status. This is the only place that does.
 fn status(problem: &Problem) -> StatusCode {
     match problem {
         Problem::Invalid(faults) if faults.iter().any(|fault| fault.too_large) => {
@@ -164,16 +164,16 @@ fn error(dialect: Dialect, problem: &Problem, request_id: &HeaderValue) -> Respo
     response
 }
 
-/// What API Gateway answers where there is no route; here it is for a function that was wired to
-/// one it does not have.
+/// API Gateway's response for a path without a route, used if a function is wired to a route that does not
+/// exist.
 fn not_found() -> Response<Body> {
     let mut response = Response::new(Body::from(r#"{"message":"Not Found"}"#));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 
-/// The answer to an invocation that is no request, in the form that API Gateway, REST APIs and load
-/// balancers all read, and one line about it.
+/// Builds the response to an invocation that is not a request, in a form that API Gateway, REST APIs and
+/// load balancers all understand, and logs one line about it.
 pub(super) fn other(invocation: &event::Invocation, context: &LambdaContext) -> Value {
     let (status, message) = match invocation {
         event::Invocation::TooLarge(large) => {
@@ -207,7 +207,7 @@ pub(super) fn other(invocation: &event::Invocation, context: &LambdaContext) -> 
     })
 }
 
-/// The headers that every answer has.
+/// Adds the headers that every response has.
 fn with_common_headers(mut response: Response<Body>, request_id: &HeaderValue) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -220,8 +220,8 @@ fn with_common_headers(mut response: Response<Body>, request_id: &HeaderValue) -
     response
 }
 
-/// The log line of a request, as far as it is known when the request comes. It holds the route's
-/// pattern, not the path, and the names of invalid fields, not what was in them.
+/// The log line of a request, with the fields that are known when it arrives. It contains the route's
+/// pattern instead of the path, and the names of invalid fields instead of their contents.
 struct RequestLog {
     started: Instant,
     cold: bool,
@@ -248,7 +248,7 @@ impl RequestLog {
         }
     }
 
-    /// Logs it. The fields that are metrics are those of [`crate::metrics`].
+    /// Writes the line. [`crate::metrics`] defines which of its fields are metrics.
     fn write(&self, route: Option<&Route>, status: StatusCode, result: &Result<Reply, Problem>) {
         let problem = result.as_ref().err();
         let cause = problem.map(Problem::log_message);

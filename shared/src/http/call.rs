@@ -1,4 +1,4 @@
-//! What a handler gets, and what it returns.
+//! The input and output of handlers.
 
 use lambda_http::http::HeaderMap;
 
@@ -10,17 +10,20 @@ use crate::store::Written;
 use crate::store::idempotency::IdempotencyKey;
 use crate::timestamp::Timestamp;
 
-/// The most a body may be, in bytes.
+/// The maximum size of a body, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
 
-/// A request that was let in.
+/// The header that makes a create an upsert.
+const UPSERT: &str = "x-hindsight-upsert";
+
+/// An authorized request, as a handler receives it.
 #[derive(Debug)]
 pub struct Call {
-    /// Its route.
+    /// The matched route.
     pub route: &'static Route,
-    /// Whose feedback it is about.
+    /// The caller: the workspace and scopes of the API key.
     pub caller: Caller,
-    /// When it came.
+    /// When the request arrived.
     pub now: Timestamp,
     id: String,
     query: Vec<(String, String)>,
@@ -29,7 +32,8 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of `route`; `id` is what its `{id}` stands for, decoded, empty if it has none.
+    /// Creates a call of `route`. `id` is the decoded value of `{id}` in the path, or empty if the route
+    /// has none.
     pub fn new(
         route: &'static Route,
         caller: Caller,
@@ -50,26 +54,26 @@ impl Call {
         }
     }
 
-    /// Whose feedback it is about.
+    /// The workspace of the caller's key.
     pub fn workspace(&self) -> &Workspace {
         &self.caller.workspace
     }
 
-    /// What `{id}` stands for.
+    /// The value of `{id}` in the path.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The parameters of the query string, decoded, in their order.
+    /// The decoded query parameters, in order.
     pub fn query(&self) -> &[(String, String)] {
         &self.query
     }
 
-    /// The body as text. Its size was checked when the call was let in.
+    /// The body as text. Its size was checked before the call was made.
     ///
     /// # Errors
     ///
-    /// [`Problem::Invalid`] if it is not UTF-8.
+    /// [`Problem::Invalid`] if the body is not UTF-8.
     pub fn body(&self) -> Result<&str, Problem> {
         std::str::from_utf8(&self.body).map_err(|error| {
             Problem::invalid(
@@ -79,12 +83,12 @@ impl Call {
         })
     }
 
-    /// The version that `If-Match` asks for. `None` where there is no such header, or `*`.
+    /// The version in `If-Match`. Returns `None` without the header, or if it is `*`.
     ///
     /// # Errors
     ///
-    /// [`Problem::Invalid`] if the header is no entity tag or there twice, [`Problem::VersionMismatch`] for a tag that
-    /// no record ever has.
+    /// [`Problem::Invalid`] if the header is not an entity tag or is repeated. [`Problem::VersionMismatch`]
+    /// for a tag that no record ever has.
     pub fn if_match(&self) -> Result<Option<u64>, Problem> {
         let Some(value) = self.header("If-Match")? else {
             return Ok(None);
@@ -100,7 +104,7 @@ impl Call {
         let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         match quoted.filter(|tag| !tag.contains('"')).map(str::parse) {
             Some(Ok(version)) if !weak => Ok(Some(version)),
-            // A tag of the right form that no record ever has.
+            // A valid tag, but not one that Hindsight issues.
             Some(_) => Err(Problem::VersionMismatch),
             None => Err(Problem::invalid(
                 "If-Match",
@@ -109,11 +113,11 @@ impl Call {
         }
     }
 
-    /// The `Idempotency-Key`, with what makes this request the same as another.
+    /// The `Idempotency-Key`, with a hash of the request.
     ///
     /// # Errors
     ///
-    /// [`Problem::Invalid`] if it is not 1 to 255 bytes of UTF-8, or there twice.
+    /// [`Problem::Invalid`] if it is not 1 to 255 bytes of UTF-8, or is repeated.
     pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
         let Some(key) = self.header("Idempotency-Key")? else {
             return Ok(None);
@@ -126,6 +130,8 @@ impl Call {
             ));
         }
         let if_match = self.header("If-Match")?.map(str::as_bytes);
+        // The vote of another kind is another request; without the header the fingerprint is as it was.
+        let upsert = self.header(UPSERT)?.map(str::as_bytes);
         Ok(Some(IdempotencyKey::new(
             key,
             [
@@ -134,8 +140,26 @@ impl Call {
                 self.id.as_bytes(),
                 if_match.unwrap_or_default(),
                 &self.body,
-            ],
+            ]
+            .into_iter()
+            .chain(upsert),
         )))
+    }
+
+    /// Whether `x-hindsight-upsert: user` asks for upserts.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Invalid`] for another value, or if it is there twice.
+    pub fn is_upsert(&self) -> Result<bool, Problem> {
+        match self.header(UPSERT)? {
+            None => Ok(false),
+            Some("user") => Ok(true),
+            Some(other) => Err(Problem::invalid(
+                UPSERT,
+                format!("expected user, got {} bytes of something else", other.len()),
+            )),
+        }
     }
 
     fn header(&self, name: &'static str) -> Result<Option<&str>, Problem> {
@@ -143,8 +167,8 @@ impl Call {
         let value = values.next().map(|value| std::str::from_utf8(value.as_bytes()));
         match (value, values.next()) {
             (None, _) => Ok(None),
-            // In its place there were bytes that an event's JSON cannot hold. Two values that differ in
-            // them have become one.
+            // The event's JSON cannot hold invalid UTF-8 and has U+FFFD in its place. Two different values
+            // may have become the same.
             (Some(Ok(value)), None) if value.contains(char::REPLACEMENT_CHARACTER) => {
                 Err(Problem::invalid(name, "expected UTF-8 without U+FFFD"))
             }
@@ -155,28 +179,28 @@ impl Call {
     }
 }
 
-/// What a handler answers with when all went well: always 200 and a JSON object.
+/// A handler's successful result: status 200 with a JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// A JSON object.
+    /// The body, a JSON object.
     pub body: String,
-    /// The version of the one record it is about.
+    /// The version of the record, if the response is about a single one.
     pub version: Option<u64>,
-    /// What was stored, if the request stored any.
+    /// The number of stored records, if the request stored any.
     pub votes: Option<Votes>,
 }
 
-/// New feedback, for the log and the metrics.
+/// Newly stored feedback, for the log and the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Votes {
-    /// The scale it is on, `value` or `rating`.
+    /// The scale of the scores, `value` or `rating`.
     pub scale: &'static str,
-    /// How many records.
+    /// The number of records.
     pub count: u64,
 }
 
 impl Reply {
-    /// An answer about several records, or about one that is gone.
+    /// A response about several records or a deleted one.
     pub fn new(body: String) -> Self {
         Self {
             body,
@@ -185,7 +209,7 @@ impl Reply {
         }
     }
 
-    /// An answer about one record, as it is at this version.
+    /// A response about one record at this version.
     pub fn about(body: String, version: u64) -> Self {
         Self {
             version: Some(version),
@@ -193,7 +217,7 @@ impl Reply {
         }
     }
 
-    /// An answer to a write, about the version it made.
+    /// The response to a write, with the version that it made.
     pub fn written(body: String, written: &Written) -> Self {
         Self {
             version: written.version,
@@ -201,8 +225,7 @@ impl Reply {
         }
     }
 
-    /// The answer to a request that stored records on this scale, or would have, had they not been
-    /// stored before.
+    /// Adds the number of stored records. A repeat under the same `Idempotency-Key` stored none.
     pub fn voted(self, scale: &'static str, written: &Written) -> Self {
         let count = u64::try_from(written.ids.len()).unwrap_or(u64::MAX);
         Self {

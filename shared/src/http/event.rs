@@ -1,4 +1,4 @@
-//! What a function is invoked with, before lambda_http makes a request of it.
+//! The events that a function is invoked with, before lambda_http converts them into requests.
 
 use std::fmt;
 
@@ -13,14 +13,14 @@ use serde_json::value::RawValue;
 
 use super::trace::TraceContext;
 
-/// The most bytes of path and query together. Percent-encoded they take up to three times that, and the
-/// `http` crate has 64 KiB for both. API Gateway takes a request line and headers of 10,240 bytes.
+/// The maximum size of path and query together, in bytes. Percent-encoding can triple it, and the `http`
+/// crate allows 64 KiB for both. API Gateway accepts 10,240 bytes of request line and headers.
 const MAX_REQUEST_LINE: usize = 16 * 1024;
 
-/// The most headers. The `http` crate panics beyond some 24,000.
+/// The maximum number of headers. The `http` crate panics beyond about 24,000.
 const MAX_HEADERS: usize = 1_000;
 
-/// What a query may not hold as it is, in the eyes of the `http` crate.
+/// The characters that the `http` crate rejects in a query unless they are encoded.
 const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -34,9 +34,8 @@ const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Takes out of an event what lambda_http would panic on: it unwraps the parsing of a URL made of
-/// the Host header and the path, of a URI made of the query, and of a base64 body. Nothing here
-/// asks for the host.
+/// Removes from an event what makes lambda_http panic: it unwraps the parsing of a URL from the Host header
+/// and the path, of a URI from the query, and of a base64 body. The host is not used here.
 pub fn sanitized(mut event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest {
     event.headers.remove(header::HOST);
     event.request_context.domain_name = None;
@@ -61,32 +60,32 @@ pub fn sanitized(mut event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest 
     event
 }
 
-/// What Lambda invokes a function with. Whatever is JSON is one: lambda_runtime would report what it
-/// cannot read as an error of the function, in words that quote it.
+/// The event of an invocation. Any JSON can be read as one, because lambda_runtime would report unreadable
+/// events as errors that quote them.
 #[derive(Debug)]
 pub enum Invocation {
-    /// A request, as an HTTP API or a function URL sends it: payload format 2.0, and [`sanitized`].
+    /// An HTTP API's or function URL's request in payload format 2.0, after [`sanitized`].
     Request(Box<ApiGatewayV2httpRequest>),
-    /// Something without a request in it, by which a function is kept warm or tried: `{}`, a scheduled
-    /// event, `{"warmup": true}`.
+    /// An event without a request that keeps the function warm or tests it: `{}`, a scheduled event,
+    /// `{"warmup": true}`.
     Ping,
-    /// A request that is larger than API Gateway hands on.
+    /// A request that is larger than API Gateway allows.
     TooLarge(TooLarge),
-    /// An event of something else, or one that cannot be read.
+    /// An event of another kind, or one that cannot be read.
     Foreign(Foreign),
 }
 
-/// What is too large about a request.
+/// The part of a request that is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooLarge {
-    /// Its path and query.
+    /// The path and query.
     RequestLine,
-    /// The number of its headers.
+    /// The number of headers.
     Headers,
 }
 
 impl TooLarge {
-    /// The status for it.
+    /// The HTTP status to respond with.
     pub fn status(self) -> StatusCode {
         match self {
             Self::RequestLine => StatusCode::URI_TOO_LONG,
@@ -107,35 +106,35 @@ impl fmt::Display for TooLarge {
     }
 }
 
-/// What sends events that are not for this function.
+/// The source of an event that this function does not handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
-    /// A REST API, or an HTTP API whose integration has payload format 1.0.
+    /// A REST API, or an HTTP API integration with payload format 1.0.
     RestApi,
     /// An Application Load Balancer.
     LoadBalancer,
     /// A WebSocket API.
     WebSocket,
-    /// A queue, a stream, a bucket: whatever sends `Records`.
+    /// A queue, stream or bucket, or another source that sends `Records`.
     Records,
-    /// EventBridge, with something else than its schedule.
+    /// EventBridge, with an event other than a scheduled one.
     EventBridge,
-    /// An event of payload format 2.0 of which a part has another form.
+    /// An event in payload format 2.0 with a field of the wrong form.
     Unreadable,
-    /// JSON that is no object.
+    /// JSON that is not an object.
     NoObject,
 }
 
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let got = match self {
-            Self::RestApi => "one of payload format 1.0 (REST API, or PayloadFormatVersion 1.0)",
-            Self::LoadBalancer => "one of an Application Load Balancer",
-            Self::WebSocket => "one of a WebSocket API",
-            Self::Records => "Records of a queue, stream or bucket",
-            Self::EventBridge => "one of EventBridge that is no scheduled event",
-            Self::Unreadable => "one of which a part cannot be read",
-            Self::NoObject => "no JSON object",
+            Self::RestApi => "a request in payload format 1.0 (REST API, or PayloadFormatVersion 1.0)",
+            Self::LoadBalancer => "a request from an Application Load Balancer",
+            Self::WebSocket => "an event from a WebSocket API",
+            Self::Records => "Records from a queue, stream or bucket",
+            Self::EventBridge => "an EventBridge event that is not scheduled",
+            Self::Unreadable => "an event with a field that cannot be read",
+            Self::NoObject => "JSON that is not an object",
         };
         write!(
             f,
@@ -151,7 +150,7 @@ impl<'de> Deserialize<'de> for Invocation {
 }
 
 impl Invocation {
-    /// Tells what JSON is an event of.
+    /// Classifies the JSON of an event.
     pub fn read(json: &str) -> Self {
         let Ok(shape) = serde_json::from_str::<Shape<'_>>(json) else {
             return Self::Foreign(match json.trim_start().starts_with('{') {
@@ -162,7 +161,8 @@ impl Invocation {
         if let Some(other) = shape.other() {
             return other;
         }
-        // Before they are read, since reading them panics, and outside of what catches that.
+        // Checked before the headers are parsed, because parsing too many of them panics where it cannot be
+        // caught.
         if shape.headers.is_some_and(|headers| count(headers) > MAX_HEADERS) {
             return Self::TooLarge(TooLarge::Headers);
         }
@@ -177,9 +177,9 @@ impl Invocation {
     }
 }
 
-/// By what an event is known. The members have the forms of AWS's examples (docs.aws.amazon.com:
+/// The members that identify an event's source. Their forms follow AWS's examples (docs.aws.amazon.com:
 /// apigateway, "Create AWS Lambda proxy integrations for HTTP APIs"; elasticloadbalancing, "Use Lambda
-/// functions as targets"; eventbridge, "Events"), but nothing here depends on them.
+/// functions as targets"; eventbridge, "Events"), but no code relies on them.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Shape<'e> {
@@ -204,10 +204,10 @@ struct ContextShape {
 }
 
 impl Shape<'_> {
-    /// What it is an event of, if not of an HTTP API.
+    /// Returns the source of the event if it is not an HTTP API.
     fn other(&self) -> Option<Invocation> {
         let context = self.request_context.map(|context| {
-            // What has another form has none of them.
+            // A context of another form has none of these members.
             serde_json::from_str::<ContextShape>(context.get()).unwrap_or_default()
         });
         let foreign = match context {
@@ -227,7 +227,7 @@ impl Shape<'_> {
     }
 }
 
-/// How many values headers have, each of which may have a list of them. None, if they are no object.
+/// Counts the header values, including those in lists. Returns 0 if the headers are not an object.
 fn count(headers: &RawValue) -> usize {
     struct Values;
 
@@ -252,12 +252,12 @@ fn count(headers: &RawValue) -> usize {
     json.deserialize_map(Values).unwrap_or_default()
 }
 
-/// A request with its context, as lambda_http takes it.
+/// Converts a request and its context for lambda_http.
 pub(super) fn lambda_event(
     event: ApiGatewayV2httpRequest,
     mut context: Context,
 ) -> LambdaEvent<LambdaRequest> {
-    // lambda_http would put Lambda's own X-Amzn-Trace-Id over the caller's.
+    // Otherwise lambda_http would replace the caller's X-Amzn-Trace-Id with Lambda's own.
     if TraceContext::of(&event.headers).is_some() {
         context.xray_trace_id = None;
     }
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_makes_the_conversion_panic() {
+    fn no_event_makes_lambda_http_panic() {
         for (host, path, query, body, base64) in [
             ("exa mple:99999999", "v1", "a=<b>&c=\"", Some("!!"), true),
             ("", "", " #{}|\\^`é\u{0}", None, true),
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_known_by_its_shape() {
+    fn events_are_classified_by_their_members() {
         for (event, foreign) in [
             (
                 json!({"version": "1.0", "httpMethod": "GET", "path": "/", "requestContext": {"httpMethod": "GET"}}),
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_panic_is_refused_before_it_is_read() {
+    fn events_that_would_panic_are_rejected_before_parsing() {
         let many = |count: usize| {
             let headers = (0..count).map(|n| (format!("x-{n}"), json!("v")));
             serde_json::Value::Object(headers.collect())
@@ -364,7 +364,7 @@ mod tests {
             }
             _ => false,
         };
-        // A byte that is no ASCII takes three where it is percent-encoded.
+        // A non-ASCII byte takes three bytes when percent-encoded.
         assert!(is_request(request(
             "é".repeat(MAX_REQUEST_LINE / 2),
             many(MAX_HEADERS)

@@ -1,27 +1,27 @@
-//! The routes: one list. Tests hold it against template.yaml, openapi.yaml and cargo-lambda's router.
+//! The list of all routes. Tests compare it with template.yaml, openapi.yaml and cargo-lambda's router.
 
 use lambda_http::http::Method;
 
 use crate::access::Scope;
 use crate::dialect::Dialect;
 
-/// A Lambda function, by the name of its package and binary.
+/// A Lambda function behind the API, named like its package and binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Function {
     /// Stores feedback.
     Create,
-    /// Changes it.
+    /// Updates feedback.
     Update,
-    /// Deletes it.
+    /// Deletes feedback.
     Delete,
-    /// Reads and lists it.
+    /// Reads and lists feedback.
     Read,
-    /// Answers with analytics.
+    /// Returns analytics.
     Analytics,
 }
 
 impl Function {
-    /// All of them.
+    /// All functions.
     pub const ALL: [Self; 5] = [
         Self::Create,
         Self::Update,
@@ -30,7 +30,7 @@ impl Function {
         Self::Analytics,
     ];
 
-    /// The package's name.
+    /// The name of the function's package.
     pub fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -42,51 +42,51 @@ impl Function {
     }
 }
 
-/// What a route does.
+/// The operation of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Stores feedback.
     Create,
-    /// Changes a record.
+    /// Updates a record.
     Update,
     /// Deletes a record.
     Delete,
-    /// Reads feedback, or what describes the service.
+    /// Reads feedback or a document about the service.
     Read(Read),
-    /// Answers with analytics.
+    /// Returns analytics.
     Analytics(Report),
 }
 
-/// What is read.
+/// A read operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Read {
     /// One record.
     One,
-    /// A page of a list.
+    /// A page of records.
     List,
     /// The OpenAPI document.
     Specification,
-    /// Whether the function runs.
+    /// The health check.
     Health,
 }
 
-/// A report of Portkey's feedback analytics.
+/// A report in Portkey's feedback analytics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Report {
-    /// Feedback over time.
+    /// Votes over time.
     Feedbacks,
-    /// Feedback by score.
+    /// Votes per value.
     Scores,
     /// The weighted average over time.
     Weighted,
-    /// Feedback by model.
+    /// Votes per model.
     Models,
-    /// Feedback by the values of a metadata field.
+    /// Votes per value of a metadata field.
     Groups,
 }
 
 impl Operation {
-    /// The function that does it.
+    /// The function that performs the operation.
     pub const fn function(self) -> Function {
         match self {
             Self::Create => Function::Create,
@@ -97,7 +97,7 @@ impl Operation {
         }
     }
 
-    /// What a key must allow; `None` where no key is asked for.
+    /// The scope that the operation requires; `None` if it requires no key.
     pub const fn scope(self) -> Option<Scope> {
         match self {
             Self::Create | Self::Update | Self::Delete => Some(Scope::Write),
@@ -107,16 +107,16 @@ impl Operation {
     }
 }
 
-/// A method and path that is answered.
+/// A method and path of the API.
 #[derive(Debug)]
 pub struct Route {
     /// The HTTP method.
     pub method: Method,
-    /// The path, as API Gateway writes it: a last `{name}` stands for one segment.
+    /// The path in API Gateway's form, in which a final `{name}` matches one segment.
     pub path: &'static str,
-    /// The vendor whose spelling it speaks. Problems of routes that are nobody's are told in Portkey's.
+    /// The dialect of the responses. Routes that belong to neither vendor use Portkey's for problems.
     pub dialect: Dialect,
-    /// What it does.
+    /// The operation.
     pub operation: Operation,
 }
 
@@ -150,7 +150,7 @@ pub const ROUTES: &[Route] = &[
     ),
     analytics("/v1/analytics/graphs/feedbacks", Report::Feedbacks),
     analytics("/v1/analytics/graphs/feedbacks/scores", Report::Scores),
-    // The Node SDK's spelling.
+    // The Node SDK's name for it.
     analytics("/v1/analytics/graphs/feedbacks/score", Report::Scores),
     analytics("/v1/analytics/graphs/feedbacks/weighted", Report::Weighted),
     analytics("/v1/analytics/graphs/feedbacks/ai-models", Report::Models),
@@ -182,12 +182,12 @@ const fn truefoundry(method: Method, path: &'static str, operation: Operation) -
 }
 
 impl Route {
-    /// The function that answers it.
+    /// The function that serves the route.
     pub fn function(&self) -> Function {
         self.operation.function()
     }
 
-    /// The route that API Gateway names so: `PUT /v1/feedback/{id}`.
+    /// Finds a route by API Gateway's name for it, such as `PUT /v1/feedback/{id}`.
     pub fn of_key(key: &str) -> Option<&'static Self> {
         let (method, path) = key.split_once(' ')?;
         ROUTES
@@ -195,19 +195,19 @@ impl Route {
             .find(|route| route.method.as_str() == method && route.path == path)
     }
 
-    /// The name of the segment that is the caller's, if there is one.
+    /// The name of the path parameter, if there is one.
     pub fn parameter(&self) -> Option<&'static str> {
         let (_, segment) = self.path.rsplit_once('/')?;
         segment.strip_prefix('{')?.strip_suffix('}')
     }
 
-    /// The name API Gateway gives it.
+    /// API Gateway's name for the route.
     pub fn key(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
-    /// The route of a request, and the segment its parameter stands for, as it is in the path. A path
-    /// is matched as API Gateway matches it: by its segments, the empty ones too.
+    /// Finds the route of a request, and the path segment of its parameter, not decoded. Paths are matched
+    /// like in API Gateway: segment by segment, including empty ones.
     pub fn find<'p>(method: &Method, path: &'p str) -> Option<(&'static Self, Option<&'p str>)> {
         ROUTES
             .iter()
@@ -215,7 +215,7 @@ impl Route {
             .find_map(|route| Some((route, route.matches(path)?)))
     }
 
-    /// Whether the path is this route's, and what its parameter is.
+    /// Matches a path against the route. Returns the parameter's segment if the route has one.
     fn matches<'p>(&self, path: &'p str) -> Option<Option<&'p str>> {
         match self.parameter() {
             None => (path == self.path).then_some(None),

@@ -1,27 +1,27 @@
-//! The trace that a request is part of, for its log line: W3C's `traceparent`
-//! (www.w3.org/TR/trace-context) or else AWS's `X-Amzn-Trace-Id`
-//! (docs.aws.amazon.com/xray, "X-Ray concepts", "Tracing header"), both in W3C's form.
+//! The trace context of a request, for its log line: from W3C's `traceparent` (www.w3.org/TR/trace-context)
+//! or else from AWS's `X-Amzn-Trace-Id` (docs.aws.amazon.com/xray, "X-Ray concepts", "Tracing header"),
+//! both in W3C's form.
 //!
-//! A header is a caller's text. What is taken from it is hexadecimal digits of a fixed number and
-//! nothing else; a header that is not wholly as its specification says is as if it were not there.
+//! A header is untrusted text. Only a fixed number of hexadecimal digits is taken from it. A header that
+//! does not fully match its specification is ignored.
 
 use lambda_http::http::{HeaderMap, HeaderName};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// A request's place in a trace.
+/// The trace that a request is part of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// The trace: 32 lower-case hexadecimal digits, not all zero. X-Ray's `1-5759e988-bd86…` is
-    /// these without the version and the hyphens.
+    /// The trace id: 32 lowercase hexadecimal digits, not all zero. X-Ray's `1-5759e988-bd86…` is converted
+    /// by removing its version and hyphens.
     pub trace: String,
-    /// The span that made the request: 16 of them. X-Ray's header may be without.
+    /// The id of the calling span: 16 such digits. It is optional in X-Ray's header.
     pub parent: Option<String>,
 }
 
 impl TraceContext {
-    /// The context in these headers.
+    /// Reads the trace context from a request's headers.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let text = |name| {
             let mut values = headers.get_all(name).iter();
@@ -33,7 +33,7 @@ impl TraceContext {
             .or_else(|| text(X_AMZN_TRACE_ID).and_then(Self::from_x_ray))
     }
 
-    /// `00-{trace}-{parent}-{flags}`. A later version may go on behind another hyphen.
+    /// Parses `00-{trace}-{parent}-{flags}`. Later versions may add more after another hyphen.
     fn from_traceparent(text: &str) -> Option<Self> {
         let mut parts = text.splitn(5, '-');
         let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
@@ -50,8 +50,8 @@ impl TraceContext {
         })
     }
 
-    /// `Root=1-{8 digits}-{24 digits};Parent={16 digits};Sampled=1`, in any order, with members that
-    /// nobody here asks for.
+    /// Parses `Root=1-{8 digits}-{24 digits};Parent={16 digits};Sampled=1`, in any order, with other
+    /// members ignored.
     fn from_x_ray(text: &str) -> Option<Self> {
         let (mut root, mut parent) = (None, None);
         for member in text.split(';') {
@@ -79,7 +79,7 @@ fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Digits of which not all are zero: those would say that there is no id.
+/// Whether the text is an id: hexadecimal digits that are not all zero. Zeros mean that there is no id.
 fn is_id(text: &str, digits: usize) -> bool {
     is_hex(text, digits) && text.bytes().any(|byte| byte != b'0')
 }
@@ -123,7 +123,7 @@ mod tests {
         ] {
             let found = x_ray.clone().map(|trace| (trace, parent));
             assert_eq!(of(&[(&X_AMZN_TRACE_ID, text.as_bytes())]), found, "{text}");
-            // The other one goes first, but only if it is one.
+            // `traceparent` takes precedence, but only if it is valid.
             let both = [
                 (&X_AMZN_TRACE_ID, text.as_bytes()),
                 (&TRACEPARENT, b"00-x-x-01".as_slice()),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_wholly_as_specified_is_not_there() {
+    fn malformed_trace_headers_are_ignored() {
         let upper = TRACE.to_uppercase();
         let zeros = "0".repeat(32);
         for text in [

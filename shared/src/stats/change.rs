@@ -1,4 +1,4 @@
-//! A change of the feedback table, as its stream tells it.
+//! Changes of the feedback table, as its stream delivers them.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -12,25 +12,25 @@ use super::rollup::{Rollup, Slots};
 use super::tally::Tally;
 use crate::timestamp::Timestamp;
 
-/// One record of the stream. It is read even where its change cannot be.
+/// One record of the stream. It can be read even if the change in it cannot.
 #[derive(Clone, Debug)]
 pub struct StreamRecord {
-    /// Its place in its shard.
+    /// The record's position in its shard.
     pub sequence_number: SequenceNumber,
-    /// When the change happened, to the second, rounded down; the epoch where it does not say.
+    /// When the change happened, rounded down to the second; the epoch if the record does not say.
     pub happened_at: Timestamp,
-    /// The states before and after.
+    /// The change, or why it cannot be read.
     pub change: Result<Change, Unreadable>,
     json: Box<RawValue>,
 }
 
-/// The states before and after a change.
+/// A change: the states of a feedback record before and after it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Change {
-    /// The state after it; none after a delete.
+    /// The state after the change; `None` after a delete.
     pub new_image: Option<Image>,
-    /// The state before it; none before a create.
+    /// The state before the change; `None` before a create.
     pub old_image: Option<Image>,
 }
 
@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for StreamRecord {
             sequence_number: SequenceNumber,
         }
         let json = Box::<RawValue>::deserialize(deserializer)?;
-        // In serde's words the error would quote what somebody sent.
+        // serde's own error would quote the record.
         let place: Record<Place> = serde_json::from_str(json.get())
             .map_err(|_| serde::de::Error::custom("a record without a sequence number"))?;
         let change = serde_json::from_str::<Record<Change>>(json.get());
@@ -63,16 +63,16 @@ impl<'de> Deserialize<'de> for StreamRecord {
     }
 }
 
-/// What a change adds to the slots of which roll-ups. Only what is not zero.
+/// The counts that a change adds to each roll-up's slots, without zeros.
 pub type Difference = BTreeMap<Rollup, Slots>;
 
 impl StreamRecord {
-    /// The record as it came: JSON.
+    /// The record's JSON, unchanged.
     pub fn json(&self) -> &str {
         self.json.get()
     }
 
-    /// What the change adds in each generation.
+    /// The counts that the change adds in all these generations.
     ///
     /// # Errors
     ///
@@ -90,8 +90,8 @@ impl StreamRecord {
         Ok(difference)
     }
 
-    /// What those states of it that can be read add in one generation: what is missing there while
-    /// the change is parked.
+    /// The counts that the readable states of the change add in one generation. They are missing there
+    /// while the change is parked.
     pub fn readable_difference(&self, generation: Generation) -> Difference {
         let mut difference = Difference::new();
         for side in self.change.iter().flat_map(Change::sides) {
@@ -117,14 +117,14 @@ fn add(
     }
 }
 
-/// One state of a change.
+/// One state of a change, to be added or subtracted.
 struct Side {
     counted: Result<Counted, Unreadable>,
     sign: fn(Tally) -> Tally,
 }
 
 impl Change {
-    /// The new state's counts come, the old one's go.
+    /// The states of the change: the new one is added, the old one subtracted.
     fn sides(&self) -> impl Iterator<Item = Side> {
         let side = |image: &Option<Image>, sign: fn(Tally) -> Tally| {
             let counted = Counted::from_image(image.as_ref()?);
@@ -137,14 +137,14 @@ impl Change {
         sides.into_iter().flatten()
     }
 
-    /// Whether it is the change that put a generation's number on a record.
+    /// Whether the change is a rebuild's touch, which sets a generation's number on a record.
     pub fn touches(&self, generation: u32) -> bool {
-        let bears = |image: &Option<Image>| image.as_ref().map(|image| touched_for(image) >= generation);
-        bears(&self.old_image) == Some(false) && bears(&self.new_image) == Some(true)
+        let is_touched = |image: &Option<Image>| image.as_ref().map(|image| touched_for(image) >= generation);
+        is_touched(&self.old_image) == Some(false) && is_touched(&self.new_image) == Some(true)
     }
 }
 
-/// A change's place in its shard: a decimal number of up to 40 digits.
+/// The position of a change in its shard: a decimal number of up to 40 digits.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
 #[serde(transparent)]
 pub struct SequenceNumber(pub String);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_even_where_its_change_is_not() {
+    fn a_record_is_read_even_if_its_change_cannot_be() {
         let read = |json: &str| serde_json::from_str::<StreamRecord>(json);
         let json =
             r#"{"dynamodb":{"SequenceNumber":"7","NewImage":"no image","ApproximateCreationDateTime":12}}"#;

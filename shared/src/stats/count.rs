@@ -1,12 +1,12 @@
-//! Counting a stream's changes, each exactly once.
+//! Counting the changes in a stream, each exactly once.
 //!
-//! The stream delivers at least once: a batch may come again, whole, halved, or beside others. So
-//! each shard has a checkpoint, the sequence number up to which it has been counted, which is
-//! written in one transaction with the counters. What is at or below it is skipped; and the
-//! transaction's condition is that the checkpoint is still the one it was computed from.
+//! The stream delivers at least once: a batch may be repeated, in part or as a whole, and at the same time
+//! elsewhere. So each shard has a checkpoint, which is the sequence number up to which it has been counted.
+//! It is written in one transaction with the counters, on the condition that it has not changed since it
+//! was read. Changes up to the checkpoint are skipped.
 //!
-//! A change that cannot be read is parked ([`super::parked`]) in the same transaction, in its place:
-//! it never holds up the changes behind it.
+//! A change that cannot be read is parked ([`super::parked`]) in the same transaction, so it never delays
+//! the changes after it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,47 +28,49 @@ use crate::problem::Problem;
 use crate::schema;
 use crate::timestamp::Timestamp;
 
-/// The most items that one transaction writes beside the checkpoint: DynamoDB's 100 actions, less
+/// The maximum number of items that a transaction writes besides the checkpoint: DynamoDB's 100 actions,
+/// less
 /// one (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
 pub const MAX_ITEMS: usize = 99;
 
-/// The most text of parked changes that one transaction writes, in bytes. A transaction takes 4 MB.
+/// The maximum size of the parked changes that one transaction writes, in bytes. A transaction is limited
+/// to 4 MB.
 const MAX_PARKED: usize = 2 * 1024 * 1024;
 
-/// How long a checkpoint is kept after its last use. A stream keeps a change for a day.
-const CHECKPOINT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long a checkpoint is kept after its last use. The stream keeps a change for one day.
+const CHECKPOINT_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The partition that all checkpoints are in.
+/// The partition key of all checkpoints.
 pub const CHECKPOINTS: &str = "checkpoint";
 
-/// What became of a batch.
+/// The result of counting a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// How many changes were counted now.
+    /// The number of changes that this call counted.
     pub counted: usize,
-    /// The changes that were parked now, since they cannot be read.
+    /// The changes that this call parked because they cannot be read.
     pub parked: Vec<Parked>,
 }
 
-/// What became of the parked changes.
+/// The result of counting parked changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recounted {
-    /// How many are counted now.
+    /// The number of parked changes that are now counted.
     pub counted: usize,
-    /// Those that still cannot be read.
+    /// The changes that still cannot be read.
     pub left: Vec<Parked>,
 }
 
-/// How far a shard has been counted.
+/// The position up to which a shard has been counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Everything up to this change is counted; `None` if nothing is.
+    /// The last change that is counted completely; `None` if there is none.
     pub sequence: Option<SequenceNumber>,
-    /// How far the change behind it is counted, where one transaction did not take all of it.
+    /// How much of the following change is counted, if it did not fit into one transaction.
     part: Option<Part>,
 }
 
-/// How far one change is counted: up to a roll-up, in their order.
+/// The counted part of one change: all its roll-ups up to and including this key, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
     sequence: SequenceNumber,
@@ -100,13 +102,13 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// A counter into this table of roll-ups.
+    /// A counter for this table of roll-ups.
     pub fn new(client: Client, stats: impl Into<String>) -> Self {
         Self::with_max_items(client, stats, MAX_ITEMS)
     }
 
-    /// A counter whose transactions write at most so many items beside the checkpoint, at least 1 and
-    /// at most [`MAX_ITEMS`].
+    /// A counter whose transactions write at most `max_items` items besides the checkpoint, from 1 to
+    /// [`MAX_ITEMS`].
     pub fn with_max_items(client: Client, stats: impl Into<String>, max_items: usize) -> Self {
         Self {
             client,
@@ -115,12 +117,12 @@ impl Counter {
         }
     }
 
-    /// Counts the changes of one shard that are not counted yet, in the order of their numbers.
+    /// Counts the changes of one shard that are not counted yet, in the order of their sequence numbers.
     ///
     /// # Errors
     ///
-    /// A failure of DynamoDB, or a generation of a newer schema version. Everything up to some change
-    /// is then counted, and the rest is for the next delivery.
+    /// A failure of DynamoDB, or a generation of a newer schema version. Changes up to some point are
+    /// counted then, and the next delivery counts the rest.
     pub async fn count(&self, shard: &str, mut records: Vec<StreamRecord>) -> Result<Outcome, Problem> {
         records.sort_by(|one, other| one.sequence_number.cmp(&other.sequence_number));
         records.dedup_by(|one, other| one.sequence_number == other.sequence_number);
@@ -148,7 +150,7 @@ impl Counter {
                     checkpoint = batch.checkpoint(checkpoint);
                 }
                 Err(Cancelled::Problem(problem)) => return Err(problem),
-                // Somebody else was here, on this shard or on one of its roll-ups.
+                // Another call counted on this shard or in one of its roll-ups.
                 Err(Cancelled::Conflict | Cancelled::Conditions(_)) => {
                     if back_off(conflicts).await.is_none() {
                         return Err(Problem::unavailable("the roll-ups are too busy"));
@@ -160,7 +162,7 @@ impl Counter {
         }
     }
 
-    /// How far a shard has been counted.
+    /// Returns the checkpoint of a shard.
     ///
     /// # Errors
     ///
@@ -191,11 +193,12 @@ impl Counter {
         })
     }
 
-    /// Counts the parked changes that this code can read, each in a transaction with its removal.
+    /// Counts the parked changes that this code can read. Each is removed in the transaction that counts
+    /// it.
     ///
     /// # Errors
     ///
-    /// A failure of DynamoDB. What was counted by then is counted, and the rest still parked.
+    /// A failure of DynamoDB. Changes counted before it stay counted, and the others stay parked.
     pub async fn count_parked(&self) -> Result<Recounted, Problem> {
         let mut recounted = Recounted::default();
         for parked in parked::list(&self.client, &self.stats).await? {
@@ -207,7 +210,7 @@ impl Counter {
         Ok(recounted)
     }
 
-    /// Counts a parked change. The reason, if it still cannot be read.
+    /// Counts one parked change. Returns the reason if it still cannot be read.
     async fn count_one_parked(&self, parked: &Parked) -> Result<Option<Unreadable>, Problem> {
         let mut conflicts = 0;
         loop {
@@ -215,7 +218,7 @@ impl Counter {
                 // Another call has counted it meanwhile.
                 return Ok(None);
             };
-            // Read after the change was, so that none has begun that the change was counted without.
+            // Read after the change, so that no generation can have begun that the change is missing in.
             let generations = Generations::read_or_begin(&self.client, &self.stats).await?;
             let difference = match stored.record.difference(generations) {
                 Ok(difference) => difference,
@@ -273,7 +276,7 @@ impl Counter {
             .expression_attribute_names("#part", "part")
             .expression_attribute_values(
                 ":expires_at",
-                number((Timestamp::now() + CHECKPOINT_KEPT).seconds()),
+                number((Timestamp::now() + CHECKPOINT_LIFETIME).seconds()),
             );
         let mut set = "SET expires_at = :expires_at, #schema = :schema".to_owned();
         let mut rest = String::new();
@@ -290,7 +293,7 @@ impl Counter {
             }
             None => rest.push_str(" REMOVE #part"),
         }
-        // Code that knows nothing of parts must not take a change for uncounted.
+        // Code that does not support partly counted changes must not count this one again.
         let schema = if batch.part.is_some() { 2 } else { 1 };
         update = update.expression_attribute_values(":schema", number(schema));
         if let Some((generation, count)) = batch.touched {
@@ -322,7 +325,7 @@ impl Counter {
             .build())
     }
 
-    /// The updates that add a batch's counts to its roll-ups.
+    /// Builds the updates that add a batch's counts to its roll-ups.
     fn updates(&self, batch: &Batch<'_>) -> Result<Vec<TransactWriteItem>, Problem> {
         let mut updates = Vec::new();
         for (rollup, counts) in &batch.rollups {
@@ -331,7 +334,7 @@ impl Counter {
         Ok(updates)
     }
 
-    /// The update that adds counts to a roll-up. `None` if there is nothing to write.
+    /// Builds the update that adds counts to a roll-up. Returns `None` if there is nothing to write.
     fn update(&self, rollup: &Rollup, counts: &Counts) -> Result<Option<TransactWriteItem>, Problem> {
         let adds = counters(rollup.series, &counts.slots);
         if adds.is_empty() && counts.counted_to.is_none() {
@@ -366,35 +369,34 @@ impl Counter {
     }
 }
 
-/// The attribute of a checkpoint that says how many touches of a rebuild were counted on its shard.
+/// The attribute of a checkpoint that counts a rebuild's touches on its shard.
 pub fn touched_name(generation: u32) -> String {
     format!("touched_{generation}")
 }
 
-/// What a batch writes to one roll-up.
+/// The counts that a batch adds to one roll-up.
 #[derive(Debug, Default)]
 struct Counts {
     slots: Slots,
-    /// The time of the newest change counted, where the roll-up says so.
+    /// The time of the newest counted change, for roll-ups that store it.
     counted_to: Option<Timestamp>,
 }
 
-/// As many changes as one transaction takes, merged: a roll-up that a hundred of them touch is
-/// written once.
+/// The changes that one transaction counts, merged by roll-up: a roll-up in a hundred of them is written
+/// once.
 struct Batch<'a> {
     max_items: usize,
     rollups: BTreeMap<Rollup, Counts>,
     parked: Vec<(&'a StreamRecord, Unreadable)>,
-    /// How many items and bytes the parked ones are.
+    /// The number of items for the parked changes.
     chunks: usize,
     bytes: usize,
-    /// The last change that is counted or parked whole.
+    /// The last change that is counted or parked completely.
     last: Option<&'a StreamRecord>,
-    /// How far the change behind it is counted, if a part of it is.
+    /// How much of the following change is counted, if it was started.
     part: Option<Part>,
     counted: usize,
-    /// How many of the changes are touches of a rebuild, and of which generation; none if no
-    /// rebuild is under way.
+    /// The number of touches among the changes, with their generation; `None` if no rebuild is running.
     touched: Option<(u32, usize)>,
 }
 
@@ -436,7 +438,7 @@ impl<'a> Batch<'a> {
         self.last.is_none() && self.part.is_none()
     }
 
-    /// Where counting is after this batch.
+    /// The checkpoint after this batch.
     fn checkpoint(&self, before: Checkpoint) -> Checkpoint {
         Checkpoint {
             sequence: self
@@ -447,8 +449,9 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Adds a change, less the `part` of it that is counted. Whether there may be room for the next:
-    /// what does not fit waits for the next transaction, and what alone does not fit is begun.
+    /// Adds a change, without the `part` of it that is already counted. Returns whether the next change may
+    /// fit too. A change that does not fit waits for the next transaction; one that fits into no
+    /// transaction is counted in parts.
     fn add(&mut self, record: &'a StreamRecord, difference: Difference, part: Option<&Part>) -> bool {
         let mut counts = with_counted_to(difference, record.happened_at);
         if let Some(part) = part.filter(|part| part.sequence == record.sequence_number) {
@@ -486,7 +489,7 @@ impl<'a> Batch<'a> {
         is_whole
     }
 
-    /// Parks a change. Whether there was room.
+    /// Parks a change. Returns whether it fit.
     fn park(&mut self, record: &'a StreamRecord, reason: Unreadable) -> bool {
         let (chunks, bytes) = (parked::chunks(record), record.json().len());
         let fits =
@@ -514,8 +517,8 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A change's counts by roll-up, with the time of the change on the roll-up of everything of that day:
-/// so each workspace says of itself how far it is counted, mostly in an item that is written anyway.
+/// Adds the time of the change to the roll-up that counts the workspace's whole day. So every workspace has
+/// the time up to which it is counted, usually in an item that is written anyway.
 fn with_counted_to(difference: Difference, happened_at: Timestamp) -> BTreeMap<Rollup, Counts> {
     let mut counts: BTreeMap<Rollup, Counts> = BTreeMap::new();
     for (rollup, slots) in difference {

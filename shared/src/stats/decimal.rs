@@ -3,29 +3,29 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Mul, Neg, Sub};
 
-/// How many places behind the point are kept. A weight that was written with more, one below a
-/// hundred-thousandth or so, is counted to this many.
+/// The number of decimal places. A weight with more places, which must be below about 0.00001, is truncated
+/// to this many.
 const PLACES: usize = 22;
 
 /// 10 to the power of [`PLACES`].
 const ONE: i128 = 10_i128.pow(22);
 
-/// A number with 22 places behind the point, exactly. DynamoDB adds up to 38 digits, which leaves
-/// sixteen before it: more votes than there will be.
+/// An exact number with 22 decimal places. DynamoDB's numbers have 38 digits, which leaves 16 before the
+/// decimal point: more than all votes need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal(i128);
 
 impl Decimal {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// The number as it is written: the shortest decimal that reads back as this `f64`.
-    /// `None` for what is not finite or has more than sixteen digits before the point.
+    /// Converts the shortest decimal that reads back as this `f64`. Returns `None` if the number is not
+    /// finite or has more than 16 digits before the decimal point.
     pub fn from_f64(number: f64) -> Option<Self> {
         Self::parse(&number.to_string())
     }
 
-    /// Reads decimal text without an exponent. Places beyond the 22nd are left off.
+    /// Parses decimal text without an exponent. Places beyond the 22nd are dropped.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, digits) = match text.strip_prefix('-') {
             Some(digits) => (true, digits),
@@ -43,13 +43,14 @@ impl Decimal {
 
     /// The nearest `f64`.
     pub fn to_f64(self) -> f64 {
-        // Through text: a division of two rounded numbers would round twice. It always parses.
+        // Converted through text, because dividing two rounded numbers would round twice. The text always
+        // parses.
         self.to_string().parse().unwrap_or(f64::NAN)
     }
 }
 
 impl fmt::Display for Decimal {
-    /// As DynamoDB takes numbers: no exponent, no needless zeros.
+    /// Formats the number for DynamoDB: without an exponent or trailing zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let (whole, fraction) = (
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn text_comes_back() {
+    fn text_round_trips() {
         for text in [
             "0",
             "1",

@@ -1,60 +1,77 @@
-//! By what feedback is counted, and in which series.
+//! The dimensions that feedback is counted by, and the series of each.
 
 use super::series::Series;
 use crate::indexed::Field;
 use crate::metadata::model;
 use crate::store::votes::Vote;
 
-/// By what feedback is counted.
+/// A dimension that feedback is counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dimension {
-    /// Everything together.
+    /// All feedback together.
     All,
-    /// `_model`
+    /// The model, from `_model` or `ai_model` in metadata.
     Model,
-    /// An indexed field.
+    /// The question, from `_name` in metadata. Votes without a name are not counted here; they are all
+    /// votes minus those with a name.
+    Name,
+    /// Each of a vote's reasons.
+    Reason,
+    /// An indexed metadata field.
     Field(Field),
 }
 
 impl Dimension {
     /// Every dimension.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::All, Self::Model]
+        [Self::All, Self::Model, Self::Name, Self::Reason]
             .into_iter()
             .chain(Field::ALL.map(Self::Field))
     }
 
-    /// The name it has in keys.
+    /// The dimension's name in keys.
     pub fn name(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Model => "model",
+            Self::Name => "name",
+            Self::Reason => "reason",
             Self::Field(field) => field.name(),
         }
     }
 
-    /// The dimension that counts by this metadata field.
+    /// The dimension of this metadata field, if it has one.
     pub fn of_metadata(name: &str) -> Option<Self> {
         match name {
             "_model" => Some(Self::Model),
+            "_name" => Some(Self::Name),
+            "_reasons" => Some(Self::Reason),
             _ => Field::of_metadata(name).map(Self::Field),
         }
     }
 
-    /// A vote's value by it, if the vote has one. [`Dimension::Model`] needs the vote's metadata, the others its
-    /// indexed fields.
-    pub fn value_of(self, vote: &Vote) -> Option<String> {
+    /// Returns a vote's values of the dimension: one, which may be the empty name, or each of its reasons.
+    /// [`Dimension::Model`] and [`Dimension::Name`] need the vote's metadata, fields its indexed fields.
+    pub fn values_of(self, vote: &Vote) -> Vec<String> {
         match self {
-            Self::All => Some(String::new()),
-            Self::Model => Some(model(vote.metadata.as_ref())),
-            Self::Field(field) => vote.indexed.get(field).map(str::to_owned),
+            Self::All => vec![String::new()],
+            Self::Model => vec![model(vote.metadata.as_ref())],
+            Self::Name => vec![vote.name()],
+            Self::Reason => vote.reasons.iter().map(str::to_owned).collect(),
+            Self::Field(field) => vote.indexed.get(field).map(str::to_owned).into_iter().collect(),
         }
     }
 
-    /// The first schema version that counts by it.
+    /// Whether the dimension's values are read from metadata.
+    pub fn needs_metadata(self) -> bool {
+        matches!(self, Self::Model | Self::Name)
+    }
+
+    /// The first schema version that counts by the dimension.
     pub fn since(self) -> u32 {
         match self {
             Self::All | Self::Model => 1,
+            Self::Name | Self::Reason => 3,
             Self::Field(field) => field.counted_since(),
         }
     }
@@ -63,9 +80,9 @@ impl Dimension {
         matches!(self, Self::Field(field) if field.has_many_values())
     }
 
-    /// The series that a generation of this schema version counts it in, the coarsest first. None is
-    /// a dimension that the version does not count by: it must stay uncounted there, since records
-    /// that were counted without it would be taken away with it, and leave less than nothing.
+    /// The series that a generation of this schema version counts the dimension in, coarsest first. It is
+    /// empty if the version does not count by the dimension. Such a generation must not start to: deleting
+    /// records from before would bring its counts below zero.
     pub fn series(self, schema: u32) -> &'static [Series] {
         match schema {
             _ if schema < self.since() => &[],
@@ -83,7 +100,7 @@ mod tests {
     use crate::schema;
 
     #[test]
-    fn a_schema_version_counts_by_a_dimension_from_its_first_on() {
+    fn a_dimension_is_counted_from_its_first_schema_version() {
         for dimension in Dimension::all() {
             assert!((1..=schema::STATS).contains(&dimension.since()), "{dimension:?}");
             for version in 1..=schema::STATS {

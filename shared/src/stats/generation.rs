@@ -1,10 +1,10 @@
-//! Generations of roll-ups: how numbers are made anew while they are counted and read.
+//! Generations of roll-ups, which let analytics be rebuilt while they are counted and read.
 //!
-//! A generation counts a record's state if the state bears its number, or if the record was created
-//! after the generation began. A rebuild begins a generation and then touches every older record:
-//! each touch puts the number on, passes through the stream like any change, and so counts the
-//! record into the new generation once, in its place among the record's other changes. Meanwhile
-//! the generation before it is counted and read on.
+//! A record's state counts in a generation if it has the generation's number, or if the record was created
+//! after the generation began. A rebuild begins a new generation and touches every older record. A touch
+//! sets the number; it arrives in the stream like any other change, so the record is counted once in the
+//! new generation, in the right order with its other changes. Meanwhile the previous generation is still
+//! counted and read.
 
 use std::collections::HashMap;
 
@@ -19,42 +19,43 @@ use crate::problem::Problem;
 use crate::schema;
 use crate::timestamp::Timestamp;
 
-/// The partition of the one item that says which generations there are.
+/// The partition key of the item that lists the generations.
 pub const GENERATIONS: &str = "generation";
 
-/// One generation.
+/// One generation of roll-ups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation {
-    /// Its number: 0 is the one that counts everything and needs no touch.
+    /// Its number. Generation 0 counts everything and needs no touch.
     pub number: u32,
-    /// The schema version of its roll-ups, which decides by which dimensions and in which series it
-    /// counts, for as long as it lasts: a newer version comes with a new generation.
+    /// The schema version of its roll-ups, which defines its dimensions and series. It never changes; a
+    /// newer version needs a new generation.
     pub schema: u32,
-    /// From when on records count without bearing the number.
+    /// Records created at this time or later count without having the number.
     pub since: Timestamp,
 }
 
 impl Generation {
-    /// Whether a state that was touched for the generation `touched`, of a record created at `created_at`, counts in it.
+    /// Whether a record's state counts in the generation, given the generation it was last touched for and
+    /// its creation time.
     pub fn counts(self, touched: u32, created_at: Timestamp) -> bool {
         touched >= self.number || created_at >= self.since
     }
 }
 
-/// The generation that is read, and the one that is being made, if one is.
+/// The current generation, and the one that is being built, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generations {
-    /// What is read.
+    /// The generation that queries read.
     pub current: Generation,
-    /// What a rebuild makes.
+    /// The generation that a rebuild is building.
     pub building: Option<Generation>,
 }
 
 impl Generations {
-    /// What there is where nothing says so: one generation of the first schema version.
+    /// The generations if none are stored: one of schema version 1.
     pub const FIRST: Self = Self::only(1);
 
-    /// What counting begins with in an empty table.
+    /// The generations that counting starts with in an empty table.
     pub const NEWEST: Self = Self::only(schema::STATS);
 
     const fn only(schema: u32) -> Self {
@@ -68,24 +69,23 @@ impl Generations {
         }
     }
 
-    /// Those that are counted.
+    /// The generations that are counted.
     pub fn counted(self) -> impl Iterator<Item = Generation> + Clone {
         std::iter::once(self.current).chain(self.building)
     }
 
-    /// The generations of this table of roll-ups. Where nothing says which there are, nothing was
-    /// counted, or all of it by code of schema version 1.
+    /// Reads the generations of a table of roll-ups. If none are stored, the table is empty or was counted
+    /// by code of schema version 1.
     ///
     /// # Errors
     ///
-    /// [`Problem::Unavailable`] if a generation is of a newer schema version: it is to be waited for
-    /// until newer code is back.
+    /// [`Problem::Unavailable`] if a generation has a newer schema version. Newer code must read it.
     pub async fn read(client: &Client, stats: &str) -> Result<Self, Problem> {
         Ok(Self::stored(client, stats).await?.unwrap_or(Self::FIRST))
     }
 
-    /// The same for counting, which settles what nothing was said of: an empty table begins with the
-    /// newest schema version, one that holds roll-ups goes on with theirs.
+    /// Reads the generations for counting, and stores them if there are none: an empty table starts with
+    /// the newest schema version, and one with roll-ups keeps version 1.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Generations {
             } else {
                 Self::FIRST
             };
-            // Whoever comes first decides; then it is there to be read.
+            // If two calls race, the first decides. The loop then reads its result.
             first.put(None, client, stats).await?;
         }
     }
@@ -129,7 +129,7 @@ impl Generations {
         let generation = |number: &str, since: &str, schema: &str| {
             Some(Generation {
                 number: int(&item, number)?,
-                // Where it is not said it is the first.
+                // A missing version means version 1.
                 schema: int(&item, schema).unwrap_or(1),
                 since: Timestamp::from_millis(int(&item, since)?),
             })
@@ -142,11 +142,11 @@ impl Generations {
         }))
     }
 
-    /// Puts these in the place of `before`.
+    /// Replaces the stored generations, which must still be `before`.
     ///
     /// # Errors
     ///
-    /// [`Problem::Unavailable`] if `before` is no longer there: another rebuild has gone on.
+    /// [`Problem::Unavailable`] if `before` is no longer stored because another rebuild has changed it.
     pub async fn replace(self, before: Self, client: &Client, stats: &str) -> Result<(), Problem> {
         if self.put(Some(before), client, stats).await? {
             return Ok(());
@@ -156,8 +156,8 @@ impl Generations {
         ))
     }
 
-    /// Puts these if what is stored is `before`, or nothing where that is what it would be read as.
-    /// Whether it was.
+    /// Stores these generations if `before` is still stored, or if nothing is stored and that means
+    /// `before`. Returns whether it did.
     async fn put(self, before: Option<Self>, client: &Client, stats: &str) -> Result<bool, Problem> {
         let mut item = key();
         let mut put = |names: [&str; 3], generation: Generation| {
@@ -173,10 +173,11 @@ impl Generations {
         if let Some(building) = self.building {
             put(["building", "building_since", "building_schema"], building);
         }
-        // Code that does not know the schema version of one of them must neither count nor read.
+        // Code that does not support one of these schema versions must neither count nor read.
         let newest = self.counted().map(|generation| generation.schema).max();
         item.insert(schema::ATTRIBUTE.to_owned(), number(newest.unwrap_or(1)));
-        // As a transaction, which counting makes anyway: a further operation would be linked into it.
+        // A transaction, because counting uses them too: a PutItem would link another operation into the
+        // binary.
         let request = Put::builder().table_name(stats).set_item(Some(item));
         let absent = "attribute_not_exists(pk)";
         let request = match before {

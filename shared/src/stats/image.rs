@@ -1,4 +1,4 @@
-//! What one state of a record counts for.
+//! The counted parts of a record's state.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,29 +11,31 @@ use super::rollup::Rollup;
 use super::tally::Tally;
 use crate::feedback::Feedback;
 use crate::id::{FeedbackId, Workspace};
+use crate::indexed::{Field, Indexed};
 use crate::metadata::{self, Metadata};
+use crate::reasons::Reasons;
 use crate::schema;
 use crate::score::Score;
-use crate::store::keys;
+use crate::store::keys::{self, Owner};
 
-/// An attribute of a stream record, as far as it is needed.
+/// An attribute in a stream record. Other types are ignored.
 #[derive(Clone, Debug, Deserialize)]
 pub enum StreamAttribute {
-    /// Text.
+    /// A string.
     S(String),
     /// A number.
     N(String),
     /// Bytes, in base64.
     B(String),
-    /// What nobody reads here.
+    /// Any other type.
     #[serde(untagged)]
     Other(serde::de::IgnoredAny),
 }
 
-/// An item of the table `feedback`, as the stream shows it.
+/// The state of a `feedback` item in a stream record.
 pub type Image = HashMap<String, StreamAttribute>;
 
-/// The generation that an item in the stream bears the number of; 0 if it bears none.
+/// The generation that an item in the stream was last touched for; 0 if there was none.
 pub fn touched_for(image: &Image) -> u32 {
     match image.get("generation") {
         Some(StreamAttribute::N(number)) => number.parse().unwrap_or_default(),
@@ -41,12 +43,12 @@ pub fn touched_for(image: &Image) -> u32 {
     }
 }
 
-/// Why a change cannot be counted. It quotes nothing of the record.
+/// The reason why a change cannot be counted. It quotes nothing from the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// The record is of a schema version that only newer code knows.
+    /// The record has a schema version that only newer code supports.
     NewerSchema(i64),
-    /// The named part of it is missing or not as it must be.
+    /// The named part is missing or invalid.
     Part(&'static str),
 }
 
@@ -63,27 +65,27 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// The counted side of a record.
+/// The counted parts of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counted {
-    /// Whose.
+    /// The workspace.
     pub workspace: Workspace,
-    /// Which, and since when.
+    /// The id, which contains the creation time.
     pub id: FeedbackId,
-    /// The judgement.
+    /// The score.
     pub score: Score,
-    /// Its values by dimension.
+    /// The record's value in each dimension that it has one for.
     pub values: Vec<(Dimension, String)>,
-    /// The generation that it bears the number of.
+    /// The generation that it was last touched for.
     pub touched_for: u32,
 }
 
 impl Counted {
-    /// The counted side of an item in the stream.
+    /// Reads the counted parts of an item in the stream.
     ///
     /// # Errors
     ///
-    /// [`Unreadable`] for an item of a newer schema version, or one that is no record.
+    /// [`Unreadable`] if the item has a newer schema version or is not a valid record.
     pub fn from_image(image: &Image) -> Result<Self, Unreadable> {
         let text = |name: &str| match image.get(name) {
             Some(StreamAttribute::S(text)) => Some(text.as_str()),
@@ -93,7 +95,7 @@ impl Counted {
             Some(StreamAttribute::N(number)) => number.parse().ok(),
             _ => None,
         };
-        // Where there is none it is the first.
+        // A missing version means version 1.
         if image.contains_key(schema::ATTRIBUTE) {
             match number(schema::ATTRIBUTE) {
                 Some(version) if version > i64::from(schema::FEEDBACK) => {
@@ -103,9 +105,14 @@ impl Counted {
                 _ => return Err(Unreadable::Part("schema version")),
             }
         }
-        let (workspace, id) = text("sk")
-            .and_then(keys::owner)
-            .ok_or(Unreadable::Part("sort key"))?;
+        let (workspace, id) = match text("sk").and_then(keys::owner) {
+            Some(Owner::Plain(workspace, id)) => (workspace, id),
+            Some(Owner::Upserted(workspace)) => {
+                let id = text("id").and_then(FeedbackId::parse);
+                (workspace, id.ok_or(Unreadable::Part("id"))?)
+            }
+            None => return Err(Unreadable::Part("sort key")),
+        };
         let numeral = |name: &str| match image.get(name) {
             Some(StreamAttribute::N(number)) => Some(number.as_str()),
             _ => None,
@@ -121,28 +128,42 @@ impl Counted {
             Some(_) => return Err(Unreadable::Part("metadata")),
             None => None,
         };
+        let reasons = text("reasons").map(Reasons::from_stored).unwrap_or_default();
+        let mut indexed = metadata
+            .as_ref()
+            .map(|metadata| metadata.indexed().clone())
+            .unwrap_or_default();
+        if let Some(user) = text("person") {
+            indexed.set(Field::User, user.to_owned());
+        }
+        let name = text("question").map_or_else(|| metadata::name(metadata.as_ref()), str::to_owned);
         Ok(Self {
             workspace,
             id,
             score,
-            values: values(metadata.as_ref()),
+            values: values(metadata.as_ref(), &indexed, name, &reasons),
             touched_for: touched_for(image),
         })
     }
 
-    /// The counted side of a record.
+    /// The counted parts of a record that was never touched.
     pub fn from_feedback(feedback: &Feedback) -> Self {
         Self {
             workspace: feedback.workspace.clone(),
             id: feedback.id,
             score: feedback.draft.score,
-            values: values(feedback.draft.metadata.as_ref()),
+            values: values(
+                feedback.draft.metadata.as_ref(),
+                &feedback.draft.indexed(),
+                feedback.draft.name(),
+                &feedback.draft.reasons,
+            ),
             touched_for: 0,
         }
     }
 
-    /// Its tally, and the places of it in a generation, be it counted there or not: those of the
-    /// time it was created at.
+    /// The record's tally, with every roll-up and slot that it belongs to in a generation, whether or not
+    /// it is counted there. Its creation time decides which.
     pub fn contributions(&self, generation: Generation) -> impl Iterator<Item = (Rollup, u8, Tally)> {
         let created_at = self.id.created_at();
         let tally = Tally::of(self.score, created_at);
@@ -154,14 +175,25 @@ impl Counted {
     }
 }
 
-fn values(metadata: Option<&Metadata>) -> Vec<(Dimension, String)> {
+fn values(
+    metadata: Option<&Metadata>,
+    indexed: &Indexed,
+    name: String,
+    reasons: &Reasons,
+) -> Vec<(Dimension, String)> {
     let mut values = vec![
         (Dimension::All, String::new()),
         (Dimension::Model, metadata::model(metadata)),
     ];
-    if let Some(indexed) = metadata.map(Metadata::indexed) {
-        let fields = indexed.iter();
-        values.extend(fields.map(|(field, text)| (Dimension::Field(field), text.to_owned())));
+    if !name.is_empty() {
+        values.push((Dimension::Name, name));
     }
+    values.extend(
+        reasons
+            .iter()
+            .map(|reason| (Dimension::Reason, reason.to_owned())),
+    );
+    let fields = indexed.iter();
+    values.extend(fields.map(|(field, text)| (Dimension::Field(field), text.to_owned())));
     values
 }

@@ -1,10 +1,10 @@
-//! Changes that cannot be counted, set aside until they can be.
+//! Parked changes: those that cannot be counted yet.
 //!
-//! A change that cannot be read, be it of a newer schema version or damaged, is kept whole, since the
-//! stream forgets it after a day. It is parked in the transaction that moves its shard's checkpoint
-//! past it, so that it is either waiting in the stream or here. Newer code counts it from here
-//! ([`super::count::Counter::count_parked`]): counts are sums, so it does not matter that the changes
-//! behind it were counted first.
+//! The stream keeps a change for one day. So a change that cannot be read, because it is of a newer schema
+//! version or damaged, is stored in full. It is parked in the transaction that moves its shard's checkpoint
+//! past it, so it is always either in the stream or here. Newer code counts it from here
+//! ([`super::count::Counter::count_parked`]). Counts are sums, so it does not matter that later changes
+//! were counted first.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
@@ -19,29 +19,29 @@ use crate::problem::Problem;
 use crate::schema;
 use crate::timestamp::Timestamp;
 
-/// The schema version that parked changes are written with.
+/// The schema version of parked changes.
 const SCHEMA: u32 = 2;
 
-/// The partition that parked changes are in.
+/// The partition key of parked changes.
 pub const PARKED: &str = "parked";
 
-/// The most text of a change in one item, in bytes. An item takes 400 KB, names and key included, and
-/// a change has two states of up to as much.
+/// The maximum size of a change's text in one item, in bytes. An item is limited to 400 KB including names
+/// and key, and each of a change's two states can be that large.
 const CHUNK: usize = 300 * 1024;
 
-/// A parked change, without its content.
+/// A parked change without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parked {
-    /// The stream shard it came from.
+    /// The stream shard that it came from.
     pub shard: String,
-    /// Its place there.
+    /// Its position in the shard.
     pub sequence: SequenceNumber,
-    /// Why it cannot be counted.
+    /// The reason why it cannot be counted.
     pub reason: String,
 }
 
 impl Parked {
-    /// A change that is parked for this reason.
+    /// Describes a change that is parked for this reason.
     pub fn new(shard: &str, record: &StreamRecord, reason: &Unreadable) -> Self {
         Self {
             shard: shard.to_owned(),
@@ -50,7 +50,7 @@ impl Parked {
         }
     }
 
-    /// The same, for a reason found later.
+    /// Replaces the reason.
     #[must_use]
     pub fn because(self, reason: &Unreadable) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Parked {
         }
     }
 
-    /// What its items' sort keys begin with.
+    /// The prefix of its items' sort keys.
     fn prefix(&self) -> String {
         format!("{}#{}#", self.shard, self.sequence.0)
     }
@@ -68,19 +68,19 @@ impl Parked {
 /// A parked change with its content.
 pub(super) struct Stored {
     prefix: String,
-    /// How many items it is in.
+    /// The number of its items.
     pub(super) chunks: usize,
     pub(super) record: StreamRecord,
-    /// How far it is counted, if a part of it is.
+    /// The counted part, if it is partly counted.
     pub(super) part: Option<String>,
 }
 
-/// How many items a change takes.
+/// The number of items that a change needs.
 pub(super) fn chunks(record: &StreamRecord) -> usize {
     split(record.json()).count()
 }
 
-/// Text in pieces of at most [`CHUNK`] bytes, cut between characters.
+/// Splits text into pieces of at most [`CHUNK`] bytes, between characters.
 fn split(mut rest: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -96,7 +96,7 @@ fn sort_key(prefix: &str, chunk: usize) -> String {
     format!("{prefix}{chunk:03}")
 }
 
-/// The actions that park a change.
+/// Builds the actions that park a change.
 pub(super) fn put(
     stats: &str,
     shard: &str,
@@ -108,7 +108,7 @@ pub(super) fn put(
     let put = |(chunk, piece): (usize, &str)| {
         let mut item = key_item(PARKED, &sort_key(&parked.prefix(), chunk));
         item.insert("change".to_owned(), text(piece));
-        // A generation is not waited for on its account: only what is in it says so.
+        // This item's version may be newer than `generation`'s: that one decides whether code may count.
         item.insert(schema::ATTRIBUTE.to_owned(), number(SCHEMA));
         if chunk == 0 {
             item.insert("shard".to_owned(), text(shard));
@@ -125,7 +125,8 @@ pub(super) fn put(
     pieces.map(put).collect()
 }
 
-/// The actions that remove a parked change, on the condition that it is there, counted so far.
+/// Builds the actions that remove a parked change, on the condition that it exists and that its counted
+/// part is unchanged.
 pub(super) fn remove(stats: &str, stored: &Stored) -> Result<Vec<TransactWriteItem>, Problem> {
     let delete = |chunk: usize| {
         let delete = Delete::builder()
@@ -148,7 +149,7 @@ pub(super) fn remove(stats: &str, stored: &Stored) -> Result<Vec<TransactWriteIt
     (0..stored.chunks).map(delete).collect()
 }
 
-/// The action that notes how far a parked change is counted.
+/// Builds the action that stores how much of a parked change is counted.
 pub(super) fn advance(
     stats: &str,
     stored: &Stored,
@@ -171,7 +172,7 @@ pub(super) fn advance(
         .build())
 }
 
-/// The parked changes, without their content.
+/// Lists the parked changes, without their content.
 ///
 /// # Errors
 ///
@@ -193,7 +194,7 @@ pub async fn list(client: &Client, stats: &str) -> Result<Vec<Parked>, Problem> 
     let mut parked = Vec::new();
     while let Some(item) = items.next().await {
         let item = item.map_err(|error| dynamo::problem(&error, false))?;
-        // Of the items of one change, the first alone has these.
+        // Only the first item of a change has these attributes.
         parked.extend(header(&item));
     }
     Ok(parked)
@@ -207,7 +208,7 @@ fn header(item: &Item) -> Option<Parked> {
     })
 }
 
-/// A parked change with its content. `None` if it is no longer there.
+/// Loads a parked change with its content. Returns `None` if it no longer exists.
 pub(super) async fn load(client: &Client, stats: &str, parked: &Parked) -> Result<Option<Stored>, Problem> {
     let prefix = parked.prefix();
     let mut items = client
@@ -240,7 +241,7 @@ pub(super) async fn load(client: &Client, stats: &str, parked: &Parked) -> Resul
     }))
 }
 
-/// Every parked change with its content, by shard and place.
+/// Loads all parked changes with their content, by shard and position.
 ///
 /// # Errors
 ///
@@ -260,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_cut_between_characters_and_put_together_again() {
+    fn a_change_is_split_between_characters_and_reassembled() {
         let long = "aé😀".repeat(CHUNK / 4);
         let pieces: Vec<&str> = split(&long).collect();
         assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.len() <= CHUNK));

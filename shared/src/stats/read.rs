@@ -1,5 +1,4 @@
-//! Putting a time range together again: what whole slots of roll-ups cover from them, the ragged ends,
-//! and what roll-ups cannot answer, from the records.
+//! Answering analytics queries: whole slots of a time range from roll-ups, the rest from records.
 
 mod plan;
 
@@ -30,43 +29,46 @@ use crate::store::votes::{Columns, Limit, Vote};
 use crate::tables::STATS;
 use crate::timestamp::{Granularity, Timestamp};
 
-/// The most records that a filter leaves to be read for one answer.
+/// The maximum number of records that one query reads because of its filter.
 pub const MAX_RECORDS: usize = 10_000;
 
-/// The most records that are read for one ragged end of a range: two minutes at 100 votes a second are
-/// 12,000.
+/// The maximum number of records that one query reads at each end of its range that cuts through a slot.
+/// Two minutes at 100 votes a second are 12,000.
 pub const MAX_END_RECORDS: usize = 20_000;
 
-/// The most roll-ups that one answer reads. Only a dimension of very many values has more.
+/// The maximum number of roll-ups that one query reads. Only a dimension with very many values has more.
 pub const MAX_ROLLUPS: usize = 50_000;
 
-/// The most roll-ups that are read by their keys. Beyond it a query over all values is less.
+/// The maximum number of roll-ups that are read by key. Beyond it, querying all values is cheaper.
 const MAX_KEYS: usize = 1_000;
 
-/// The most keys of one BatchGetItem
+/// The maximum number of keys in a BatchGetItem
 /// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
 const BATCH_KEYS: usize = 100;
 
-/// How long a change may take to reach an index: what was changed later than this may be missing from
-/// an answer that reads records by one. They trail the table by milliseconds; this is generous.
+/// The maximum number of times that everything is read again because votes with a name changed meanwhile.
+const MAX_REREADS: usize = 8;
+
+/// The longest time that a change is expected to take to reach an index. Usually it is milliseconds.
+/// Changes within this time may be missing from a result that was read through an index.
 const INDEX_DELAY: Duration = Duration::from_secs(10);
 
-/// Counts by bucket and value.
+/// Counts by bucket and by a dimension's value.
 pub type Cells = BTreeMap<(Timestamp, String), Tally>;
 
-/// The answer to a query.
+/// The result of a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// The counts.
     pub cells: Cells,
-    /// Every change of the workspace up to this moment is in them; `None` if none was counted yet.
+    /// All changes of the workspace up to this time are included; `None` if none was counted yet.
     pub as_of: Option<Timestamp>,
 }
 
-/// Why a query has no answer.
+/// The reason why a query has no result.
 #[derive(Debug)]
 pub enum Unanswered {
-    /// More than this would have to be read of the records of this range.
+    /// The records of this range that would have to be read exceed the limit.
     TooManyRecords(Limit, Range),
     /// More than [`MAX_ROLLUPS`] roll-ups would have to be read.
     TooManyGroups,
@@ -89,13 +91,13 @@ pub struct Slice<'a> {
     pub range: Range,
     /// The bucket size.
     pub buckets: Granularity,
-    /// By which the records are found that are read one by one: each record by at most one of them.
+    /// Filters that find the records to be read one by one. A record must match at most one of them.
     pub filters: &'a [Filter],
-    /// The present.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// Answers queries about counts.
+/// Runs analytics queries.
 #[derive(Clone, Debug)]
 pub struct Reader {
     client: Client,
@@ -104,7 +106,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of this configuration's tables.
+    /// A reader for this configuration's tables.
     ///
     /// # Errors
     ///
@@ -117,12 +119,12 @@ impl Reader {
         })
     }
 
-    /// The counts of a slice by bucket and by a dimension's value, exactly; of these values alone,
-    /// if any are named.
+    /// Counts a slice by bucket and by a dimension's value, exactly. If `values` are given, only those are
+    /// counted.
     ///
     /// # Errors
     ///
-    /// [`Unanswered`] if more roll-ups or records would have to be read than one answer may.
+    /// [`Unanswered`] if more roll-ups or records would have to be read than one query may.
     pub async fn by_dimension(
         &self,
         slice: &Slice<'_>,
@@ -151,20 +153,24 @@ impl Reader {
         }
         let columns = Columns {
             indexed: true,
-            metadata: dimension == Dimension::Model,
+            metadata: dimension.needs_metadata(),
         };
-        let value = |vote: &Vote| {
-            let value = dimension.value_of(vote)?;
-            let wanted = values.is_none_or(|values| values.contains(&value));
-            wanted.then_some(value)
+        let wanted = |value: &String| match values {
+            Some(values) => values.contains(value),
+            None => dimension == Dimension::All || !value.is_empty(),
+        };
+        let of_vote = |vote: &Vote| {
+            let mut values = dimension.values_of(vote);
+            values.retain(wanted);
+            values
         };
         for range in &plan.records {
-            let end = Unsummed {
+            let end = RecordRange {
                 range: *range,
                 most: MAX_END_RECORDS,
                 columns,
             };
-            self.records(slice, end, &value, &mut cells).await?;
+            self.records(slice, end, &of_vote, &mut cells).await?;
         }
         Ok(Counts {
             cells,
@@ -172,7 +178,32 @@ impl Reader {
         })
     }
 
-    /// No counts, as of the moment that others would be of.
+    /// Counts the records of a slice without a name: all records minus those with a name. A record that is
+    /// counted between the two reads would be in only one of them, so those with a name are read before and
+    /// after.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::by_dimension`].
+    pub async fn unnamed(&self, slice: &Slice<'_>) -> Result<Counts, Unanswered> {
+        let mut named = self.by_dimension(slice, Dimension::Name, None).await?;
+        for _ in 0..MAX_REREADS {
+            let mut counts = self.by_dimension(slice, Dimension::All, None).await?;
+            let again = self.by_dimension(slice, Dimension::Name, None).await?;
+            if again.cells == named.cells {
+                counts.as_of = counts.as_of.min(named.as_of);
+                for ((bucket, _), tally) in named.cells {
+                    *counts.cells.entry((bucket, String::new())).or_default() += &-tally;
+                }
+                counts.cells.retain(|_, tally| !tally.is_zero());
+                return Ok(counts);
+            }
+            named = again;
+        }
+        Err(Problem::unavailable("roll-ups by name change faster than they are read").into())
+    }
+
+    /// An empty result, with the `as_of` that other results would have.
     ///
     /// # Errors
     ///
@@ -185,41 +216,41 @@ impl Reader {
         })
     }
 
-    /// The counts of a slice's records by bucket and by whatever they are told apart by; a record
-    /// without that is left out.
+    /// Counts the records of a slice by bucket and by the text that a function returns for each. A record
+    /// without a text is left out.
     ///
     /// # Errors
     ///
-    /// [`Unanswered`] if more records would have to be read than one answer may.
+    /// [`Unanswered`] if more records would have to be read than one query may.
     pub async fn by_record(
         &self,
         slice: &Slice<'_>,
         columns: Columns,
-        value: impl Fn(&Vote) -> Option<String>,
+        values: impl Fn(&Vote) -> Vec<String>,
     ) -> Result<Counts, Unanswered> {
         let (_, as_of) = self.counted(slice.workspace).await?;
         let mut cells = Cells::new();
-        let all = Unsummed {
+        let all = RecordRange {
             range: slice.range,
             most: MAX_RECORDS,
             columns,
         };
-        self.records(slice, all, &value, &mut cells).await?;
+        self.records(slice, all, &values, &mut cells).await?;
         Ok(Counts {
             cells,
             as_of: as_of_records(as_of, slice, true),
         })
     }
 
-    /// Adds the records of a range, one by one.
+    /// Adds the records of a range one by one.
     async fn records(
         &self,
         slice: &Slice<'_>,
-        unsummed: Unsummed,
-        value: &impl Fn(&Vote) -> Option<String>,
+        record_range: RecordRange,
+        values: &impl Fn(&Vote) -> Vec<String>,
         cells: &mut Cells,
     ) -> Result<(), Unanswered> {
-        let Unsummed { range, most, columns } = unsummed;
+        let RecordRange { range, most, columns } = record_range;
         let within = |filter: &Filter| Filter {
             from: Some(range.from),
             to: Some(range.to),
@@ -227,7 +258,7 @@ impl Reader {
         };
         let filters: Vec<Filter> = slice.filters.iter().map(within).collect();
         let add = |vote: &Vote| {
-            if let Some(value) = value(vote) {
+            for value in values(vote) {
                 let created_at = vote.id.created_at();
                 let cell = (slice.buckets.floor(created_at), value);
                 *cells.entry(cell).or_default() += &Tally::of(vote.score, created_at);
@@ -240,8 +271,8 @@ impl Reader {
             .map_err(|limit| Unanswered::TooManyRecords(limit, range))
     }
 
-    /// The counts of a part of a slice, from roll-ups: of named values by their keys, of all values by
-    /// a query.
+    /// Adds the counts of a part of a slice from roll-ups: by key for given values, with a query for all
+    /// values.
     async fn rollups(
         &self,
         slice: &Slice<'_>,
@@ -284,7 +315,7 @@ impl Reader {
         Ok(cells)
     }
 
-    /// Reads the roll-ups of a range. Consistently, since the answer says as of when it is.
+    /// Reads the roll-ups of a range, consistently, because the result has an `as_of`.
     async fn each_of_range(
         &self,
         partition: &str,
@@ -302,7 +333,8 @@ impl Reader {
                 .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
                 .expression_attribute_values(":pk", text(partition))
                 .expression_attribute_values(":first", text(start_key(first)))
-                // Every sort key of a start goes on with more, so the end itself is not in it.
+                // Every sort key continues after its start, so no roll-up that starts at the end of the
+                // range is included.
                 .expression_attribute_values(":last", text(start_key(range.to)))
                 .consistent_read(true)
                 .set_exclusive_start_key(start)
@@ -314,12 +346,12 @@ impl Reader {
             if start.is_none() {
                 return Ok(());
             }
-            // The deadline of the request is looked at between pages.
+            // Lets the request's deadline take effect between pages.
             tokio::task::yield_now().await;
         }
     }
 
-    /// Reads the roll-ups of these keys that are there, in any order, consistently.
+    /// Reads the existing roll-ups among these keys, in any order, consistently.
     async fn each_of_keys(
         &self,
         keys: Vec<Item>,
@@ -344,7 +376,7 @@ impl Reader {
                     .map_err(|error| dynamo::problem(&error, false))?;
                 let found = answer.responses.unwrap_or_default();
                 found.into_values().flatten().try_for_each(|item| visit(&item))?;
-                // What DynamoDB had no capacity for, or no room in its 16 MB.
+                // Keys that DynamoDB had no capacity for, or that exceeded its 16 MB.
                 let left: HashMap<String, KeysAndAttributes> = answer.unprocessed_keys.unwrap_or_default();
                 asked = left.into_values().flat_map(|keys| keys.keys).collect();
                 if !asked.is_empty() {
@@ -356,8 +388,8 @@ impl Reader {
         Ok(())
     }
 
-    /// The generation that is read, and up to when a workspace's changes are counted in it. Read before
-    /// the counts are: what is counted in between is in them and not yet promised.
+    /// Reads the current generation and the time up to which a workspace's changes are counted in it. This
+    /// must come before reading the counts, so that they include at least all changes up to that time.
     async fn counted(&self, workspace: &Workspace) -> Result<(Generation, Option<Timestamp>), Problem> {
         let generation = Generations::read(&self.client, &self.stats).await?.current;
         let newest = self
@@ -381,22 +413,22 @@ impl Reader {
             .await
             .map_err(|error| dynamo::problem(&error, false))?;
         let counted_to = newest.items().first().and_then(|item| {
-            // Older code did not write the one; the other is no later.
+            // Older code did not write `counted_to`. `last_seen` is never later.
             int(item, COUNTED_TO).or_else(|| int(item, "last_seen"))
         });
         Ok((generation, counted_to.map(Timestamp::from_millis)))
     }
 }
 
-/// Records to be read one by one.
+/// A range whose records are read one by one.
 #[derive(Clone, Copy)]
-struct Unsummed {
+struct RecordRange {
     range: Range,
     most: usize,
     columns: Columns,
 }
 
-/// The part of a slice that one series answers.
+/// A part of a slice that is read from one series.
 #[derive(Clone, Copy)]
 struct Part {
     generation: Generation,
@@ -405,7 +437,7 @@ struct Part {
     range: Range,
 }
 
-/// As of when an answer is that read records: indexes trail the table.
+/// The `as_of` of a result that includes records, which is earlier because indexes lag behind the table.
 fn as_of_records(as_of: Option<Timestamp>, slice: &Slice<'_>, has_records: bool) -> Option<Timestamp> {
     if !has_records {
         return as_of;

@@ -1,4 +1,4 @@
-//! Rebuilds: all roll-ups are counted anew, while writes, counting and reads go on.
+//! Rebuilds: counting all roll-ups again while writes, counting and reads continue.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,34 +20,34 @@ use crate::schema;
 use crate::store::item;
 use crate::timestamp::Timestamp;
 
-/// How long after its time a record may be written: the deadline of a request.
+/// How long after its creation time a record may be written: the deadline of a request.
 pub const WRITE_TIME: Duration = Duration::from_secs(10);
 
-/// How far the clocks of writers may be behind DynamoDB's, and what a write on its way may take
-/// beyond the request that made it.
+/// The tolerance for writers' clocks that are behind DynamoDB's, and for writes that arrive after the
+/// request that made them has ended.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
-/// How long is waited at most before the time is asked for again.
-const LOOK: Duration = Duration::from_secs(5);
+/// The longest wait before the time is checked again.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How many records are touched at once.
-const AT_ONCE: usize = 16;
+/// The number of records that are touched concurrently.
+const CONCURRENCY: usize = 16;
 
-/// There, and without the number of the generation.
+/// The condition that a record exists and does not have the generation's number.
 const UNTOUCHED: &str =
     "attribute_exists(pk) AND (attribute_not_exists(generation) OR generation < :generation)";
 
-/// How far the touches of a rebuild have been counted.
+/// The progress of a rebuild.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// How many records were touched.
+    /// The number of records that were touched.
     pub touched: u64,
-    /// How many of these touches were counted.
+    /// The number of touches that were counted.
     pub counted: u64,
 }
 
-/// A rebuild of one table of roll-ups from one table of feedback. Each step may be repeated: one
-/// that was interrupted is taken up where it stopped.
+/// A rebuild of one table of roll-ups from one table of feedback. Every step can be repeated: an
+/// interrupted step continues where it stopped.
 #[derive(Clone, Debug)]
 pub struct Rebuild {
     client: Client,
@@ -65,19 +65,19 @@ impl Rebuild {
         }
     }
 
-    /// The present by DynamoDB's clock: that of the laptop which calls this may be anywhere.
+    /// The current time by DynamoDB's clock, because the clock of the calling machine may be wrong.
     ///
     /// # Errors
     ///
-    /// A failure of DynamoDB, or an answer without a date.
+    /// A failure of DynamoDB, or a response without a date.
     pub async fn now(&self) -> Result<Timestamp, Problem> {
         dynamo::server_time(&self.client, &self.stats).await
     }
 
-    /// Begins a generation of the newest schema version, or finds the one that was begun. Its time
-    /// begins a `margin` from now: whoever counts a record of after that has read of the generation,
-    /// since the record was written after the generation was, unless its writer's clock is ahead by
-    /// more than the margin.
+    /// Begins a generation of the newest schema version, or returns the one that is being built. It starts
+    /// at `margin` from now. By then, every function that counts has read the generation, since records
+    /// after its start are written after the generation was; only a writer whose clock is ahead by more
+    /// than `margin` could break this.
     ///
     /// # Errors
     ///
@@ -100,8 +100,8 @@ impl Rebuild {
         Ok(building)
     }
 
-    /// Waits until every record that was created before the generation's time is in the table: a
-    /// record gets its time before it is written, which may take as long as a request does, and its
+    /// Waits until every record that was created before the generation's start is in the table. A record
+    /// gets its creation time before it is written: writing may take as long as a request may, and the
     /// writer's clock may be behind.
     ///
     /// # Errors
@@ -115,24 +115,24 @@ impl Rebuild {
             if left.is_zero() {
                 return Ok(());
             }
-            tokio::time::sleep(left.min(LOOK)).await;
+            tokio::time::sleep(left.min(POLL_INTERVAL)).await;
         }
     }
 
-    /// Touches every record that was created before the generation began and does not bear its number:
-    /// it gets the number, and the index keys that it lacks. Calls `progress` with how many records were
-    /// looked at since it was called last. To be called after [`Rebuild::wait_for_writes`].
+    /// Touches every record that was created before the generation began and does not have its number: sets
+    /// the number, and the index keys that are missing. Calls `progress` with the number of records
+    /// examined since its last call. Call [`Rebuild::wait_for_writes`] first.
     ///
     /// # Errors
     ///
-    /// A failure of DynamoDB. What was touched stays so, and another call goes on.
+    /// A failure of DynamoDB. Touched records stay touched, and another call continues.
     pub async fn touch(
         &self,
         generation: Generation,
         mut progress: impl FnMut(usize),
     ) -> Result<(), Problem> {
         let keys = Field::ALL.map(Field::key).join(", ");
-        let columns = format!("pk, sk, generation, #schema, version, metadata, {keys}");
+        let columns = format!("pk, sk, id, person, question, generation, #schema, version, metadata, {keys}");
         let mut start = None;
         loop {
             let page = self
@@ -151,7 +151,7 @@ impl Rebuild {
             });
             let touched = AtomicU64::new(0);
             let result = stream::iter(untouched.map(Ok))
-                .try_for_each_concurrent(AT_ONCE, async |record| {
+                .try_for_each_concurrent(CONCURRENCY, async |record| {
                     let by_us = self.touch_record(generation, record).await?;
                     touched.fetch_add(u64::from(by_us), Ordering::Relaxed);
                     Ok(())
@@ -170,8 +170,8 @@ impl Rebuild {
         }
     }
 
-    /// Puts the generation's number on a record, and index keys where they are missing or wrong. Whether
-    /// it is this call that did.
+    /// Sets the generation's number on a record, and its index keys if they are missing or wrong. Returns
+    /// whether this call did.
     async fn touch_record(&self, generation: Generation, record: &Item) -> Result<bool, Problem> {
         let mut met: Item;
         let mut record = record;
@@ -201,7 +201,7 @@ impl Rebuild {
             }
             let mut condition = UNTOUCHED.to_owned();
             if !wrong.is_empty() {
-                // The keys are those of the metadata at this version.
+                // The keys belong to the metadata of this version.
                 let version: u64 = int(record, "version").unwrap_or_default();
                 condition = format!("{condition} AND version = :version");
                 request = request.expression_attribute_values(":version", number(version));
@@ -221,16 +221,16 @@ impl Rebuild {
                 },
             };
             match failure {
-                // It was changed since it was read.
+                // The record was changed after it was read.
                 Some(now) if !wrong.is_empty() && touched_for(&now) < generation.number => met = now,
-                // It was deleted, or touched by another attempt; either is as it should be.
+                // The record was deleted or touched by another attempt. Nothing is left to do.
                 _ => return Ok(false),
             }
             record = &met;
         }
     }
 
-    /// Remembers how many records were touched, for an attempt that takes up this one.
+    /// Adds to the stored number of touched records, which a resumed rebuild continues.
     async fn note_touched(&self, generation: Generation, more: u64) -> Result<(), Problem> {
         self.client
             .update_item()
@@ -246,9 +246,9 @@ impl Rebuild {
             .map_err(|error| dynamo::problem(&error, true))
     }
 
-    /// How many touches there were, by all attempts, and how many of them have come through the
-    /// stream and are counted. The first is never too many; it falls short by what an attempt that
-    /// was killed did not live to note, a page at most, and by touches whose answer was lost.
+    /// Returns how many records all attempts touched, and how many of these touches were counted from the
+    /// stream. The first number is never too high. It may be too low by one page if an attempt was killed
+    /// before storing it, and by touches whose response was lost.
     ///
     /// # Errors
     ///
@@ -286,11 +286,11 @@ impl Rebuild {
         Ok(Progress { touched, counted })
     }
 
-    /// Lets the new generation be read in place of the old one.
+    /// Makes queries read the new generation instead of the old one.
     ///
     /// # Errors
     ///
-    /// A failure of DynamoDB, or [`Problem::Unavailable`] if another rebuild has gone on.
+    /// A failure of DynamoDB, or [`Problem::Unavailable`] if another rebuild has changed the generations.
     pub async fn finish(&self, generation: Generation) -> Result<(), Problem> {
         let before = Generations::read(&self.client, &self.stats).await?;
         if before.current == generation {
@@ -303,12 +303,12 @@ impl Rebuild {
         after.replace(before, &self.client, &self.stats).await
     }
 
-    /// Deletes the roll-ups of earlier generations, and returns how many there were. To be called
-    /// when nobody counts or reads them any more.
+    /// Deletes the roll-ups of earlier generations and returns their number. Call it when no function
+    /// counts or reads them any more.
     ///
     /// # Errors
     ///
-    /// A failure of DynamoDB; another call goes on.
+    /// A failure of DynamoDB. Another call continues.
     pub async fn clear(&self, generation: Generation) -> Result<usize, Problem> {
         let (mut cleared, mut start) = (0, None);
         loop {
@@ -329,7 +329,7 @@ impl Rebuild {
             });
             cleared += stream::iter(old)
                 .map(|item| self.delete(item))
-                .buffer_unordered(AT_ONCE)
+                .buffer_unordered(CONCURRENCY)
                 .try_fold(0, |count, ()| async move { Ok(count + 1) })
                 .await?;
             start = page.last_evaluated_key;
@@ -352,12 +352,12 @@ impl Rebuild {
     }
 }
 
-/// The number of the generation that a record was touched for last; 0 if it never was.
+/// The generation that a record was last touched for; 0 if there was none.
 fn touched_for(record: &Item) -> u32 {
     int(record, "generation").unwrap_or_default()
 }
 
-/// The item that says how many records were touched.
+/// The key of the item with the number of touched records.
 fn touched_key(generation: Generation) -> Item {
     HashMap::from([
         ("pk".to_owned(), text(GENERATIONS)),

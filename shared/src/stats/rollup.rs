@@ -1,8 +1,8 @@
-//! The items of the table `stats` that hold counts.
+//! Roll-ups: the items of the table `stats` that hold counts.
 //!
-//! A roll-up's partition key is `{workspace}#{dimension}#{series}`, with `#{generation}` behind it
-//! from the second generation on, its sort key `{start}#{value}`: so a time range of one dimension,
-//! with all of its values, is one query, and a value whose name is known is read by its key.
+//! The partition key is `{workspace}#{dimension}#{series}`, followed by `#{generation}` from the second
+//! generation on. The sort key is `{start}#{value}`. So a time range of a dimension with all its values is
+//! one query, and a known value is read by key.
 
 mod counters;
 
@@ -24,25 +24,25 @@ use crate::timestamp::Timestamp;
 /// The key of one roll-up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rollup {
-    /// The number of its generation.
+    /// The number of the generation.
     pub generation: u32,
-    /// The workspace it counts.
+    /// The workspace.
     pub workspace: Workspace,
-    /// By what it counts.
+    /// The dimension.
     pub dimension: Dimension,
-    /// The series it is of.
+    /// The series.
     pub series: Series,
-    /// The first moment it covers.
+    /// The start of its time, inclusive.
     pub start: Timestamp,
-    /// The dimension's value; empty for [`Dimension::All`].
+    /// The value of the dimension; empty for [`Dimension::All`].
     pub value: String,
 }
 
-/// The counts of a roll-up by slot. A slot without any is missing.
+/// The counts in a roll-up by slot. Slots without counts are absent.
 pub type Slots = BTreeMap<u8, Tally>;
 
 impl Rollup {
-    /// The roll-up of everything in a workspace, for the day of a moment.
+    /// The roll-up of all feedback in a workspace on the day of `moment`.
     pub fn of_everything(generation: u32, workspace: &Workspace, moment: Timestamp) -> Self {
         let (start, _) = Series::Day.place(moment);
         Self {
@@ -55,7 +55,7 @@ impl Rollup {
         }
     }
 
-    /// The partition key of a dimension's series.
+    /// The partition key for a dimension's series.
     pub fn partition(generation: u32, workspace: &Workspace, dimension: Dimension, series: Series) -> String {
         let first = format!("{workspace}#{}#{}", dimension.name(), series.name());
         match generation {
@@ -64,12 +64,12 @@ impl Rollup {
         }
     }
 
-    /// The sort key of a value from a moment on.
+    /// The sort key for a value from a start time.
     pub fn sort(start: Timestamp, value: &str) -> String {
         format!("{}#{value}", start_key(start))
     }
 
-    /// Its primary key.
+    /// The primary key.
     pub fn key(&self) -> (String, String) {
         (
             Self::partition(self.generation, &self.workspace, self.dimension, self.series),
@@ -77,12 +77,12 @@ impl Rollup {
         )
     }
 
-    /// The schema version it is written with: the first that has both its dimension and its series.
+    /// The schema version that it is written with: the first with both its dimension and its series.
     pub fn schema(&self) -> u32 {
         self.dimension.since().max(self.series.schema())
     }
 
-    /// The roll-up of a primary key. `None` if it is none.
+    /// Parses a primary key. Returns `None` if it is not a roll-up's.
     pub fn from_key(pk: &str, sk: &str) -> Option<Self> {
         let mut parts = pk.split('#');
         let (workspace, dimension, series) = (parts.next()?, parts.next()?, parts.next()?);
@@ -101,7 +101,7 @@ impl Rollup {
         })
     }
 
-    /// The roll-ups and slots that a record counts in, by a value of one dimension.
+    /// Returns the roll-ups and slots that count a record by a value of one dimension.
     pub fn places(
         generation: Generation,
         workspace: &Workspace,
@@ -124,21 +124,21 @@ impl Rollup {
     }
 }
 
-/// A start in a sort key: milliseconds in a width that keeps their order.
+/// A start time in a sort key: milliseconds padded to a fixed width, so that keys sort by time.
 pub fn start_key(start: Timestamp) -> String {
     format!("{:015}", start.millis())
 }
 
-/// The attribute of a roll-up of everything that holds the time of the newest change counted by
-/// then, in milliseconds.
+/// The attribute with the time of the newest counted change, in milliseconds. Only roll-ups of all feedback
+/// have it.
 pub const COUNTED_TO: &str = "counted_to";
 
-/// The roll-up and counts of an item of the table. An item that is neither these nor known by its
-/// key to be something else is a defect; one of a newer schema version is not ours to read.
+/// Reads an item of the table as a roll-up with its counts.
 ///
 /// # Errors
 ///
-/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] for a defect.
+/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] if the item is not a valid
+/// roll-up.
 pub fn from_item(item: &Item) -> Result<(Rollup, Slots), Problem> {
     schema::check(item, schema::STATS)?;
     let read = || {
@@ -149,7 +149,7 @@ pub fn from_item(item: &Item) -> Result<(Rollup, Slots), Problem> {
     read().ok_or_else(|| Problem::internal("a roll-up cannot be read"))
 }
 
-/// An item's key attributes.
+/// Builds the key attributes of an item.
 pub fn key_item(pk: &str, sk: &str) -> Item {
     use crate::dynamo::attributes::text;
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    /// The item that counting leaves of these slots.
+    /// The item that counting these slots results in.
     fn item(rollup: &Rollup, slots: &Slots) -> Item {
         let (pk, sk) = rollup.key();
         let mut item = key_item(&pk, &sk);
@@ -188,7 +188,7 @@ mod tests {
         item
     }
 
-    /// Every counter in every slot, with weights that are not 1.
+    /// Every counter in every slot, with weights other than 1.
     fn full(rollup: &Rollup, votes: usize) -> Slots {
         let mut slots = Slots::new();
         for slot in 0..rollup.series.slots() {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_says_what_was_counted() {
+    fn an_item_contains_all_counts() {
         for series in Series::ALL {
             let rollup = rollup(series);
             let slots = full(&rollup, 7);
@@ -236,15 +236,16 @@ mod tests {
         assert_eq!(counters(rollup.series, &negative)["5a"], "-1");
     }
 
-    /// Sizes as DynamoDB counts them: the bytes of names and texts, and of a number one for every two
-    /// digits and one more (docs.aws.amazon.com/amazondynamodb/latest/developerguide/
-    /// CapacityUnitCalculations.html), here one for a sign too.
+    /// Sizes are calculated like in DynamoDB: the bytes of names and strings; for a number, one byte per
+    /// two digits and one more
+    /// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html), and here
+    /// one for a sign too.
     #[test]
     fn the_busiest_item_is_one_write_unit() {
         let mut rollup = rollup(Series::Minutes);
         rollup.workspace = Workspace::parse(&"w".repeat(16)).unwrap();
         rollup.value = "v".repeat(40);
-        // 100 votes a second, over all values and ratings alike.
+        // 100 votes a second, spread evenly over all values and ratings.
         let mut item = item(&rollup, &full(&rollup, 100 * 120 / 26));
         item.remove("later");
         item.insert(schema::ATTRIBUTE.to_owned(), AttributeValue::N("2".to_owned()));
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_come_back() {
+    fn keys_round_trip() {
         for series in Series::ALL {
             for generation in [0, 7] {
                 let rollup = Rollup {

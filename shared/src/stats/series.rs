@@ -1,8 +1,8 @@
-//! Series of roll-ups: how much time an item covers, and how finely it counts within it.
+//! Series of roll-ups: the time that an item covers, and how finely it counts.
 //!
-//! An item of a series covers a span of time and is divided into slots, each with counters of its
-//! own. What is written for a vote depends on the number of series alone, so a finer answer comes
-//! from more slots to an item, not from more items.
+//! An item of a series covers a span of time and is divided into slots with separate counters. The number
+//! of writes for a vote depends only on the number of series, so finer results come from more slots per
+//! item instead of more items.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ const DAY: u64 = 24 * HOUR;
 /// A series of roll-ups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Series {
-    /// A day to an item, in one slot.
+    /// Items of one day, with one slot.
     Day,
-    /// An hour to an item, in one slot. Schema version 1 alone.
+    /// Items of one hour, with one slot. Only in schema version 1.
     Hour,
-    /// A day to an item, in 24 slots of an hour.
+    /// Items of one day, with 24 slots of one hour.
     Hours,
-    /// Twelve minutes to an item, in six slots of two minutes. So an item with every counter in use
-    /// stays below 1 KB, which is one write unit; and at 100 votes a second a slot holds 12,000
-    /// records, which may be read one by one where a range ends within it.
+    /// Items of 12 minutes, with six slots of two minutes. With every counter in use, an item stays below 1
+    /// KB, which is one write unit. At 100 votes a second a slot has 12,000 records, few enough to be read
+    /// one by one where a range ends within the slot.
     Minutes,
 }
 
@@ -31,7 +31,7 @@ impl Series {
     /// Every series.
     pub const ALL: [Self; 4] = [Self::Day, Self::Hour, Self::Hours, Self::Minutes];
 
-    /// Its name in keys.
+    /// The series' name in keys.
     pub fn name(self) -> &'static str {
         match self {
             Self::Day => "day",
@@ -41,12 +41,12 @@ impl Series {
         }
     }
 
-    /// The series of this name.
+    /// The series with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|series| series.name() == name)
     }
 
-    /// The schema version that its items first appear in, which is the one they are written with.
+    /// The first schema version that has the series, which its items are written with.
     pub fn schema(self) -> u32 {
         match self {
             Self::Day | Self::Hour => 1,
@@ -54,7 +54,7 @@ impl Series {
         }
     }
 
-    /// How long a slot is, in milliseconds.
+    /// The length of a slot in milliseconds.
     fn slot_millis(self) -> u64 {
         match self {
             Self::Day => DAY,
@@ -63,7 +63,7 @@ impl Series {
         }
     }
 
-    /// How long an item is, in milliseconds: a multiple of a slot.
+    /// The length of an item in milliseconds, a multiple of a slot's.
     fn item_millis(self) -> u64 {
         match self {
             Self::Day | Self::Hours => DAY,
@@ -72,17 +72,17 @@ impl Series {
         }
     }
 
-    /// How many slots an item has, 1 to 24.
+    /// The number of slots per item, 1 to 24.
     pub fn slots(self) -> u8 {
         u8::try_from(self.item_millis() / self.slot_millis()).unwrap_or(u8::MAX)
     }
 
-    /// How long a slot is.
+    /// The length of a slot.
     pub fn slot_length(self) -> Duration {
         Duration::from_millis(self.slot_millis())
     }
 
-    /// Whether each of its slots lies within one bucket of this size.
+    /// Whether each slot lies within one bucket of this size.
     pub fn fits(self, buckets: Granularity) -> bool {
         match buckets {
             Granularity::Hour => self.slot_millis() <= HOUR,
@@ -90,8 +90,8 @@ impl Series {
         }
     }
 
-    /// The first moment of the item that counts a moment, and the slot within it. Hours and days of
-    /// UTC have no odd lengths, so they are multiples since the epoch.
+    /// Returns the start of the item that counts a moment, and the slot in it. UTC hours and days all have
+    /// the same length, so their starts are multiples since the epoch.
     pub fn place(self, moment: Timestamp) -> (Timestamp, u8) {
         let start = moment.millis() - moment.millis() % self.item_millis();
         let slot = (moment.millis() - start) / self.slot_millis();
@@ -101,22 +101,22 @@ impl Series {
         )
     }
 
-    /// The first moment of an item's slot.
+    /// The start of a slot in an item.
     pub fn slot_start(self, item: Timestamp, slot: u8) -> Timestamp {
         Timestamp::from_millis(item.millis() + u64::from(slot) * self.slot_millis())
     }
 
-    /// The first moment of the slot that `moment` is in.
+    /// The start of the slot that contains `moment`.
     pub fn floor(self, moment: Timestamp) -> Timestamp {
         Timestamp::from_millis(moment.millis() - moment.millis() % self.slot_millis())
     }
 
-    /// The first moment of a slot that is not before `moment`.
+    /// The start of the first slot that does not begin before `moment`.
     pub fn ceiling(self, moment: Timestamp) -> Timestamp {
         Timestamp::from_millis(moment.millis().next_multiple_of(self.slot_millis()))
     }
 
-    /// The first moments of the items that share a moment with `from..to`.
+    /// The starts of the items that overlap with `from..to`.
     pub fn items(self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
         let first = from.millis() - from.millis() % self.item_millis();
         let step = usize::try_from(self.item_millis()).unwrap_or(usize::MAX);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_fits_into_a_bucket_is_read_for_it() {
+    fn a_series_fits_buckets_that_contain_its_slots() {
         assert!(!Series::Day.fits(Granularity::Hour));
         for series in [Series::Hour, Series::Hours, Series::Minutes] {
             assert!(series.fits(Granularity::Hour) && series.fits(Granularity::Day));

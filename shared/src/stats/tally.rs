@@ -1,4 +1,5 @@
-//! What is counted of feedback: each scale apart, and everything so that it can be taken back.
+//! Tallies: the counts of feedback, separate for each scale, to which records can be added and from which
+//! they can be removed.
 
 use std::ops::{AddAssign, Neg};
 
@@ -6,24 +7,24 @@ use super::decimal::Decimal;
 use crate::score::Score;
 use crate::timestamp::Timestamp;
 
-/// How often each value from −10 to 10 was given.
+/// The number of different values, −10 to 10.
 pub const VALUES: usize = 21;
 
-/// How often each rating from 1 to 5 was given.
+/// The number of different ratings, 1 to 5.
 pub const RATINGS: usize = 5;
 
-/// The counts of a set of records, or the difference between two.
+/// The counts of a set of records, or the difference between two sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Of each value, −10 first.
+    /// The number of records with each value, −10 first.
     pub values: [i64; VALUES],
-    /// Of each rating, 1 first.
+    /// The number of records with each rating, 1 first.
     pub ratings: [i64; RATINGS],
     /// The sum of the weights.
     pub weight: Decimal,
     /// The sum of value × weight.
     pub weighted: Decimal,
-    /// When the latest of the records was created; a record that goes does not take it back.
+    /// When the latest record was created. Removing a record does not change it.
     pub last_seen: Option<Timestamp>,
 }
 
@@ -52,39 +53,39 @@ impl Tally {
         tally
     }
 
-    /// How many records have a value.
+    /// The number of records with a value.
     pub fn count(&self) -> i64 {
         self.values.iter().sum()
     }
 
-    /// How many records have a rating.
+    /// The number of records with a rating.
     pub fn rated(&self) -> i64 {
         self.ratings.iter().sum()
     }
 
-    /// Whether nothing is counted, or nothing changed.
+    /// Whether all counts and sums are zero.
     pub fn is_zero(&self) -> bool {
         self.values.iter().chain(&self.ratings).all(|count| *count == 0)
             && self.weight == Decimal::ZERO
             && self.weighted == Decimal::ZERO
     }
 
-    /// The count of a value. `None` outside of −10 to 10.
+    /// The count of a value. Returns `None` outside −10 to 10.
     pub fn value_mut(&mut self, value: i64) -> Option<&mut i64> {
         self.values.get_mut(usize::try_from(value + 10).ok()?)
     }
 
-    /// The count of a rating. `None` outside of 1 to 5.
+    /// The count of a rating. Returns `None` outside 1 to 5.
     pub fn rating_mut(&mut self, rating: i64) -> Option<&mut i64> {
         self.ratings.get_mut(usize::try_from(rating - 1).ok()?)
     }
 
-    /// Each value with its count.
+    /// Each value and its count.
     pub fn by_value(&self) -> impl Iterator<Item = (i64, i64)> {
         (-10..).zip(self.values)
     }
 
-    /// Each rating with its count.
+    /// Each rating and its count.
     pub fn by_rating(&self) -> impl Iterator<Item = (i64, i64)> {
         (1..).zip(self.ratings)
     }
@@ -113,7 +114,7 @@ impl Neg for Tally {
             ratings: self.ratings.map(|count| -count),
             weight: -self.weight,
             weighted: -self.weighted,
-            // What goes was not seen again by going.
+            // Removing a record says nothing about the latest creation time.
             last_seen: None,
         }
     }
@@ -125,7 +126,7 @@ mod tests {
     use crate::score::{Rating, Value, Weight};
 
     #[test]
-    fn what_goes_takes_back_what_it_counted_for() {
+    fn subtracting_a_record_reverses_adding_it() {
         let at = Timestamp::from_millis(1);
         let value = |value, weight| Score::Value(Value::new(value).unwrap(), Weight::new(weight).unwrap());
         let scores = [

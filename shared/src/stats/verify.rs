@@ -1,4 +1,4 @@
-//! Comparing all roll-ups with all records.
+//! Comparing all roll-ups with all records (`stats verify`).
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::dynamo::attributes::{Item, string};
 use crate::problem::Problem;
 use crate::store::item::to_feedback;
 
-/// The feedback of all workspaces, and the roll-ups of all of it.
+/// The tables to compare.
 #[derive(Clone, Debug)]
 pub struct Tables {
     client: Client,
@@ -22,43 +22,43 @@ pub struct Tables {
     stats: String,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Comparison {
-    /// How many records there are that can be read.
+    /// The number of readable records.
     pub records: u64,
-    /// How many roll-ups there are of the generation that is read.
+    /// The number of roll-ups in the current generation.
     pub rollups: u64,
-    /// The roll-ups that are off, beyond what parked changes leave out.
+    /// The roll-ups with wrong counts, not including what parked changes explain.
     pub differences: Vec<Difference>,
-    /// The changes that are not counted, since they cannot be read.
+    /// The changes that are not counted because they cannot be read.
     pub parked: Vec<Parked>,
     /// The records that cannot be read.
     pub unreadable: Vec<UnreadableItem>,
-    /// The roll-ups that cannot be read: why.
+    /// The reasons why roll-ups cannot be read.
     pub unreadable_rollups: Vec<String>,
 }
 
 impl Comparison {
-    /// Whether every readable record is counted, and nothing else.
+    /// Whether the roll-ups count exactly the readable records.
     pub fn agrees(&self) -> bool {
         self.differences.is_empty() && self.unreadable_rollups.is_empty()
     }
 
-    /// Whether everything there is was read, besides.
+    /// Whether, in addition, everything could be read.
     pub fn is_complete(&self) -> bool {
         self.agrees() && self.parked.is_empty() && self.unreadable.is_empty()
     }
 }
 
-/// A roll-up that is off.
+/// A roll-up with wrong counts.
 #[derive(Clone, Debug)]
 pub struct Difference {
     /// The roll-up.
     pub rollup: Rollup,
-    /// What the records say.
+    /// The counts according to the records.
     pub due: Slots,
-    /// What is counted.
+    /// The counts in the roll-up.
     pub counted: Slots,
 }
 
@@ -67,12 +67,12 @@ pub struct Difference {
 pub struct UnreadableItem {
     /// Its sort key: the workspace and the id.
     pub key: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 impl Tables {
-    /// The tables of these names.
+    /// The tables with these names.
     pub fn new(client: Client, feedback: impl Into<String>, stats: impl Into<String>) -> Self {
         Self {
             client,
@@ -81,9 +81,8 @@ impl Tables {
         }
     }
 
-    /// Compares the roll-ups of the generation that is read with every record there is, expired ones
-    /// that are not swept yet among them: they are counted until their deletion is. What cannot be
-    /// read is named, and left out on both sides.
+    /// Compares the roll-ups of the current generation with all records. Expired records count until
+    /// DynamoDB deletes them. Whatever cannot be read is listed and left out of the comparison.
     ///
     /// # Errors
     ///
@@ -105,7 +104,7 @@ impl Tables {
             }),
         })
         .await?;
-        // What of a parked change can be read is in the records, and not in the roll-ups.
+        // The readable parts of a parked change are in the records but not in the roll-ups.
         for (parked, record) in parked::records(&self.client, &self.stats).await? {
             comparison.parked.push(parked);
             for (rollup, slots) in record.readable_difference(generation) {
@@ -132,7 +131,7 @@ impl Tables {
             }
         })
         .await?;
-        // What is left was never counted.
+        // The remaining records were never counted.
         expected.retain(|rollup, due| !counters(rollup.series, due).is_empty());
         let missing = expected.into_iter().map(|(rollup, due)| Difference {
             rollup,

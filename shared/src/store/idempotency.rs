@@ -1,8 +1,9 @@
 //! Writes under an `Idempotency-Key`.
 //!
-//! A marker, kept for a day in the table `idempotency`, is written in one transaction with what it
-//! marks. So a key's first request takes effect once, whatever becomes of its answer, and a repeat
-//! is answered from the marker. A request that fails leaves no marker: its repeat is tried anew.
+//! A marker is kept in the table `idempotency` for a day. It is written in one transaction with the write
+//! that it belongs to. So the first request under a key takes effect once, even if its response is lost,
+//! and a repeat gets its response from the marker. A failed request leaves no marker, so its repeat is a
+//! new attempt.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,8 +15,9 @@ use aws_sdk_dynamodb::types::{
 use sha2::{Digest as _, Sha256};
 
 use super::item;
+use super::upsert::Prepared;
 use super::write::update::UpdateExpression;
-use super::write::{KNOWN, alive_at, created, merged, unmatched, version_name};
+use super::write::{KNOWN, alive_at, created, merged, same_person, unmatched, version_name};
 use super::{Store, Written, keys};
 use crate::dynamo::attributes::{Item, int, number, text};
 use crate::dynamo::retry::back_off;
@@ -28,9 +30,9 @@ use crate::schema;
 use crate::timestamp::Timestamp;
 
 /// How long a key is remembered.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const MARKER_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A caller's key for one request, and what that request is.
+/// An `Idempotency-Key`, with a hash of its request.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
     key: String,
@@ -38,12 +40,12 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// A key of 1 to 255 bytes for the request that `parts` are all of. Two requests are the same
-    /// if all their parts are.
+    /// A key of 1 to 255 bytes for the request that consists of `parts`. Two requests are the same if all
+    /// their parts are.
     pub fn new<'a>(key: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
-            // With its length before it, a part cannot run into the next.
+            // Hashing the length first keeps adjacent parts distinct.
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
@@ -54,12 +56,12 @@ impl IdempotencyKey {
     }
 }
 
-/// Why an attempt did not go through.
+/// The reason why an attempt failed.
 enum Failed {
-    /// Another request was first, under this key or on this record, and nothing was written. If it
-    /// was this very request, its marker tells; if not, it is worth another try.
+    /// Another request under this key or for this record was first, and nothing was written. If it was the
+    /// same request, its marker has the response; otherwise another attempt may succeed.
     Raced,
-    /// Unless the marker tells of an earlier success, this is the answer.
+    /// The problem to respond with, unless a marker shows an earlier success.
     Answer(Problem),
 }
 
@@ -69,12 +71,13 @@ impl From<Problem> for Failed {
     }
 }
 
-/// What is to take effect once.
+/// A write under a key.
 enum Write<'a> {
     Create(&'a [Feedback]),
     Update {
         named: &'a RecordRef,
-        expression: UpdateExpression,
+        change: &'a Change,
+        expression: Box<UpdateExpression>,
         if_match: Option<u64>,
     },
     Delete {
@@ -90,8 +93,8 @@ impl Store {
         self.idempotency.as_deref().ok_or_else(missing)
     }
 
-    /// [`Store::create`] under a key. Of the 100 actions of a transaction the marker is one, so
-    /// `drafts` may be 99 at most.
+    /// [`Store::create`] under a key. The marker is one of a transaction's 100 actions, so there may be at
+    /// most 99 `drafts`.
     ///
     /// # Errors
     ///
@@ -107,8 +110,8 @@ impl Store {
         self.once(workspace, &Write::Create(&records), key, now).await
     }
 
-    /// [`Store::update`] under a key. A transaction cannot answer with the version it made, so the
-    /// version is read before it and is part of its condition.
+    /// [`Store::update`] under a key. A transaction cannot return the version that it made, so the version
+    /// is read before and is part of the condition.
     ///
     /// # Errors
     ///
@@ -122,9 +125,10 @@ impl Store {
         key: &IdempotencyKey,
         now: Timestamp,
     ) -> Result<Written, Problem> {
-        let expression = UpdateExpression::new(workspace, named.id, change, now)?;
+        let expression = Box::new(UpdateExpression::new(workspace, named.id, change, now)?);
         let write = Write::Update {
             named,
+            change,
             expression,
             if_match,
         };
@@ -148,8 +152,8 @@ impl Store {
             .await
     }
 
-    /// Tries until it went through or a marker says what is to be answered. The marker is looked
-    /// at only after a failure: first requests, nearly all there are, pay for no read.
+    /// Tries until the write succeeds or a marker has the response. The marker is read only after a
+    /// failure, so first requests, which are nearly all, cost no read.
     async fn once(
         &self,
         workspace: &Workspace,
@@ -161,7 +165,7 @@ impl Store {
         loop {
             let failed = match self.attempt(workspace, write, key, now).await {
                 Ok(written) => return Ok(written),
-                // A database that is throttled or down is not asked once more.
+                // Do not retry while DynamoDB throttles or is down.
                 Err(Failed::Answer(
                     problem @ (Problem::Throttled | Problem::Unavailable { .. } | Problem::Internal { .. }),
                 )) => return Err(problem),
@@ -174,13 +178,15 @@ impl Store {
                 return Err(problem);
             }
             if back_off(attempts).await.is_none() {
-                return Err(Problem::unavailable("a transaction kept losing its races"));
+                return Err(Problem::unavailable(
+                    "a transaction conflicted with other requests on every attempt",
+                ));
             }
             attempts += 1;
         }
     }
 
-    /// One transaction of the marker and what it marks.
+    /// Runs one transaction with the marker and the write.
     async fn attempt(
         &self,
         workspace: &Workspace,
@@ -189,6 +195,10 @@ impl Store {
         now: Timestamp,
     ) -> Result<Written, Failed> {
         let (written, mut actions) = match write {
+            Write::Create(records) if has_person(records) => {
+                let Prepared { written, actions } = self.prepare(records, now).await?;
+                (written, actions)
+            }
             Write::Create(records) => {
                 let actions = records
                     .iter()
@@ -198,11 +208,15 @@ impl Store {
             }
             Write::Update {
                 named,
+                change,
                 expression,
                 if_match,
             } => {
                 let record = self.key(workspace, named, now).await?;
-                let seen = self.version(&record, now).await?;
+                let stored = self.updatable(&record, named.id, now).await?;
+                let seen = int(&stored, "version");
+                let seen: u64 = seen.ok_or_else(|| Problem::internal("a record without a version"))?;
+                same_person(&stored, change)?;
                 if if_match.is_some_and(|expected| expected != seen) {
                     return Err(Problem::VersionMismatch.into());
                 }
@@ -211,7 +225,10 @@ impl Store {
                     version: Some(seen + 1),
                     replayed: false,
                 };
-                (written, vec![self.update_action(record, expression, seen, now)?])
+                (
+                    written,
+                    vec![self.update_action(record, named.id, expression, seen, now)?],
+                )
             }
             Write::Delete { named, if_match } => {
                 let record = self.key(workspace, named, now).await?;
@@ -220,7 +237,10 @@ impl Store {
                     version: None,
                     replayed: false,
                 };
-                (written, vec![self.delete_action(record, *if_match, now)?])
+                (
+                    written,
+                    vec![self.delete_action(record, named.id, *if_match, now)?],
+                )
             }
         };
         actions.insert(0, self.mark(workspace, key, &written, now)?);
@@ -230,7 +250,10 @@ impl Store {
             Err(Cancelled::Conflict) => Err(Failed::Raced),
             Err(Cancelled::Conditions(failed)) => Err(match (failed.first(), write) {
                 // The first action is the marker.
-                (Some((1.., met)), Write::Delete { .. }) => unmatched(met.as_ref(), now).into(),
+                (Some((1.., met)), Write::Delete { named, .. }) => {
+                    unmatched(named.id, met.as_ref(), now).into()
+                }
+                (Some((1.., _)), Write::Create(records)) if has_person(records) => Failed::Raced,
                 (Some((1.., _)), Write::Create(_)) => Problem::internal("a newly minted id is taken").into(),
                 _ => Failed::Raced,
             }),
@@ -240,16 +263,17 @@ impl Store {
     fn update_action(
         &self,
         record: Item,
+        id: FeedbackId,
         expression: &UpdateExpression,
         seen: u64,
         now: Timestamp,
     ) -> Result<TransactWriteItem, Problem> {
-        let (condition, values) = alive_at(Some(seen), now);
+        let (condition, values) = alive_at(id, Some(seen), now);
         let update = Update::builder()
             .table_name(&self.feedback)
             .set_key(Some(record))
             .update_expression(&expression.text)
-            .condition_expression(format!("{condition} AND {KNOWN}"))
+            .condition_expression(format!("{condition} AND {KNOWN}{}", expression.condition))
             .set_expression_attribute_names(Some(expression.names.clone()))
             .set_expression_attribute_values(Some(merged(expression.values.clone(), values)))
             .build()
@@ -260,10 +284,11 @@ impl Store {
     fn delete_action(
         &self,
         record: Item,
+        id: FeedbackId,
         if_match: Option<u64>,
         now: Timestamp,
     ) -> Result<TransactWriteItem, Problem> {
-        let (condition, values) = alive_at(if_match, now);
+        let (condition, values) = alive_at(id, if_match, now);
         let delete = Delete::builder()
             .table_name(&self.feedback)
             .set_key(Some(record))
@@ -276,7 +301,8 @@ impl Store {
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
-    /// The marker as an action of a transaction: it must be new, or the old one past its day.
+    /// Builds the action that stores the marker, on the condition that there is none or that it has
+    /// expired.
     fn mark(
         &self,
         workspace: &Workspace,
@@ -292,7 +318,7 @@ impl Store {
                 AttributeValue::B(key.fingerprint.clone()),
             ),
             ("ids".to_owned(), AttributeValue::B(Blob::new(ids))),
-            ("expires_at".to_owned(), number((now + KEPT).seconds())),
+            ("expires_at".to_owned(), number((now + MARKER_LIFETIME).seconds())),
             (schema::ATTRIBUTE.to_owned(), number(schema::MARKER)),
         ]);
         if let Some(version) = written.version {
@@ -327,14 +353,14 @@ impl Store {
         Ok(marker.filter(|marker| !item::is_expired(marker, now)))
     }
 
-    /// The version of a living record that can be updated.
-    async fn version(&self, key: &Item, now: Timestamp) -> Result<u64, Problem> {
+    /// Reads the version, person and question of an unexpired record that can be updated.
+    async fn updatable(&self, key: &Item, id: FeedbackId, now: Timestamp) -> Result<Item, Problem> {
         let found = self
             .client
             .get_item()
             .table_name(&self.feedback)
             .set_key(Some(key.clone()))
-            .projection_expression("#schema, #version, expires_at")
+            .projection_expression("pk, sk, id, person, question, #schema, #version, expires_at")
             .expression_attribute_names("#schema", schema::ATTRIBUTE)
             .expression_attribute_names("#version", "version")
             .consistent_read(true)
@@ -342,14 +368,18 @@ impl Store {
             .await
             .map_err(|error| dynamo::problem(&error, false))?
             .item
-            .filter(|found| !item::is_expired(found, now))
+            .filter(|found| !item::is_expired(found, now) && item::id(found) == Some(id))
             .ok_or(Problem::NotFound)?;
         schema::check(&found, schema::FEEDBACK)?;
-        int(&found, "version").ok_or_else(|| Problem::internal("a record without a version"))
+        Ok(found)
     }
 }
 
-/// What the first request under the key was answered, if this is that request again.
+fn has_person(records: &[Feedback]) -> bool {
+    records.iter().any(|record| record.draft.person.is_some())
+}
+
+/// Returns the result of the first request under the key, if this request is the same.
 fn replay(marker: &Item, key: &IdempotencyKey) -> Result<Written, Problem> {
     schema::check(marker, schema::MARKER)?;
     if marker.get("fingerprint") != Some(&AttributeValue::B(key.fingerprint.clone())) {
@@ -358,7 +388,7 @@ fn replay(marker: &Item, key: &IdempotencyKey) -> Result<Written, Problem> {
     let ids = marker
         .get("ids")
         .and_then(|ids| ids.as_b().ok())
-        .ok_or_else(|| Problem::internal("an idempotency marker without ids"))?;
+        .ok_or_else(|| Problem::internal("an idempotency marker has no ids"))?;
     Ok(Written {
         ids: ids
             .as_ref()

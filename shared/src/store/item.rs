@@ -1,39 +1,49 @@
-//! A record as an item of the table `feedback`, and back.
+//! Converting records to and from items of the table `feedback`.
 
 use std::collections::HashMap;
 
-use super::keys;
+use super::keys::{self, Owner};
 use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::feedback::{Draft, Feedback};
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::{Field, Indexed};
 use crate::metadata::{Comment, Metadata};
+use crate::person::Person;
 use crate::problem::Problem;
+use crate::reasons::Reasons;
 use crate::schema;
 use crate::score::Score;
 use crate::target::Project;
 use crate::timestamp::Timestamp;
 
-/// A record's score, without the rest of it.
+/// A record's score, without its other content.
 #[derive(Clone, Debug)]
 pub struct Scored {
-    /// The record.
+    /// The record's id.
     pub id: FeedbackId,
-    /// The partition it is in.
+    /// The partition key.
     pub partition: String,
-    /// Its score.
+    /// The score.
     pub score: Score,
 }
 
-/// The item of a record. A weight is kept as text: DynamoDB's numbers end at 1e-130, a weight's do not.
+/// The schema version of records that are not upserted.
+const PLAIN: u32 = 1;
+
+/// Converts a record to its item. A weight is stored as text, because DynamoDB's numbers go down to 1e-130
+/// only.
 pub fn from_feedback(feedback: &Feedback) -> Item {
     let Feedback {
         workspace, id, draft, ..
     } = feedback;
+    let (sort, version) = match &draft.person {
+        Some(person) => (keys::upserted_sort(workspace, person), schema::FEEDBACK),
+        None => (keys::sort(workspace, *id), PLAIN),
+    };
     let trace = draft.target.trace().as_str();
     let mut item = HashMap::from([
         ("pk".to_owned(), text(keys::partition(&draft.target))),
-        ("sk".to_owned(), text(keys::sort(workspace, *id))),
+        ("sk".to_owned(), text(sort)),
         ("id".to_owned(), text(id.hyphenated())),
         (
             "time_key".to_owned(),
@@ -42,7 +52,7 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
         ("trace_key".to_owned(), text(keys::spread(workspace, trace))),
         ("updated_at".to_owned(), number(feedback.updated_at.millis())),
         ("version".to_owned(), number(feedback.version)),
-        (schema::ATTRIBUTE.to_owned(), number(schema::FEEDBACK)),
+        (schema::ATTRIBUTE.to_owned(), number(version)),
     ]);
     match draft.score {
         Score::Value(value, weight) => {
@@ -59,12 +69,19 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
     if let Some(comment) = &draft.comment {
         item.insert("comment".to_owned(), text(comment.as_str()));
     }
+    if !draft.reasons.is_empty() {
+        item.insert("reasons".to_owned(), text(draft.reasons.to_stored()));
+    }
     if let Some(metadata) = &draft.metadata {
         item.insert("metadata".to_owned(), text(metadata.json()));
-        for (name, key) in index_keys(workspace, *id, metadata.indexed()) {
-            if let Some(key) = key {
-                item.insert(name.to_owned(), text(key));
-            }
+    }
+    if let Some(person) = &draft.person {
+        item.insert("person".to_owned(), text(&person.user));
+        item.insert("question".to_owned(), text(&person.name));
+    }
+    for (name, key) in index_keys(workspace, *id, &draft.indexed()) {
+        if let Some(key) = key {
+            item.insert(name.to_owned(), text(key));
         }
     }
     if let Some(end) = feedback.expires_at {
@@ -73,7 +90,7 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
     item
 }
 
-/// The keys of the sparse indexes, by attribute: `None` where the record is not in the index.
+/// The keys of the sparse indexes by attribute; `None` if the record is not in the index.
 pub fn index_keys(
     workspace: &Workspace,
     id: FeedbackId,
@@ -87,41 +104,45 @@ pub fn index_keys(
     })
 }
 
-/// The index keys of an item that are not what its metadata asks for, with what they are to be: `None` is
-/// to be removed. A record that was written before a field was indexed lacks its key, and one that older
-/// code changed since has an old one. Nothing is told of an item that cannot be read.
+/// Returns the index keys that do not match an item's metadata, with their correct values; `None` means to
+/// remove the key. A key is missing if the record was written before the field was indexed, and outdated if
+/// older code has changed the record since. The result is empty for an item that cannot be read.
 pub fn wrong_index_keys(item: &Item) -> Vec<(&'static str, Option<String>)> {
-    let Some((workspace, id)) = string(item, "sk").and_then(keys::owner) else {
+    let Some((workspace, id)) = owner(item) else {
         return Vec::new();
     };
     if schema::check(item, schema::FEEDBACK).is_err() {
         return Vec::new();
     }
-    let indexed = string(item, "metadata")
+    let mut indexed = string(item, "metadata")
         .map(|json| Metadata::from_stored(json.to_owned()).indexed().clone())
         .unwrap_or_default();
+    if let Some(person) = person(item) {
+        indexed.set(Field::User, person.user);
+    }
     index_keys(&workspace, id, &indexed)
         .into_iter()
         .filter(|(name, key)| string(item, name) != key.as_deref())
         .collect()
 }
 
-/// The record of an item. An item that is none, in a table that is ours alone, is a defect; one of
-/// a newer form is not ours to read.
+/// Converts an item to its record.
 ///
 /// # Errors
 ///
-/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] for a defect.
+/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] if the item is not a valid
+/// record.
 pub fn to_feedback(item: &Item) -> Result<Feedback, Problem> {
     schema::check(item, schema::FEEDBACK)?;
     read(item).ok_or_else(|| unreadable(item))
 }
 
-/// The score of an item alone, and what it belongs to.
+/// Reads only the score of an item, with its id and partition.
 ///
 /// # Errors
 ///
-/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] for a defect.
+/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] if the item is not a valid
+/// record.
 pub fn to_scored(item: &Item) -> Result<Scored, Problem> {
     schema::check(item, schema::FEEDBACK)?;
     let read = || {
@@ -139,9 +160,25 @@ fn unreadable(item: &Item) -> Problem {
     Problem::internal(format!("an item of the feedback table cannot be read: {sk}"))
 }
 
-/// The id in an item's sort key.
+/// Reads the workspace and id of an item.
+pub fn owner(item: &Item) -> Option<(Workspace, FeedbackId)> {
+    match keys::owner(string(item, "sk")?)? {
+        Owner::Plain(workspace, id) => Some((workspace, id)),
+        Owner::Upserted(workspace) => Some((workspace, FeedbackId::parse(string(item, "id")?)?)),
+    }
+}
+
+/// Reads the id of an item.
 pub fn id(item: &Item) -> Option<FeedbackId> {
-    keys::owner(string(item, "sk")?).map(|(_, id)| id)
+    owner(item).map(|(_, id)| id)
+}
+
+/// Whose only vote an item is, if it is upserted.
+fn person(item: &Item) -> Option<Person> {
+    Some(Person {
+        user: string(item, "person")?.to_owned(),
+        name: string(item, "question")?.to_owned(),
+    })
 }
 
 fn score(item: &Item) -> Option<Score> {
@@ -154,7 +191,7 @@ fn score(item: &Item) -> Option<Score> {
 }
 
 fn read(item: &Item) -> Option<Feedback> {
-    let (workspace, id) = keys::owner(string(item, "sk")?)?;
+    let (workspace, id) = owner(item)?;
     Some(Feedback {
         workspace,
         id,
@@ -165,9 +202,11 @@ fn read(item: &Item) -> Option<Feedback> {
             comment: optional(item, "comment", |text| {
                 Some(Comment::from_stored(text.to_owned()))
             })?,
+            reasons: reasons(item),
             metadata: optional(item, "metadata", |json| {
                 Some(Metadata::from_stored(json.to_owned()))
             })?,
+            person: person(item),
         },
         updated_at: Timestamp::from_millis(int(item, "updated_at")?),
         version: int(item, "version")?,
@@ -175,17 +214,24 @@ fn read(item: &Item) -> Option<Feedback> {
     })
 }
 
-/// The end of an item's time, in seconds since the epoch.
+/// Reads the reasons of an item.
+pub fn reasons(item: &Item) -> Reasons {
+    string(item, "reasons")
+        .map(Reasons::from_stored)
+        .unwrap_or_default()
+}
+
+/// When an item expires, in seconds since the epoch.
 pub fn expires_at(item: &Item) -> Option<u64> {
     int(item, "expires_at")
 }
 
-/// Whether an item is past its end at `now`, swept or not.
+/// Whether an item has expired at `now`, even if DynamoDB has not deleted it yet.
 pub fn is_expired(item: &Item, now: Timestamp) -> bool {
     expires_at(item).is_some_and(|end| end <= now.seconds())
 }
 
-/// `Some(None)` for an attribute that is absent, `None` for one that cannot be read.
+/// Parses an optional attribute: `Some(None)` if it is absent, `None` if it is invalid.
 fn optional<T>(item: &Item, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
     match item.get(name) {
         None => Some(None),

@@ -1,14 +1,18 @@
 //! The keys of the table `feedback` and its indexes.
 //!
-//! A workspace's name holds no `#`, so what follows the first `#` of a key that begins with one is
-//! the rest, whatever it holds. Only the partition key begins with the caller's text, and escapes it.
+//! A workspace's name contains no `#`. So in a key that begins with a workspace, everything after the first
+//! `#` is the rest, whatever characters it has. Only the partition key begins with a caller's text, which
+//! is escaped.
+
+use std::fmt::Write as _;
 
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::Field;
+use crate::person::Person;
 use crate::target::{SpanId, Target, TraceId};
 
-/// How many partitions share a key that all traffic of a workspace would otherwise have in
-/// common. An index partition takes 1,000 writes a second.
+/// The number of index partitions that share a value used by all of a workspace's traffic. One partition
+/// takes 1,000 writes a second.
 pub const SHARDS: u8 = 8;
 
 /// The shard of an id. The last byte of a UUIDv7 is random.
@@ -16,8 +20,8 @@ pub fn shard(id: FeedbackId) -> u8 {
     id.as_bytes()[15] % SHARDS
 }
 
-/// The partition key: `esc(trace)#esc(span)`, the span empty for feedback on a whole trace. A
-/// span id has a byte at least, so no trace is mistaken for a span of its own.
+/// The partition key: `esc(trace)#esc(span)`, with an empty span for feedback on a whole trace. A span id
+/// is never empty, so a trace cannot be confused with a span.
 pub fn partition(target: &Target) -> String {
     let span = target
         .span()
@@ -26,7 +30,7 @@ pub fn partition(target: &Target) -> String {
     format!("{}#{span}", escape(target.trace().as_str()))
 }
 
-/// The target of a partition key. `None` if it is none.
+/// Parses a partition key into its target. Returns `None` if it is invalid.
 pub fn target(partition: &str) -> Option<Target> {
     let (trace, span) = partition.split_once('#')?;
     let trace = TraceId::parse(&unescape(trace)?)?;
@@ -36,7 +40,7 @@ pub fn target(partition: &str) -> Option<Target> {
     Some(Target::Span(trace, SpanId::parse(&unescape(span)?)?))
 }
 
-/// `%` becomes `%25` and `#` becomes `%23`; so an escaped text holds no `#`.
+/// Replaces `%` with `%25` and `#` with `%23`, so that escaped text contains no `#`.
 fn escape(text: &str) -> String {
     text.replace('%', "%25").replace('#', "%23")
 }
@@ -56,15 +60,43 @@ fn unescape(text: &str) -> Option<String> {
     Some(plain)
 }
 
-/// The sort key: a workspace can name its own items only.
+/// The sort key. It begins with the workspace, so a workspace can address only its own items.
 pub fn sort(workspace: &Workspace, id: FeedbackId) -> String {
     format!("{workspace}#{}", id.hyphenated())
 }
 
-/// The workspace and id of a sort key. `None` if it is none.
-pub fn owner(sort: &str) -> Option<(Workspace, FeedbackId)> {
-    let (workspace, id) = sort.split_once('#')?;
-    Some((Workspace::parse(workspace)?, FeedbackId::parse(id)?))
+/// The sort key of an upserted record. It sorts after those of all other records, because no id begins
+/// with `~`.
+pub fn upserted_sort(workspace: &Workspace, person: &Person) -> String {
+    let mut sort = upserted_prefix(workspace);
+    for byte in person.hash() {
+        let _ = write!(sort, "{byte:02x}");
+    }
+    sort
+}
+
+/// The prefix of the sort keys of a workspace's upserted records.
+pub fn upserted_prefix(workspace: &Workspace) -> String {
+    format!("{workspace}#~")
+}
+
+/// The owner of a record, as parsed from its sort key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The workspace and id of a plain record.
+    Plain(Workspace, FeedbackId),
+    /// The workspace of an upserted record, whose id is an attribute.
+    Upserted(Workspace),
+}
+
+/// Parses a sort key. Returns `None` if it is invalid.
+pub fn owner(sort: &str) -> Option<Owner> {
+    let (workspace, rest) = sort.split_once('#')?;
+    let workspace = Workspace::parse(workspace)?;
+    if rest.starts_with('~') {
+        return Some(Owner::Upserted(workspace));
+    }
+    Some(Owner::Plain(workspace, FeedbackId::parse(rest)?))
 }
 
 /// The key of `by-time`.
@@ -72,18 +104,18 @@ pub fn time(workspace: &Workspace, shard: u8) -> String {
     format!("{workspace}#{shard}")
 }
 
-/// The key of an index whose values are many, so that its records spread by themselves: `by-trace`, and those
-/// of fields with many values.
+/// The key of an index with many values, whose records spread over partitions by themselves: `by-trace` and
+/// the fields with many values.
 pub fn spread(workspace: &Workspace, text: &str) -> String {
     format!("{workspace}#{text}")
 }
 
-/// The key of an index whose values are few, each in many records.
+/// The key of an index with few values, each in many records, which are spread over shards.
 fn sharded(workspace: &Workspace, shard: u8, text: &str) -> String {
     format!("{workspace}#{shard}#{text}")
 }
 
-/// The key of a record in the index of a field, by the field's text.
+/// The key of a record in a field's index.
 pub fn indexed(field: Field, workspace: &Workspace, id: FeedbackId, text: &str) -> String {
     if field.has_many_values() {
         spread(workspace, text)
@@ -92,7 +124,7 @@ pub fn indexed(field: Field, workspace: &Workspace, id: FeedbackId, text: &str) 
     }
 }
 
-/// All keys of the index of a field under which records of this text are.
+/// All keys in a field's index that records with this text may have.
 pub fn all_indexed(field: Field, workspace: &Workspace, text: &str) -> Vec<String> {
     if field.has_many_values() {
         vec![spread(workspace, text)]
@@ -101,7 +133,7 @@ pub fn all_indexed(field: Field, workspace: &Workspace, text: &str) -> Vec<Strin
     }
 }
 
-/// The text in a key of the index of a field. `None` if it is none.
+/// Parses the text from a key in a field's index. Returns `None` if the key is invalid.
 pub fn indexed_text(field: Field, key: &str) -> Option<&str> {
     let parts = if field.has_many_values() { 2 } else { 3 };
     key.splitn(parts, '#').nth(parts - 1)
@@ -112,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_key_holds_its_text_whatever_that_is() {
+    fn an_index_key_contains_any_text() {
         let workspace = Workspace::parse("test").unwrap();
         let id = FeedbackId::from_bytes([7; 16]);
         for field in Field::ALL {
@@ -133,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn separators_in_ids_do_not_meet() {
+    fn separators_in_ids_are_escaped() {
         let trace = |text: &str| TraceId::parse(text).unwrap();
         let span = |text: &str| SpanId::parse(text).unwrap();
         let targets = [
@@ -155,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_partition_key_is_names_no_target() {
+    fn invalid_partition_keys_are_rejected() {
         for text in ["", "a", "#", "a%#", "a%2#", "a%41#", "%é#"] {
             assert_eq!(target(text), None, "{text}");
         }

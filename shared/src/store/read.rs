@@ -1,9 +1,10 @@
-//! Look-ups and lists.
+//! Reading records by id and in lists.
 
 pub(super) mod paths;
 mod size;
 mod summary;
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -11,10 +12,9 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures_util::future::try_join_all;
 
 use super::item;
-use super::write::primary_key;
 use super::{Store, keys};
 use crate::dynamo;
-use crate::dynamo::attributes::{string, text};
+use crate::dynamo::attributes::{Item, text};
 use crate::feedback::Feedback;
 use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
@@ -24,11 +24,10 @@ use crate::timestamp::Timestamp;
 use paths::{Ids, Path, paths};
 use size::text_size;
 
-/// How long after its creation a record may still be missing from an index. They trail the table
-/// by milliseconds; this is generous.
+/// The age below which a record may be missing from an index. Indexes usually lag behind by milliseconds.
 const YOUNG: Duration = Duration::from_secs(10);
 
-/// The waits between look-ups of a young id, 1.3 seconds in all.
+/// The waits between look-ups of a young id, 1.3 seconds in total.
 const WAITS: [Duration; 6] = [
     Duration::from_millis(20),
     Duration::from_millis(40),
@@ -38,32 +37,35 @@ const WAITS: [Duration; 6] = [
     Duration::from_millis(640),
 ];
 
-/// The most records a page looks at to find those a filter asks for. A page that comes to an end
-/// here holds fewer than it could, and a cursor to go on with.
+/// The maximum number of records that a page examines to find those that match its filter. A page that
+/// stops here may have fewer records than its limit, and a cursor.
 const MAX_EXAMINED: usize = 1_000;
 
-/// The most text a page holds before it ends, in bytes of [`text_size`]. A Lambda answer ends at
-/// 6 MB; this leaves room for the record that goes over it and for the names of fields.
+/// The maximum size of a page, in bytes by [`text_size`]. A Lambda response is limited to 6 MB; this leaves
+/// room for the record that exceeds it and for field names.
 const MAX_PAGE: usize = 5 * 1024 * 1024;
+
+/// How many records of a path without order are held at a time: one more than a page.
+const UNORDERED_AT_ONCE: usize = MAX_LIMIT + 1;
 
 /// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The records, in the order asked for.
+    /// The records, in the requested order.
     pub records: Vec<Feedback>,
-    /// Where the next page begins; `None` if this is the last.
+    /// The last record of the page if another page follows; `None` on the last page.
     pub next: Option<FeedbackId>,
 }
 
 impl Store {
-    /// The partition of a record, by its id alone. The shard of `by-time` follows from the id, so
-    /// this is one query. An index trails its table: a young id that is missing is looked up again.
+    /// Finds the primary key of a record by its id. The shard of `by-time` follows from the id, so this is
+    /// one query. Indexes lag behind the table, so a young id that is missing is looked up again.
     pub(super) async fn locate(
         &self,
         workspace: &Workspace,
         id: FeedbackId,
         now: Timestamp,
-    ) -> Result<String, Problem> {
+    ) -> Result<Item, Problem> {
         let mut waits = WAITS.iter();
         loop {
             let found = self
@@ -74,12 +76,12 @@ impl Store {
                 .key_condition_expression("time_key = :key AND id = :id")
                 .expression_attribute_values(":key", text(keys::time(workspace, keys::shard(id))))
                 .expression_attribute_values(":id", text(id.hyphenated()))
-                .projection_expression("pk")
+                .projection_expression("pk, sk")
                 .send()
                 .await
                 .map_err(|error| dynamo::problem(&error, false))?;
-            if let Some(partition) = found.items().first().and_then(|item| string(item, "pk")) {
-                return Ok(partition.to_owned());
+            if let Some(key) = found.items.unwrap_or_default().pop() {
+                return Ok(key);
             }
             let young = id.created_at().age(now) < YOUNG && id.created_at() <= now + YOUNG;
             match waits.next() {
@@ -89,7 +91,7 @@ impl Store {
         }
     }
 
-    /// One record, as it is now.
+    /// Reads one record, consistently.
     ///
     /// # Errors
     ///
@@ -100,17 +102,19 @@ impl Store {
         id: FeedbackId,
         now: Timestamp,
     ) -> Result<Feedback, Problem> {
-        let partition = self.locate(workspace, id, now).await?;
+        let key = self.locate(workspace, id, now).await?;
         let found = self
             .client
             .get_item()
             .table_name(&self.feedback)
-            .set_key(Some(primary_key(partition, workspace, id)))
+            .set_key(Some(key))
             .consistent_read(true)
             .send()
             .await
             .map_err(|error| dynamo::problem(&error, false))?
             .item
+            // A later vote of the same person may be there.
+            .filter(|item| item::id(item) == Some(id))
             .ok_or(Problem::NotFound)?;
         let feedback = item::to_feedback(&found)?;
         if feedback.is_expired(now) {
@@ -119,7 +123,7 @@ impl Store {
         Ok(feedback)
     }
 
-    /// One page of a list.
+    /// Reads one page of a list.
     ///
     /// # Errors
     ///
@@ -131,8 +135,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<Page, Problem> {
         let (paths, covered) = paths(workspace, &query.filter);
-        // Twice what one lane must yield if all yield alike; a lane that runs dry is asked again.
-        // Where most of what is read may be left out, a page's worth at a time.
+        // Twice what each path contributes on average. If the filter may drop most records, a whole page's
+        // worth.
         let batch = if query.filter.fields() > covered {
             MAX_LIMIT
         } else {
@@ -147,14 +151,13 @@ impl Store {
         let (mut records, mut examined, mut bytes, mut last) = (Vec::new(), 0, 0, None);
         while let Some(feedback) = merge.next(self).await? {
             if records.len() == query.limit || examined == MAX_EXAMINED || bytes > MAX_PAGE {
-                // There is something beyond this page, wanted or not.
+                // At least one record follows this page, whether it matches or not.
                 return Ok(Page { records, next: last });
             }
             examined += 1;
             last = Some(feedback.id);
             let filter = &query.filter;
-            let wanted = filter.is_about(&feedback.draft.target) && filter.admits(&feedback.indexed());
-            if wanted && !feedback.is_expired(now) {
+            if filter.admits(&feedback.draft) && !feedback.is_expired(now) {
                 bytes += text_size(&feedback);
                 records.push(feedback);
             }
@@ -162,19 +165,31 @@ impl Store {
         Ok(Page { records, next: None })
     }
 
-    /// A query of those records of a path whose ids are in a range, oldest first. The range must
-    /// not be empty.
+    /// Builds a query for the records of a path whose ids are in a range, oldest first. The range must not
+    /// be empty. For a path without order, it queries all records.
     pub(super) fn query(&self, path: &Path, ids: Ids) -> QueryFluentBuilder {
         let Path {
             index,
             hash,
             prefix,
             consistent,
+            is_unordered,
         } = path;
         let end = |id: u128| text(format!("{prefix}{}", FeedbackId::from_u128(id).hyphenated()));
-        self.client
+        let query = self
+            .client
             .query()
             .table_name(&self.feedback)
+            .consistent_read(*consistent);
+        if *is_unordered {
+            return query
+                .key_condition_expression("#hash = :hash AND begins_with(#range, :prefix)")
+                .expression_attribute_names("#hash", FEEDBACK.hash)
+                .expression_attribute_names("#range", "sk")
+                .expression_attribute_values(":hash", text(hash))
+                .expression_attribute_values(":prefix", text(prefix));
+        }
+        query
             .set_index_name(index.map(|index| index.name.to_owned()))
             .key_condition_expression("#hash = :hash AND #range BETWEEN :first AND :last")
             .expression_attribute_names("#hash", index.map_or(FEEDBACK.hash, |index| index.hash))
@@ -182,15 +197,52 @@ impl Store {
             .expression_attribute_values(":hash", text(hash))
             .expression_attribute_values(":first", end(ids.first))
             .expression_attribute_values(":last", end(ids.last))
-            .consistent_read(*consistent)
     }
 
-    /// The next records of a lane, `batch` at most.
+    /// The first records of a path that has no order, by reading all of them: as many as are held at a time.
+    async fn first_of_all(&self, path: &Path, ids: Ids, order: Order) -> Result<VecDeque<Feedback>, Problem> {
+        let (mut first, mut start) = (Vec::new(), None);
+        loop {
+            let page = self
+                .query(path, ids)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| dynamo::problem(&error, false))?;
+            first.extend(
+                page.items()
+                    .iter()
+                    .filter(|item| item::id(item).is_some_and(|id| ids.contains(id)))
+                    .filter_map(|item| readable(item::to_feedback(item))),
+            );
+            match order {
+                Order::Ascending => first.sort_by_key(|feedback| feedback.id),
+                Order::Descending => first.sort_by_key(|feedback| Reverse(feedback.id)),
+            }
+            first.truncate(UNORDERED_AT_ONCE);
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(first.into());
+            }
+            // The deadline of the request is looked at between pages.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads the next records of a lane, at most `batch`.
     async fn refill(&self, lane: &mut Lane, order: Order, batch: usize) -> Result<(), Problem> {
         while lane.ready.is_empty() && !lane.done {
             if lane.rest.is_empty() {
                 lane.done = true;
                 return Ok(());
+            }
+            if lane.path.is_unordered {
+                lane.ready = self.first_of_all(&lane.path, lane.rest, order).await?;
+                lane.done = lane.ready.len() < UNORDERED_AT_ONCE;
+                if let Some(last) = lane.ready.back() {
+                    lane.rest = lane.rest.beyond(last.id, order);
+                }
+                continue;
             }
             let page = self
                 .query(&lane.path, lane.rest)
@@ -201,8 +253,8 @@ impl Store {
                 .map_err(|error| dynamo::problem(&error, false))?;
             match page.items().last().and_then(item::id) {
                 Some(last) => lane.rest = lane.rest.beyond(last, order),
-                // DynamoDB may end an empty page before the end of the range. Nothing is filtered
-                // by it here, so it does not; were it to, this would ask the same for ever.
+                // DynamoDB may return an empty page with a key to continue from only if it filters, and
+                // this query has no filter. If it ever did, continuing would repeat the same query forever.
                 None => lane.done = true,
             }
             lane.done |= page.last_evaluated_key().is_none();
@@ -216,7 +268,7 @@ impl Store {
     }
 }
 
-/// A record that cannot be read is a defect to be logged; it does not take those beside it along.
+/// Skips a record that cannot be read, and logs the defect, so that the other records are still listed.
 pub(super) fn readable<T>(record: Result<T, Problem>) -> Option<T> {
     record
         .inspect_err(|problem| tracing::error!(cause = problem.log_message(), "left out of a list"))
@@ -242,7 +294,7 @@ impl Lane {
     }
 }
 
-/// Several paths as one, in the order of the ids.
+/// Several paths, merged in the order of the ids.
 struct Merge {
     lanes: Vec<Lane>,
     order: Order,
@@ -250,8 +302,8 @@ struct Merge {
 }
 
 impl Merge {
-    /// The next record of all lanes. It is known once every lane has one ready or has ended, so
-    /// lanes that have run dry are read first, all at once.
+    /// Returns the next record of all lanes. Every lane must have a record ready or be finished, so empty
+    /// lanes are refilled first, concurrently.
     async fn next(&mut self, store: &Store) -> Result<Option<Feedback>, Problem> {
         let (order, batch) = (self.order, self.batch);
         try_join_all(self.lanes.iter_mut().map(|lane| store.refill(lane, order, batch))).await?;

@@ -1,8 +1,8 @@
-//! Records as far as they are counted: for analytics that roll-ups cannot answer.
+//! Reading the counted parts of records, for analytics that roll-ups cannot provide.
 //!
-//! What is read is bounded in records and in bytes, and only the attributes that are counted or
-//! filtered on are asked for; each page is done with before the next one of its path is there. So an
-//! answer takes the same memory whatever the records hold.
+//! Reads are limited in records and bytes, and fetch only attributes that are counted or filtered by. Each
+//! page is processed before the path's next one is read. So a query takes the same memory, whatever the
+//! records contain.
 
 use std::fmt;
 
@@ -16,22 +16,23 @@ use crate::dynamo;
 use crate::dynamo::attributes::{Item, string};
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::{Field, Indexed};
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, name};
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, MAX_LIMIT, Order};
+use crate::reasons::Reasons;
 use crate::schema;
 use crate::score::Score;
 use crate::timestamp::Timestamp;
 
-/// The most metadata that one answer reads, in bytes. A function of 128 MB works through it within
-/// its deadline, and holds four pages of 1 MB of it at a time.
+/// The maximum metadata that one query reads, in bytes. A function with 128 MB processes it within its
+/// deadline, and holds up to four pages of 1 MB at a time.
 pub const MAX_METADATA_READ: usize = 32 * 1024 * 1024;
 
-/// How many paths are read at once: pages with metadata are of 1 MB, those without of little.
+/// The number of paths that are read concurrently. Pages with metadata take 1 MB each, others little.
 const AT_ONCE: usize = 8;
 const AT_ONCE_WITH_METADATA: usize = 3;
 
-/// What of a record is read, beside its id and score.
+/// The parts of a record that are read besides its id and score.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
     /// The indexed fields, from the keys of the indexes.
@@ -40,25 +41,37 @@ pub struct Columns {
     pub metadata: bool,
 }
 
-/// A record as far as it is counted.
+/// The counted parts of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vote {
-    /// Its id, which says when it was created.
+    /// The id, which contains the creation time.
     pub id: FeedbackId,
-    /// The judgement.
+    /// The score.
     pub score: Score,
-    /// The indexed fields, if they were asked for.
+    /// The indexed fields, if requested.
     pub indexed: Indexed,
-    /// The metadata, if it was asked for and the record has any.
+    /// The metadata, if requested and present.
     pub metadata: Option<Metadata>,
+    /// The reasons.
+    pub reasons: Reasons,
+    /// The question of an upserted record.
+    question: Option<String>,
 }
 
-/// The limit that an answer would have gone over.
+impl Vote {
+    /// Which question was asked; the empty name where none is told. Needs the metadata.
+    pub fn name(&self) -> String {
+        let question = self.question.clone();
+        question.unwrap_or_else(|| name(self.metadata.as_ref()))
+    }
+}
+
+/// The limit that a query would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// So many records.
+    /// The number of records.
     Records(usize),
-    /// So many bytes of metadata.
+    /// The bytes of metadata.
     Metadata(usize),
 }
 
@@ -72,8 +85,9 @@ impl fmt::Display for Limit {
 }
 
 impl Store {
-    /// Visits every living record of these filters, in no order. The filters must not share a record.
-    /// Ends with the limit that it would go over: `most` records, or [`MAX_METADATA_READ`].
+    /// Visits every unexpired record that matches a filter, in no particular order. No record may match two
+    /// filters. Stops and returns the limit if it would read more than `most` records or
+    /// [`MAX_METADATA_READ`] bytes.
     ///
     /// # Errors
     ///
@@ -94,12 +108,7 @@ impl Store {
         };
         let mut lanes = Vec::new();
         for (place, filter) in filters.iter().enumerate() {
-            let ids = Ids::of(&ListQuery {
-                filter: filter.clone(),
-                order: Order::Ascending,
-                limit: MAX_LIMIT,
-                after: None,
-            });
+            let ids = of_filter(filter);
             if ids.is_empty() {
                 continue;
             }
@@ -121,6 +130,10 @@ impl Store {
                 continue;
             };
             for item in &page {
+                // A path without order brings those of all times.
+                if !item::id(item).is_some_and(|id| of_filter(filter).contains(id)) {
+                    continue;
+                }
                 bytes += string(item, "metadata").map_or(0, str::len);
                 if bytes > MAX_METADATA_READ {
                     return Ok(Err(Limit::Metadata(MAX_METADATA_READ)));
@@ -132,21 +145,24 @@ impl Store {
                     visit(&vote);
                 }
             }
-            // The deadline of the request is looked at between pages.
+            // Lets the request's deadline take effect between pages.
             tokio::task::yield_now().await;
         }
         Ok(Ok(()))
     }
 
-    /// The pages of a path, each with the place of the filter it is read for.
+    /// Reads the pages of a path, each with the index of its filter.
     fn pages(&self, place: usize, path: &Path, ids: Ids, columns: Columns) -> Pages {
         let mut names = vec![
             "pk",
             "sk",
+            "id",
+            "question",
             schema::ATTRIBUTE,
             "value",
             "weight",
             "rating",
+            "reasons",
             "expires_at",
         ];
         if columns.indexed {
@@ -179,18 +195,28 @@ impl Store {
     }
 }
 
-/// Pages of items, each with the place of the filter it is read for and what was read.
+/// The ids in a filter's time range.
+fn of_filter(filter: &Filter) -> Ids {
+    Ids::of(&ListQuery {
+        filter: filter.clone(),
+        order: Order::Ascending,
+        limit: MAX_LIMIT,
+        after: None,
+    })
+}
+
+/// Pages of items, each with the index of its filter and the parts that were read.
 type Pages = BoxStream<'static, Result<(usize, Columns, Vec<Item>), Problem>>;
 
-/// The vote of an item, if it is of the filter.
+/// Converts an item to a vote, if it matches the filter.
 fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote>, Problem> {
     let scored = item::to_scored(item)?;
     let indexed = Indexed::from_fn(|field| {
         let key = string(item, field.key())?;
         keys::indexed_text(field, key).map(str::to_owned)
     });
-    // Without these keys the path alone has decided.
-    let admits = !columns.indexed || filter.admits(&indexed);
+    // If the index keys were not read, the path alone has decided.
+    let admits = !columns.indexed || filter.admits_indexed(&indexed);
     let is_about = || keys::target(&scored.partition).is_some_and(|target| filter.is_about(&target));
     if !admits || (filter.trace.is_some() && !is_about()) {
         return Ok(None);
@@ -199,6 +225,8 @@ fn to_vote(item: &Item, filter: &Filter, columns: Columns) -> Result<Option<Vote
         id: scored.id,
         score: scored.score,
         indexed,
+        reasons: item::reasons(item),
+        question: string(item, "question").map(str::to_owned),
         metadata: string(item, "metadata").map(|json| Metadata::from_stored(json.to_owned())),
     }))
 }

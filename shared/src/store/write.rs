@@ -1,4 +1,4 @@
-//! Create, update and delete.
+//! Creating, updating and deleting records.
 
 pub(super) mod update;
 
@@ -16,26 +16,29 @@ use crate::dynamo::retry::retry_conflicts;
 use crate::dynamo::transaction::{Cancelled, transact};
 use crate::dynamo::{self, Attempts, incomplete, is_condition_failure};
 use crate::feedback::{Change, Draft, Feedback, RecordRef};
+use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
-use crate::problem::Problem;
+use crate::indexed::Field;
+use crate::metadata::name;
+use crate::problem::{Fault, Problem};
 use crate::schema;
 use crate::timestamp::Timestamp;
 use update::UpdateExpression;
 
-/// Alive: there, and not past its end.
-const ALIVE: &str =
+/// The condition that a record exists and has not expired.
+pub(super) const ALIVE: &str =
     "attribute_exists(pk) AND (attribute_not_exists(expires_at) OR expires_at > :now_seconds)";
 
-/// Of a form that an update of ours does not spoil.
+/// The condition that a record's schema version is known, so that an update does not damage it.
 pub(super) const KNOWN: &str = "(attribute_not_exists(#schema) OR #schema <= :schema)";
 
 impl Store {
-    /// Stores feedback, all of it or none. One record is a plain put; several are one transaction.
+    /// Stores feedback, all of it or none. One record is a PutItem, several are one transaction.
     ///
     /// # Errors
     ///
-    /// A failure of DynamoDB: [`Problem::Throttled`] if nothing was written, [`Problem::Unavailable`] if that is not
-    /// known.
+    /// [`Problem::Throttled`] if nothing was written, [`Problem::Unavailable`] if that is not certain, or
+    /// another failure of DynamoDB.
     pub async fn create(
         &self,
         workspace: &Workspace,
@@ -43,6 +46,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Written, Problem> {
         let records = self.records(workspace, drafts, now)?;
+        if records.iter().any(|record| record.draft.person.is_some()) {
+            return self.upsert(&records, now).await;
+        }
         match records.as_slice() {
             [record] => self.put(record).await?,
             records => {
@@ -58,7 +64,7 @@ impl Store {
         Ok(created(&records))
     }
 
-    /// The records that drafts become at `now`.
+    /// Converts drafts to records created at `now`.
     pub(super) fn records(
         &self,
         workspace: &Workspace,
@@ -86,14 +92,14 @@ impl Store {
             .await;
         match result {
             Ok(_) => Ok(()),
-            // The id was minted for this call alone: it is there because an attempt of ours, whose
-            // answer was lost, has written it.
+            // The id was generated for this call. If it exists, an attempt whose response was lost has
+            // written it.
             Err(error) if is_condition_failure(&error) && attempts.uncertain() => Ok(()),
             Err(error) => Err(dynamo::problem(&error, attempts.uncertain())),
         }
     }
 
-    /// The put of a new record as an action of a transaction.
+    /// The write of a new record as an action of a transaction.
     pub(super) fn put_action(&self, record: &Feedback) -> Result<TransactWriteItem, Problem> {
         let put = Put::builder()
             .table_name(&self.feedback)
@@ -104,12 +110,12 @@ impl Store {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Changes a record. `if_match` is the version it must be at.
+    /// Updates a record. `if_match` is the version that it must be at.
     ///
     /// # Errors
     ///
-    /// [`Problem::NotFound`] if there is no such record about that target, [`Problem::VersionMismatch`] if it is at
-    /// another version; a failure of DynamoDB.
+    /// [`Problem::NotFound`] if there is no such record with that target, [`Problem::VersionMismatch`] if
+    /// it is at another version, or a failure of DynamoDB.
     pub async fn update(
         &self,
         workspace: &Workspace,
@@ -121,11 +127,13 @@ impl Store {
         let key = self.key(workspace, named, now).await?;
         let expression = UpdateExpression::new(workspace, named.id, change, now)?;
         let write_id = expression.write_id.clone();
-        let (condition, values) = alive_at(if_match, now);
-        // An attempt that wrote and whose answer was lost must not be repeated: it would raise the
-        // version twice, or miss its own If-Match. The item remembers by whom it was written last.
-        let condition =
-            format!("{condition} AND {KNOWN} AND (attribute_not_exists(write_id) OR write_id <> :write_id)");
+        let (condition, values) = alive_at(named.id, if_match, now);
+        // If an attempt wrote but its response was lost, repeating it would increase the version twice or
+        // fail its own If-Match. So the item stores the `write_id` of its last update.
+        let condition = format!(
+            "{condition} AND {KNOWN} AND (attribute_not_exists(write_id) OR write_id <> :write_id){}",
+            expression.condition
+        );
         let request = self
             .client
             .update_item()
@@ -147,8 +155,11 @@ impl Store {
                 Some(old) => {
                     if !item::is_expired(&old, now) {
                         schema::check(&old, schema::FEEDBACK)?;
+                        if item::id(&old) == Some(named.id) {
+                            same_person(&old, change)?;
+                        }
                     }
-                    return Err(unmatched(Some(&old), now));
+                    return Err(unmatched(named.id, Some(&old), now));
                 }
                 None if is_condition_failure(&error) => return Err(Problem::NotFound),
                 None => return Err(dynamo::problem(&error, attempts.uncertain())),
@@ -156,12 +167,14 @@ impl Store {
         };
         Ok(Written {
             ids: vec![named.id],
-            version: Some(version.ok_or_else(|| Problem::internal("an update answered without a version"))?),
+            version: Some(
+                version.ok_or_else(|| Problem::internal("the response to an update has no version"))?,
+            ),
             replayed: false,
         })
     }
 
-    /// Deletes a record. `if_match` is the version it must be at.
+    /// Deletes a record. `if_match` is the version that it must be at.
     ///
     /// # Errors
     ///
@@ -174,7 +187,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Written, Problem> {
         let key = self.key(workspace, named, now).await?;
-        let (condition, values) = alive_at(if_match, now);
+        let (condition, values) = alive_at(named.id, if_match, now);
         let request = self
             .client
             .delete_item()
@@ -195,9 +208,11 @@ impl Store {
         match result {
             Ok(_) => {}
             Err(error) => match met_by_delete(&error) {
-                Some(old) => return Err(unmatched(Some(&old), now)),
-                // An attempt whose answer was lost may have deleted it, and then this is no failure;
-                // unless the record is about another target than the caller said.
+                // A later vote is stored. The one to delete is gone, perhaps by an earlier attempt of this call.
+                Some(old) if attempts.uncertain() && item::id(&old) != Some(named.id) => {}
+                Some(old) => return Err(unmatched(named.id, Some(&old), now)),
+                // An attempt whose response was lost may have deleted the record, which is a success unless
+                // the record has another target than the caller named.
                 None if is_condition_failure(&error) && attempts.uncertain() => {
                     if !self.is_elsewhere(workspace, named, &key, now).await? {
                         return Ok(deleted);
@@ -211,8 +226,8 @@ impl Store {
         Ok(deleted)
     }
 
-    /// Whether the record of an id is in another partition than the one of `key`. Asked after a delete that
-    /// may have happened, so no failure here says that nothing was written.
+    /// Whether the record is in another partition than `key`. This is checked after a delete that may have
+    /// succeeded, so a failure here never says that nothing was written.
     async fn is_elsewhere(
         &self,
         workspace: &Workspace,
@@ -221,31 +236,38 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, Problem> {
         match self.locate(workspace, named.id, now).await {
-            Ok(partition) => Ok(string(key, "pk") != Some(&partition)),
+            Ok(found) => Ok(found.get("pk") != key.get("pk")),
             Err(Problem::NotFound) => Ok(false),
             Err(Problem::Throttled) => Err(Problem::unavailable(
-                "dynamodb: the look-up after a delete that may have happened was throttled",
+                "DynamoDB: the look-up after a delete that may have happened was throttled",
             )),
             Err(problem) => Err(problem),
         }
     }
 
-    /// The primary key of a record: told by its target, or looked up by its id.
+    /// The primary key of a record, from its target if known, otherwise looked up by its id. An upserted
+    /// record is always looked up, and its target is compared.
     pub(super) async fn key(
         &self,
         workspace: &Workspace,
         named: &RecordRef,
         now: Timestamp,
     ) -> Result<Item, Problem> {
-        let partition = match &named.target {
-            Some(target) => keys::partition(target),
-            None => self.locate(workspace, named.id, now).await?,
-        };
-        Ok(primary_key(partition, workspace, named.id))
+        let partition = named.target.as_ref().map(keys::partition);
+        if let Some(partition) = &partition
+            && !named.id.is_upserted()
+        {
+            return Ok(primary_key(partition.clone(), workspace, named.id));
+        }
+        let key = self.locate(workspace, named.id, now).await?;
+        if partition.is_some() && string(&key, "pk") != partition.as_deref() {
+            return Err(Problem::NotFound);
+        }
+        Ok(key)
     }
 }
 
-/// What a create answers.
+/// The result of a create.
 pub(super) fn created(records: &[Feedback]) -> Written {
     Written {
         ids: records.iter().map(|record| record.id).collect(),
@@ -254,7 +276,7 @@ pub(super) fn created(records: &[Feedback]) -> Written {
     }
 }
 
-/// A record's primary key, its partition known.
+/// The primary key of a record in a known partition.
 pub(super) fn primary_key(partition: String, workspace: &Workspace, id: FeedbackId) -> Item {
     HashMap::from([
         ("pk".to_owned(), text(partition)),
@@ -262,28 +284,31 @@ pub(super) fn primary_key(partition: String, workspace: &Workspace, id: Feedback
     ])
 }
 
-/// The condition that a record is alive, and at a version if one is asked for, with its values.
-pub(super) fn alive_at(version: Option<u64>, now: Timestamp) -> (String, Item) {
+/// The condition, with its values, that a record has not expired and is at a version, if one is given. An
+/// upserted record may have been replaced by a later one of the same person, with another id.
+pub(super) fn alive_at(id: FeedbackId, version: Option<u64>, now: Timestamp) -> (String, Item) {
     let mut values = HashMap::from([(":now_seconds".to_owned(), number(now.seconds()))]);
-    match version {
-        None => (ALIVE.to_owned(), values),
-        Some(version) => {
-            values.insert(":expected".to_owned(), number(version));
-            (format!("{ALIVE} AND #version = :expected"), values)
-        }
+    let mut condition = ALIVE.to_owned();
+    if let Some(version) = version {
+        values.insert(":expected".to_owned(), number(version));
+        condition.push_str(" AND #version = :expected");
     }
+    if id.is_upserted() {
+        values.insert(":id".to_owned(), text(id.hyphenated()));
+        condition.push_str(" AND id = :id");
+    }
+    (condition, values)
 }
 
-/// The name of the version in an expression that asks for one. DynamoDB refuses a name that is
-/// not used.
+/// The expression attribute names for a condition with a version. DynamoDB rejects names that are not used.
 pub(super) fn version_name(version: Option<u64>) -> Option<HashMap<String, String>> {
     version.map(|_| HashMap::from([("#version".to_owned(), "version".to_owned())]))
 }
 
-/// Why a record does not meet [`alive_at`], seeing what is stored.
-pub(super) fn unmatched(old: Option<&Item>, now: Timestamp) -> Problem {
+/// The problem if a record does not meet [`alive_at`], based on the stored item.
+pub(super) fn unmatched(id: FeedbackId, old: Option<&Item>, now: Timestamp) -> Problem {
     match old {
-        Some(old) if !item::is_expired(old, now) => Problem::VersionMismatch,
+        Some(old) if !item::is_expired(old, now) && item::id(old) == Some(id) => Problem::VersionMismatch,
         _ => Problem::NotFound,
     }
 }
@@ -293,7 +318,40 @@ pub(super) fn merged(mut one: Item, other: Item) -> Item {
     one
 }
 
-/// The item an update met where its condition failed.
+/// Checks that an update does not change the person or question of an upserted record.
+pub(super) fn same_person(old: &Item, change: &Change) -> Result<(), Problem> {
+    let Patch::Set(metadata) = &change.metadata else {
+        return Ok(());
+    };
+    let mut faults = Vec::new();
+    for (attribute, field, asked) in [
+        (
+            "person",
+            "metadata._user",
+            metadata.indexed().get(Field::User).map(str::to_owned),
+        ),
+        (
+            "question",
+            "metadata._name",
+            Some(name(Some(metadata))).filter(|name| !name.is_empty()),
+        ),
+    ] {
+        let stored = string(old, attribute);
+        if stored.is_some() && asked.is_some() && stored != asked.as_deref() {
+            faults.push(Fault::new(
+                field,
+                "expected that of the upserted record, or none, got another",
+            ));
+        }
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::Invalid(faults))
+    }
+}
+
+/// The item that an update met when its condition failed.
 fn met_by_update(error: &SdkError<UpdateItemError>) -> Option<Item> {
     match error.as_service_error() {
         Some(UpdateItemError::ConditionalCheckFailedException(failure)) => failure.item().cloned(),
@@ -301,7 +359,7 @@ fn met_by_update(error: &SdkError<UpdateItemError>) -> Option<Item> {
     }
 }
 
-/// The item a delete met where its condition failed.
+/// The item that a delete met when its condition failed.
 fn met_by_delete(error: &SdkError<DeleteItemError>) -> Option<Item> {
     match error.as_service_error() {
         Some(DeleteItemError::ConditionalCheckFailedException(failure)) => failure.item().cloned(),

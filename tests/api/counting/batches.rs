@@ -1,8 +1,8 @@
-//! What a batch writes, and what that costs.
+//! The writes and costs of a batch.
 
 use super::*;
 
-/// Has the table begin its first generation, as counting does once.
+/// Makes the table begin its first generation, which counting does once.
 async fn begin(api: &Api) {
     Generations::read_or_begin(&api.client, api.table(&STATS))
         .await
@@ -42,7 +42,7 @@ async fn what_a_vote_costs_to_count_falls_with_the_batch() {
                 json!({
                     "trace_id": "t",
                     "value": 1,
-                    // Users as they are: a few say much, many say little.
+                    // A realistic distribution: a few users give most votes.
                     "metadata": {"_user": format!("u{}", (hundred * 100 + n).isqrt()), "_model": format!("m{}", n % 3)},
                 })
             };
@@ -59,7 +59,8 @@ async fn what_a_vote_costs_to_count_falls_with_the_batch() {
         units.push(api.database.transaction_units());
         assert_eq!(verified(&api).await, Ok(()));
     }
-    // A vote alone: all and model in two series, the user in one, and the checkpoint.
+    // For a single vote: two series each for all feedback and the model, one for the user, and the
+    // checkpoint.
     assert_eq!(units[0], 1_000 * 2 * 6);
     println!("write units per 1,000 votes in batches of 1, 10, 100, 1,000: {units:?}");
     assert!(units.is_sorted_by(|one, other| one > other), "{units:?}");

@@ -2,18 +2,18 @@
 
 use super::*;
 
-/// Makes the record of a change one of a schema version that only newer code knows, in the stream and in
-/// the table.
+/// Gives the record of a change a schema version that only newer code supports, in the stream and in the
+/// table.
 fn make_newer(api: &Api, change: &mut Value) {
     let image = &mut change["dynamodb"]["NewImage"];
-    image["schema"] = json!({"N": "2"});
+    image["schema"] = json!({"N": "9"});
     api.database
         .direct("PutItem", json!({"TableName": "feedback", "Item": image}));
 }
 
-/// Turns all of the newer records into what this code can read, as if it had become newer.
+/// Makes all newer records readable again, as if this code had been updated.
 pub(crate) fn become_newer(api: &Api) {
-    let is_newer = |item: &Value| item["schema"]["N"] == "2";
+    let is_newer = |item: &Value| item["schema"]["N"] == "9";
     for mut item in api
         .database
         .items_of_all_pages("feedback")
@@ -26,7 +26,7 @@ pub(crate) fn become_newer(api: &Api) {
     }
     for mut item in api.database.items_of_all_pages("stats") {
         if let Some(change) = item["change"]["S"].as_str() {
-            item["change"] = json!({"S": change.replace(r#""schema":{"N":"2"}"#, r#""schema":{"N":"1"}"#)});
+            item["change"] = json!({"S": change.replace(r#""schema":{"N":"9"}"#, r#""schema":{"N":"1"}"#)});
             api.database
                 .direct("PutItem", json!({"TableName": "stats", "Item": item}));
         }
@@ -44,7 +44,7 @@ async fn a_change_that_cannot_be_read_is_parked_and_all_others_are_counted() {
     let expected = vec![Parked {
         shard: "s".to_owned(),
         sequence: records(&changes[20..21])[0].sequence_number.clone(),
-        reason: "schema version 2: expected at most 1".to_owned(),
+        reason: format!("schema version 9: expected at most {}", schema::FEEDBACK),
     }];
     let counter = api.counter();
     let total = async || ask(&api, "graphs/feedbacks", &wide()).await["summary"]["total"].clone();
@@ -54,7 +54,7 @@ async fn a_change_that_cannot_be_read_is_parked_and_all_others_are_counted() {
         assert_eq!(outcome.parked, if again { vec![] } else { expected.clone() });
         assert_eq!(total().await, 40);
     }
-    // It is named, and so is the record; everything else agrees.
+    // The change and the record are listed; everything else agrees.
     let comparison = compared(&api).await;
     assert!(
         comparison.agrees() && !comparison.is_complete(),
@@ -88,11 +88,11 @@ async fn a_parked_change_is_kept_whole_however_large_it_is() {
         .ok();
     let mut changes = api.changes().await.split_off(1);
     make_newer(&api, &mut changes[0]);
-    // Two states of nearly 400 KB each, in characters of three bytes.
+    // Two states of nearly 400 KB each, in three-byte characters.
     for image in ["NewImage", "OldImage"] {
         changes[0]["dynamodb"][image]["later"] = json!({"S": "\u{20ac}".repeat(130 * 1024)});
     }
-    // With room for few items it is counted in parts.
+    // With few items per transaction, it is counted in parts.
     for max_items in [2, MAX_ITEMS] {
         let api = api.restarted();
         let counter = Counter::with_max_items(api.client.clone(), api.table(&STATS), max_items);
@@ -103,7 +103,7 @@ async fn a_parked_change_is_kept_whole_however_large_it_is() {
         let comparison = compared(&api).await;
         assert!(
             comparison.agrees(),
-            "what is counted of the old state is no difference: {comparison:#?}"
+            "the counts of the old state are no difference: {comparison:#?}"
         );
         assert_eq!(counter.count_parked().await.unwrap().left.len(), 1);
     }
@@ -117,7 +117,7 @@ async fn a_parked_change_is_kept_whole_however_large_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_touch_that_is_parked_is_not_waited_for() {
+async fn a_rebuild_does_not_wait_for_parked_touches() {
     let api = Api::new().await;
     vote(&api, 1, 1.0, json!({})).await;
     vote(&api, 2, 1.0, json!({})).await;
@@ -145,7 +145,7 @@ async fn a_touch_that_is_parked_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_no_change_is_parked_too_and_a_window_may_end_without_one() {
+async fn malformed_records_are_parked_and_a_window_may_end_without_records() {
     let api = Api::new().await;
     let counter = api.counter();
     let deliver = async |event: Value| {

@@ -1,4 +1,6 @@
-//! Rebuilds, and whatever goes on beside them.
+//! Rebuilds, with concurrent writes, counting and reads.
+
+use shared::person::Person;
 
 use super::*;
 
@@ -7,9 +9,9 @@ pub(super) fn rebuild(api: &Api) -> Rebuild {
     Rebuild::new(api.client.clone(), "feedback", "stats")
 }
 
-/// Begins a generation at once, and lets every write of before land.
+/// Begins a generation, and waits until every earlier write has landed.
 pub(super) async fn settled(api: &Api, rebuild: &Rebuild) -> Generation {
-    // DynamoDB's date is that of the last full second.
+    // DynamoDB's date is rounded down to the second.
     api.time.forward(Duration::from_secs(1));
     let generation = rebuild.begin(Duration::ZERO).await.unwrap();
     api.time.forward(WRITE_TIME + CLOCK_SKEW + Duration::from_secs(1));
@@ -18,7 +20,7 @@ pub(super) async fn settled(api: &Api, rebuild: &Rebuild) -> Generation {
 }
 
 #[tokio::test]
-async fn a_rebuild_makes_good_what_the_stream_has_lost() {
+async fn a_rebuild_restores_what_the_stream_lost() {
     let (api, _) = recorded(7).await;
     api.forget_the_stream().await;
     assert!(verified(&api).await.is_err(), "the numbers are off");
@@ -41,7 +43,7 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
     assert!(rebuild.clear(generation).await.unwrap() > 0);
     assert_eq!(progress().await, Progress { touched: 0, counted });
     assert_eq!(verified(&api).await, Ok(()));
-    // What a caller sees of a record is as it was.
+    // Callers see the records unchanged.
     let list = api.get("/v1/feedback?trace_id=t&limit=100").await.ok().json();
     assert!(
         list["data"]
@@ -50,13 +52,13 @@ async fn a_rebuild_makes_good_what_the_stream_has_lost() {
             .iter()
             .all(|record| record.get("generation").is_none())
     );
-    // And the next one begins where this one ended.
+    // The next rebuild follows this one.
     let next = rebuild.begin(Duration::ZERO).await.unwrap();
     assert_eq!(next.number, generation.number + 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rebuild_that_was_interrupted_knows_what_it_still_has_to_see_counted() {
+async fn an_interrupted_rebuild_knows_which_touches_are_not_counted_yet() {
     let (api, _) = recorded(8).await;
     let rebuild = rebuild(&api);
     let generation = settled(&api, &rebuild).await;
@@ -70,7 +72,8 @@ async fn a_rebuild_that_was_interrupted_knows_what_it_still_has_to_see_counted()
     rebuild.touch(generation, |_| {}).await.unwrap();
     let second = rebuild.progress(generation).await.unwrap();
     assert!(second.counted < second.touched && second.counted == first.counted);
-    // What changes or goes now was touched all the same, and comes through the stream behind it.
+    // Records that are updated or deleted now were touched before; their changes follow the touches in the
+    // stream.
     let ids = api.get("/v1/feedback?trace_id=t&limit=2").await.ok().ids();
     api.put(&format!("{PORTKEY}/{}", ids[0]), json!({"value": 3}))
         .await
@@ -85,22 +88,22 @@ async fn a_rebuild_that_was_interrupted_knows_what_it_still_has_to_see_counted()
     );
 }
 
-/// What a writer does to one of the records, or makes a new one.
+/// A create, update or delete during the rebuild.
 #[derive(Clone, Debug)]
 struct Write {
-    /// When it begins, since the rebuild did.
+    /// When it begins, relative to the rebuild's start.
     begins: Duration,
-    /// How far the writer's clock is off, in milliseconds.
+    /// The error of the writer's clock, in milliseconds.
     skew: i64,
-    /// How long it is on its way: it lands as late as a request may take.
+    /// The time until it lands, up to the longest that a request may take.
     takes: Duration,
-    /// What it does: create, update, delete.
+    /// The operation: create, update or delete.
     kind: u8,
 }
 
 fn writes() -> impl Strategy<Value = Vec<Write>> {
     let (skew, takes) = (CLOCK_SKEW.as_millis() as i64, WRITE_TIME.as_millis() as u64);
-    let write = (0_u64..40_000, -skew..=skew, 0..takes, 0_u8..4);
+    let write = (0_u64..40_000, -skew..=skew, 0..takes, 0_u8..5);
     let write = write.prop_map(|(begins, skew, takes, kind)| Write {
         begins: Duration::from_millis(begins),
         skew,
@@ -110,7 +113,7 @@ fn writes() -> impl Strategy<Value = Vec<Write>> {
     proptest::collection::vec(write, 5..40)
 }
 
-/// Does a write as a request does: its time is taken first, and it lands later.
+/// Performs a write like a request does: it takes its time first, and lands later.
 async fn write(api: &Api, write: &Write, ids: &[String]) {
     tokio::time::sleep(write.begins).await;
     let now = api.time.now().millis().saturating_add_signed(write.skew);
@@ -126,7 +129,25 @@ async fn write(api: &Api, write: &Write, ids: &[String]) {
             };
             store.create(&workspace, vec![*draft], now).await.unwrap();
         }
-        // It may be gone by now.
+        // An upsert of one of three people, whose votes replace each other.
+        4 => {
+            let metadata =
+                json!({"_user": format!("person-{}", write.takes.as_millis() % 3), "_session": "s"});
+            let body = json!({"trace_id": "t", "value": write.skew % 10, "metadata": metadata});
+            let Create::One(mut draft) = portkey::parse_create(&body.to_string()).unwrap().value else {
+                panic!("one record");
+            };
+            draft.person = draft
+                .metadata
+                .as_ref()
+                .and_then(|metadata| metadata.user(None))
+                .map(|user| Person {
+                    user,
+                    name: String::new(),
+                });
+            store.create(&workspace, vec![*draft], now).await.unwrap();
+        }
+        // The record may be deleted by now.
         2 => {
             api.put(
                 &format!("{PORTKEY}/{id}"),
@@ -140,7 +161,7 @@ async fn write(api: &Api, write: &Write, ids: &[String]) {
     }
 }
 
-/// Lets the time of a deployment pass with the test's own, which is virtual.
+/// Advances the deployment's time together with the test's virtual time.
 async fn pass(api: &Api) {
     const STEP: Duration = Duration::from_millis(250);
     loop {
@@ -149,7 +170,7 @@ async fn pass(api: &Api) {
     }
 }
 
-/// Counts every so often.
+/// Counts at intervals.
 async fn count(api: &Api) {
     loop {
         api.count().await;
@@ -157,7 +178,7 @@ async fn count(api: &Api) {
     }
 }
 
-/// A rebuild beside time that passes and counting that goes on.
+/// Runs a rebuild while time passes and counting continues.
 pub(crate) async fn rebuilt(api: &Api) {
     tokio::select! {
         () = run_rebuild(api) => {}
@@ -166,7 +187,7 @@ pub(crate) async fn rebuilt(api: &Api) {
     }
 }
 
-/// Every step of a rebuild, as `stats rebuild` makes them; those that may be, interrupted and called again.
+/// Runs every step of a rebuild like `stats rebuild`. Steps that allow it are interrupted and repeated.
 async fn run_rebuild(api: &Api) {
     let rebuild = rebuild(api);
     let generation = rebuild.begin(CLOCK_SKEW + Duration::from_secs(2)).await.unwrap();
@@ -191,8 +212,8 @@ async fn run_rebuild(api: &Api) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(12)))]
 
-    /// Writes that are under way, late and of clocks that are off, counting, and a rebuild that is
-    /// interrupted and called again, all beside each other.
+    /// Late writes, writers with wrong clocks, counting, and a rebuild that is interrupted and repeated,
+    /// all at the same time.
     #[test]
     fn a_rebuild_is_exact_whatever_goes_on_beside_it(
         seed in any::<u64>(),

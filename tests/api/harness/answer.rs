@@ -1,10 +1,10 @@
-//! What a call is answered with.
+//! The response to a call.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// What came back.
+/// The response to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -21,7 +21,7 @@ impl Answer {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// The answer, which must be 200 with a JSON object.
+    /// Returns the response, which must be 200 with a JSON object.
     #[track_caller]
     pub fn ok(self) -> Self {
         assert_eq!(self.status, 200, "{}", self.text);
@@ -30,7 +30,7 @@ impl Answer {
         self
     }
 
-    /// The answer, which must be of this status and say this.
+    /// Returns the response, which must have this status and contain this message.
     #[track_caller]
     pub fn refused(self, status: u16, says: &str) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
@@ -39,7 +39,7 @@ impl Answer {
         self
     }
 
-    /// The one id a write answered with, of either dialect.
+    /// The only id in a write's response, in either dialect.
     #[track_caller]
     pub fn id(&self) -> String {
         let json = self.json();
@@ -47,7 +47,7 @@ impl Answer {
         id.unwrap_or_else(|| panic!("no id in {}", self.text)).to_owned()
     }
 
-    /// The ids of a list, of either dialect, or of a bulk.
+    /// The ids in a list of either dialect, or in the response to a bulk request.
     #[track_caller]
     pub fn ids(&self) -> Vec<String> {
         let json = self.json();

@@ -1,4 +1,4 @@
-//! The database of a deployment, and what can go wrong with it.
+//! The database of a deployment, and faults that it can simulate.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -18,11 +18,11 @@ use super::Time;
 use crate::dynamodb::DynamoDb;
 use crate::key_limits;
 
-/// A DynamoDB that can be made to fail, and tells what it was asked.
+/// A DynamoDB that can be made to fail, and records its requests.
 #[derive(Clone, Debug)]
 pub struct Database {
     pub(super) store: DynamoDb,
-    /// What its responses are dated by.
+    /// The clock for its responses' dates.
     time: Time,
     state: Arc<Mutex<State>>,
 }
@@ -34,30 +34,30 @@ struct State {
     consumed: BTreeMap<String, f64>,
 }
 
-/// What can go wrong between the code and DynamoDB.
+/// A fault between the code and DynamoDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It refuses the request without beginning it.
+    /// Rejects the request without starting it.
     Throttle,
-    /// It fails, having done nothing.
+    /// Fails without having done anything.
     ServerError,
-    /// It never answers, having done nothing.
+    /// Never responds, and does nothing.
     Hang,
-    /// It does what was asked, and the connection breaks before the answer.
+    /// Executes the request, then the connection breaks before the response.
     LostAnswer,
-    /// It does what was asked, and its answer is cut off.
+    /// Executes the request, and truncates the response.
     CutAnswer,
-    /// A transaction has hold of the item.
+    /// Reports that a transaction is using the item.
     Conflict,
-    /// The connection cannot be made.
+    /// Refuses the connection.
     Refused,
-    /// The index has not heard of the record yet.
+    /// Returns nothing from an index, as if the record had not reached it yet.
     IndexLags,
-    /// It refuses what it does not allow.
+    /// Denies access.
     AccessDenied,
-    /// It refuses the request, and sends it back beside the reason.
+    /// Rejects the request, and repeats it in the error message.
     Repeats,
-    /// It sends the request back as its answer, which it is not.
+    /// Returns the request as the response.
     Garbles,
 }
 
@@ -74,7 +74,7 @@ impl Database {
         shared::dynamo::embedded_client(self.clone(), "http://embedded")
     }
 
-    /// The embedded database itself, which does not fail.
+    /// The embedded database itself, without faults.
     pub fn engine(&self) -> Engine {
         match &self.store {
             DynamoDb::Embedded(engine) => engine.clone(),
@@ -82,46 +82,46 @@ impl Database {
         }
     }
 
-    /// Deletes what has expired, and returns how many items.
+    /// Deletes expired items, and returns how many.
     pub fn sweep(&self) -> usize {
         self.store.sweep()
     }
 
-    /// Where a process reaches the database itself, which does not fail, and its access key there.
+    /// The endpoint and access key of the database itself, without faults.
     pub async fn endpoint(&self) -> (String, String) {
         self.store.endpoint().await
     }
 
-    /// The next calls fail so, one after the other.
+    /// Makes the next calls fail like this, in this order.
     pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         let faults = faults.into_iter().map(|fault| (None, fault));
         self.state.lock().unwrap().faults.extend(faults);
     }
 
-    /// The next calls of this operation fail so.
+    /// Makes the next calls of this operation fail like this.
     pub fn fail_on(&self, operation: &'static str, faults: impl IntoIterator<Item = Fault>) {
         let faults = faults.into_iter().map(|fault| (Some(operation), fault));
         self.state.lock().unwrap().faults.extend(faults);
     }
 
-    /// Calls no longer fail.
+    /// Ends all faults.
     pub fn recover(&self) {
         self.state.lock().unwrap().faults.clear();
     }
 
-    /// The operations called since it was asked last.
+    /// The operations that were called since the last call of this.
     pub fn calls(&self) -> Vec<String> {
         let requests = self.requests();
         requests.into_iter().map(|(operation, _)| operation).collect()
     }
 
-    /// The operations called since it was asked last, with what they were asked.
+    /// The operations and requests since the last call of this.
     pub fn requests(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut self.state.lock().unwrap().calls)
     }
 
-    /// The write units of the transactions since it was asked last: two for each action, since every
-    /// item in them is under 1 KB (docs.aws.amazon.com, "DynamoDB transactions").
+    /// The write units of transactions since the last call of this: two per action, because every item in
+    /// the tests is below 1 KB (docs.aws.amazon.com, "DynamoDB transactions").
     pub fn transaction_units(&self) -> usize {
         let actions = |(operation, body): &(String, Value)| match operation.as_str() {
             "TransactWriteItems" => body["TransactItems"].as_array().unwrap().len(),
@@ -130,8 +130,8 @@ impl Database {
         2 * self.requests().iter().map(actions).sum::<usize>()
     }
 
-    /// What DynamoDB said was consumed since it was asked last: units by place, which is a table or
-    /// a table and its index, with what they are for.
+    /// The consumed capacity that DynamoDB has reported since the last call of this: read and write units
+    /// by table, or by table and index.
     pub fn consumed(&self) -> BTreeMap<String, f64> {
         std::mem::take(&mut self.state.lock().unwrap().consumed)
     }
@@ -161,7 +161,7 @@ impl Database {
         }
     }
 
-    /// Every item of a table, in an order of its own.
+    /// All items of a table, in no particular order.
     pub fn items(&self, table: &str) -> Vec<Value> {
         let scan = json!({"TableName": table}).to_string();
         let (status, body) = self.store.call("Scan", &scan);
@@ -173,7 +173,7 @@ impl Database {
         items
     }
 
-    /// Every item of a table that is too much for one page.
+    /// All items of a table that does not fit on one page.
     pub fn items_of_all_pages(&self, table: &str) -> Vec<Value> {
         let mut scan = json!({"TableName": table});
         let mut items = Vec::new();
@@ -187,14 +187,14 @@ impl Database {
         }
     }
 
-    /// Calls an operation on a table directly.
+    /// Calls an operation directly, without faults.
     pub fn direct(&self, operation: &str, body: Value) -> Value {
         let (status, answer) = self.store.call(operation, &body.to_string());
         assert_eq!(status, 200, "{answer}");
         serde_json::from_str(&answer).unwrap()
     }
 
-    /// Lets an item of this table have expired long ago. It stays until it is swept.
+    /// Makes an item expired. It stays until it is deleted.
     pub fn expire(&self, table: &str, item: &Value) {
         self.direct(
             "UpdateItem",
@@ -234,7 +234,7 @@ impl HttpConnector for Database {
         let store = self.store.clone();
         let (database, time) = (self.clone(), self.time.clone());
         let answer = async move {
-            // A point at which others may come first, as on a network.
+            // Lets other tasks run first, as on a network.
             tokio::task::yield_now().await;
             if let Some(refusal) = key_limits::refusal(&operation, &body) {
                 return Ok(HttpResponse::new(400.try_into().unwrap(), SdkBody::from(refusal)));
@@ -287,7 +287,7 @@ impl HttpConnector for Database {
                     ))
                 }
                 None => {
-                    // Whoever asks for the sum gets the parts of it too.
+                    // A request for the total gets the parts too.
                     let body = body.replace(
                         r#""ReturnConsumedCapacity":"TOTAL""#,
                         r#""ReturnConsumedCapacity":"INDEXES""#,
@@ -300,8 +300,8 @@ impl HttpConnector for Database {
         };
         HttpConnectorFuture::new(async move {
             answer.await.map(|mut response: HttpResponse| {
-                // A test's time is not the machine's. The SDK would take a refusal that is dated by another
-                // clock than its own for one on account of its clock, and try again by that.
+                // A test's clock differs from the machine's. If an error response had a date, the SDK would
+                // blame the difference between the clocks and retry.
                 if response.status().is_success() {
                     response.headers_mut().insert("date", date(time.now()));
                 }

@@ -13,7 +13,7 @@ use super::{PORTKEY, Site, TRUEFOUNDRY, assert_refusal, percent};
 use crate::harness::event_json;
 
 #[tokio::test]
-async fn a_number_is_within_its_range_or_refused_however_it_is_spelt() {
+async fn numbers_out_of_range_are_rejected_in_any_spelling() {
     let site = Site::new().await;
     let nines = "9".repeat(400);
     let fraction = format!("0.{nines}");
@@ -27,7 +27,7 @@ async fn a_number_is_within_its_range_or_refused_however_it_is_spelt() {
         ("\"-1E+1\"", "\"1.0\"", (-10, 1.0)),
         ("\"50e-1\"", "\"10e-1\"", (5, 1.0)),
         ("5e0", "0.1e1", (5, 1.0)),
-        // Above 0 and within the range; what is kept is the nearest f64.
+        // Above 0 and valid, although the nearest f64 is 0.
         ("1.000000000000000000000000000000000000", small.as_str(), (1, 0.0)),
         ("0.5e1", "1e-400", (5, 0.0)),
         ("0e-99999999999999999999", "1e-99999999999999999999", (0, 0.0)),
@@ -48,7 +48,7 @@ async fn a_number_is_within_its_range_or_refused_however_it_is_spelt() {
         ("1e99999999999999999999", "got 1e99999999999999999999"),
         ("9223372036854775808", "got 9223372036854775808"),
         ("-11", "got -11"),
-        // Each rounds to a number of the range, and is none.
+        // Each rounds to a valid number but is invalid itself.
         ("10.00000000000000001", "got 10.00000000000000001"),
         ("-0.1e-20", "got -0.1e-20"),
         ("-1e-400", "got -1e-400"),

@@ -1,4 +1,4 @@
-//! Random requests, and sound ones that are broken at random.
+//! Random requests, and valid requests with random changes.
 
 use lambda_http::http::Method;
 use proptest::prelude::*;
@@ -7,8 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::{PORTKEY, Site, TRUEFOUNDRY, assert_refusal};
 
-/// A service that random requests are sent to. The clock is a paused one, so a look-up that waits
-/// for an index costs nothing.
+/// A service for random requests. Its clock is paused, so waiting for an index takes no time.
 fn random_site() -> (Runtime, Site) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -19,8 +18,7 @@ fn random_site() -> (Runtime, Site) {
     (runtime, site)
 }
 
-/// Sends a request that may or may not be acceptable. It is answered with 200, or with a 4xx and
-/// nothing is written.
+/// Sends a request that may be invalid. The response must be 200, or a 4xx without any write.
 fn check(runtime: &Runtime, site: &Site, method: &Method, path: &str, body: &[u8]) -> TestCaseResult {
     runtime.block_on(async {
         let before = site.stored();
@@ -43,8 +41,8 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
-/// Bodies that each route accepts; mutations start from them.
-const SOUND: [&str; 6] = [
+/// Valid bodies for each route, from which mutations start.
+const VALID: [&str; 6] = [
     r#"{"trace_id":"tr","value":-3,"weight":0.25,"metadata":{"_user":"u","n":[1e3,null,{"a":"\u00e9"}]}}"#,
     r#"[{"trace_id":"a","value":1},{"traceID":"b","value":"0","metadata":"{\"_prompt\":7}"}]"#,
     r#"{"0":{"traceID":"a","value":1},"1":{"trace_id":"b","value":0}}"#,
@@ -53,7 +51,7 @@ const SOUND: [&str; 6] = [
     r#"{"comment":null,"metadata":{"_environment":true},"value":5,"weight":null,"rating":"5"}"#,
 ];
 
-/// What is put into a sound body to break it.
+/// Tokens to insert into a valid body.
 const TOKENS: [&str; 18] = [
     "{",
     "}",
@@ -81,7 +79,7 @@ enum Mutation {
     Truncate(prop::sample::Index),
     Insert(prop::sample::Index, &'static str),
     Remove(prop::sample::Index, usize),
-    /// The rest of another sound body in place of this one's.
+    /// Replaces the rest of the body with the rest of another valid one.
     Splice(prop::sample::Index, &'static str, prop::sample::Index),
 }
 
@@ -119,14 +117,14 @@ fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
         (index(), prop::sample::select(&TOKENS[..]))
             .prop_map(|(index, token)| Mutation::Insert(index, token)),
         (index(), 1..12_usize).prop_map(|(index, count)| Mutation::Remove(index, count)),
-        (index(), prop::sample::select(&SOUND[..]), index())
+        (index(), prop::sample::select(&VALID[..]), index())
             .prop_map(|(index, other, from)| Mutation::Splice(index, other, from)),
     ];
     prop::collection::vec(mutation, 0..4)
 }
 
 #[test]
-fn random_bytes_are_answered_and_written_only_with_200() {
+fn random_bytes_get_a_response_and_write_only_with_200() {
     let (runtime, site) = random_site();
     let routes = prop::sample::select(site.writes().to_vec());
     proptest!(cases(128), |((method, path) in routes, body in prop::collection::vec(any::<u8>(), 0..200))| {
@@ -135,15 +133,15 @@ fn random_bytes_are_answered_and_written_only_with_200() {
 }
 
 #[test]
-fn broken_bodies_are_answered_and_written_only_with_200() {
+fn broken_bodies_get_a_response_and_write_only_with_200() {
     let (runtime, site) = random_site();
     let routes = prop::sample::select(site.writes().to_vec());
     proptest!(cases(256), |(
         (method, path) in routes,
-        sound in prop::sample::select(&SOUND[..]),
+        valid in prop::sample::select(&VALID[..]),
         mutations in mutations(),
     )| {
-        let mut body = sound.as_bytes().to_vec();
+        let mut body = valid.as_bytes().to_vec();
         for mutation in &mutations {
             mutation.apply(&mut body);
         }
@@ -152,7 +150,7 @@ fn broken_bodies_are_answered_and_written_only_with_200() {
 }
 
 #[test]
-fn random_queries_are_answered() {
+fn random_queries_get_a_response() {
     let (runtime, site) = random_site();
     let name = prop::sample::select(
         &[
@@ -189,7 +187,7 @@ fn random_queries_are_answered() {
 }
 
 #[test]
-fn random_questions_are_answered() {
+fn random_analytics_queries_get_a_response() {
     let (runtime, site) = random_site();
     let name = prop::sample::select(
         &[
@@ -235,7 +233,7 @@ fn random_questions_are_answered() {
 }
 
 #[test]
-fn random_ids_are_answered() {
+fn random_ids_get_a_response() {
     let (runtime, site) = random_site();
     let id = prop_oneof![
         "[^/?]{1,40}",

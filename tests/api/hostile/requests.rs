@@ -1,4 +1,4 @@
-//! What is beside a body: headers, queries, ids and paths.
+//! Invalid headers, queries, ids and paths.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::{PORTKEY, Site, TRUEFOUNDRY, assert_refusal, percent};
 use crate::harness::event_json;
 
-/// An id of 2025: of no record, and too old to be waited for.
+/// An id from 2025 that no record has. It is too old to wait for an index.
 const MISSING: &str = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
 
 #[tokio::test]
-async fn garbage_in_headers_is_told_or_let_be() {
+async fn invalid_headers_are_rejected_or_ignored() {
     let site = Site::new().await;
     let (path, body) = (site.portkey(), r#"{"value":1}"#);
     let before = site.stored();
@@ -103,7 +103,7 @@ async fn garbage_in_headers_is_told_or_let_be() {
 }
 
 #[tokio::test]
-async fn garbage_in_a_query_is_told() {
+async fn invalid_queries_are_rejected_with_a_reason() {
     let site = Site::new().await;
     let span = STANDARD.encode(r#"{"traceId":"t","spanId":"s"}"#);
     for (path, query, says) in [
@@ -161,7 +161,7 @@ async fn garbage_in_a_query_is_told() {
             TRUEFOUNDRY,
             "feedbackTargetId=e30%3D",
             Some(
-                "feedbackTargetId: expected base64 of a JSON object with traceId and spanId, got no string traceId",
+                "feedbackTargetId: expected base64 of a JSON object with traceId and spanId, got an object without a string traceId",
             ),
         ),
         (
@@ -187,9 +187,9 @@ async fn garbage_in_a_query_is_told() {
     }
 }
 
-/// API Gateway takes a request line of 10 KiB. What is said of it must not be a hundred times that.
+/// API Gateway accepts a request line of 10 KiB. The response must not be a hundred times larger.
 #[tokio::test]
-async fn a_query_of_thousands_of_parameters_has_a_short_answer() {
+async fn a_query_of_thousands_of_parameters_has_a_short_response() {
     let site = Site::new().await;
     let distinct: String = (0..2_000).map(|n| format!("&{n:x}")).collect();
     for query in [
@@ -207,13 +207,13 @@ async fn a_query_of_thousands_of_parameters_has_a_short_answer() {
 }
 
 #[tokio::test]
-async fn an_id_may_be_percent_encoded_and_what_is_no_id_is_told() {
+async fn ids_may_be_percent_encoded_and_invalid_ids_are_rejected() {
     let site = Site::new().await;
     let encoded = percent(site.id.as_bytes());
     let headers = [("x-portkey-api-key", site.api.key.as_str())];
     for id in [&encoded, &encoded.to_lowercase()] {
         for path in [format!("{PORTKEY}/{id}"), format!("{TRUEFOUNDRY}/{id}")] {
-            // As cargo-lambda hands it over, then as API Gateway does: decoded.
+            // Encoded like from cargo-lambda, then decoded like from API Gateway.
             site.api.get(&path).await.ok();
             let mut event = event_json(&Method::GET, &path, "", &headers, "", false);
             event["pathParameters"] = json!({"id": site.id});
@@ -263,7 +263,7 @@ async fn an_id_may_be_percent_encoded_and_what_is_no_id_is_told() {
             }
         }
     }
-    // The lowest and the highest: ids that no record has, one of them of the year 10889.
+    // The lowest and the highest id, which no record has. One is from the year 10889.
     for id in [
         "00000000-0000-0000-0000-000000000000",
         "ffffffff-ffff-ffff-ffff-ffffffffffff",
@@ -272,7 +272,7 @@ async fn an_id_may_be_percent_encoded_and_what_is_no_id_is_told() {
             let path = format!("{base}/{id}");
             site.refuses(&Method::GET, &path, b"", 404, "no such feedback")
                 .await;
-            is_not_made_by_a_write(&site, &path).await;
+            assert_writes_do_not_create(&site, &path).await;
         }
     }
 }
@@ -301,8 +301,8 @@ async fn a_path_without_its_parameter_does_not_become_another_route() {
     }
 }
 
-/// A write to what is not there leaves nothing there.
-async fn is_not_made_by_a_write(site: &Site, path: &str) {
+/// Checks that writes to a missing record create nothing.
+async fn assert_writes_do_not_create(site: &Site, path: &str) {
     let body = br#"{"value":1,"rating":1}"#;
     site.refuses(&Method::PUT, path, body, 404, "no such feedback")
         .await;
@@ -311,10 +311,10 @@ async fn is_not_made_by_a_write(site: &Site, path: &str) {
 }
 
 #[tokio::test]
-async fn a_missing_record_is_not_made_by_a_write() {
+async fn updates_and_deletes_do_not_create_missing_records() {
     let site = Site::new().await;
     for base in [PORTKEY, TRUEFOUNDRY] {
         let path = format!("{base}/{MISSING}");
-        is_not_made_by_a_write(&site, &path).await;
+        assert_writes_do_not_create(&site, &path).await;
     }
 }

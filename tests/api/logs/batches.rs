@@ -1,8 +1,8 @@
-//! The line of a batch.
+//! The log line of a batch.
 
 use super::*;
 
-/// The changes of the feedback table, as Lambda brings them.
+/// The changes of the feedback table, in Lambda's format.
 async fn stream(api: &Api) -> Vec<Value> {
     api.changes().await
 }
@@ -39,12 +39,11 @@ async fn a_batch_is_one_line_with_what_was_counted_and_how_late() {
         "message": "counted", "records": 2, "counted": 2, "cold": true,
         "read_units": line["read_units"], "write_units": line["write_units"],
     });
-    // The checkpoint and four roll-ups in a transaction, and once in a table's life what generation it
-    // begins with.
+    // A transaction with the checkpoint and four roll-ups, and once per table the item `generation`.
     assert_eq!(line["write_units"], 12.0);
     check(&line, units);
 
-    // A batch that comes again has been counted.
+    // A repeated batch is already counted.
     let (answer, mut line) = count(batch.clone()).await;
     answer.unwrap();
     assert_eq!(metrics(&line)["counted"], 0.0);
@@ -55,7 +54,7 @@ async fn a_batch_is_one_line_with_what_was_counted_and_how_late() {
         json!({"message": "counted", "records": 2, "counted": 0, "cold": false, "read_units": read, "write_units": 0.0}),
     );
 
-    // The end of a window brings none, and so no lag.
+    // The end of a window has no records, so no lag.
     let (answer, line) = count(json!({"shardId": "s", "isFinalInvokeForWindow": true})).await;
     answer.unwrap();
     check(
@@ -64,7 +63,7 @@ async fn a_batch_is_one_line_with_what_was_counted_and_how_late() {
     );
     assert_eq!(metrics(&line), BTreeMap::from([("counted".to_owned(), 0.0)]));
 
-    // How late it is follows from the newest change.
+    // The lag follows from the newest change.
     let mut late = batch.clone();
     let hour_ago = Timestamp::now().seconds() - 3_600;
     late["Records"][0]["dynamodb"]["ApproximateCreationDateTime"] = json!(hour_ago - 50);
@@ -75,7 +74,7 @@ async fn a_batch_is_one_line_with_what_was_counted_and_how_late() {
     let lag = line["lag_ms"].as_f64().unwrap();
     assert!((before..=lag_now()).contains(&lag), "{lag}");
 
-    // A change that cannot be read is named by its shard and number, with the reason and no content.
+    // A change that cannot be read is logged with its shard, sequence number and reason, without content.
     let mut odd = batch.clone();
     odd["Records"][1]["dynamodb"]["NewImage"]["value"] = json!({"N": "99"});
     odd["shardId"] = json!("another");
@@ -101,7 +100,7 @@ async fn a_batch_is_one_line_with_what_was_counted_and_how_late() {
     );
     assert_eq!(metrics(&line)["counted"], 1.0);
 
-    // A batch that fails says so once.
+    // A failing batch is logged once.
     api.database.fail_on("GetItem", [Fault::AccessDenied]);
     let (answer, line) = count(batch).await;
     assert!(answer.is_err());

@@ -1,4 +1,4 @@
-//! What a real process prints.
+//! The output of a real process.
 
 use super::*;
 
@@ -31,7 +31,7 @@ async fn a_process_prints_its_lines_and_lambda_s_runtime_adds_none() {
     assert_eq!(of("cold"), [true, false, false]);
     assert_eq!(of("function_version"), ["$LATEST"; 3]);
     assert_eq!(of("write_units"), [3.0, 3.0, 0.0]);
-    // Lambda's own trace where the caller has none.
+    // Lambda's own trace if the caller sends none.
     assert_eq!(
         of("trace"),
         [
@@ -46,7 +46,7 @@ async fn a_process_prints_its_lines_and_lambda_s_runtime_adds_none() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_none_is_not_quoted() {
+async fn unreadable_events_are_not_quoted() {
     let api = Api::new().await;
     let variables = [
         ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
@@ -63,7 +63,7 @@ async fn an_event_that_is_none_is_not_quoted() {
     ] {
         failures.push(aggregate.invoke(event).await.unwrap().outcome.unwrap_err());
     }
-    // A change that is none is parked, whole, and told of without a word of it.
+    // A malformed change is parked in full, and logged without its content.
     let odd =
         json!({"shardId": "s", "Records": [{"dynamodb": {"SequenceNumber": "1", "NewImage": ["canary"]}}]});
     aggregate.invoke(odd).await.unwrap().outcome.unwrap();

@@ -1,4 +1,4 @@
-//! The line of a request.
+//! The log line of a request.
 
 use super::*;
 
@@ -12,7 +12,7 @@ async fn a_request_is_one_line_with_what_it_was_and_what_it_cost() {
         json!({"trace_id": "t", "value": 1, "metadata": {"_user": "u", "_prompt": "p"}}).to_string();
     let rated = json!({"target": {"traceId": "t", "spanId": "s"}, "rating": 3}).to_string();
 
-    // The first one is cold, and looks up its key.
+    // The first request is cold and looks up its key.
     let post = "POST /v1/feedback";
     let (_, answer, line) = deployed.call(Method::POST, PORTKEY, &[], &valued).await;
     let vote = json!({"scale": "value", "votes": 1, "write_units": 3.0});
@@ -28,8 +28,8 @@ async fn a_request_is_one_line_with_what_it_was_and_what_it_cost() {
     let (_, _, line) = deployed.call(Method::POST, PORTKEY, &[], &valued).await;
     check(&line, request(post, 200, vote));
 
-    // What is written to further indexes, in transactions (to a table twice, to an index once), and
-    // under a key.
+    // Requests that write to further indexes, in transactions (twice to a table, once to an index), and
+    // under an idempotency key.
     let once = [("idempotency-key", "once")];
     let bulk = format!("[{valued},{valued}]");
     for (path, headers, body, fields, metric) in [
@@ -61,7 +61,7 @@ async fn a_request_is_one_line_with_what_it_was_and_what_it_cost() {
             json!({"scale": "value", "votes": 1, "write_units": 6.0}),
             Some(("votes portkey value", 1.0)),
         ),
-        // A repeat stores nothing, and is no vote.
+        // A repeat stores nothing, so it is not a vote.
         (PORTKEY, &once, &valued, json!({"read_units": 1.0}), None),
     ] {
         let (status, answer, line) = deployed.call(Method::POST, path, headers, body).await;
@@ -71,7 +71,7 @@ async fn a_request_is_one_line_with_what_it_was_and_what_it_cost() {
         assert_eq!(metrics(&line), expected.into_iter().collect());
     }
 
-    // The other functions. Each is cold once, and all share what is remembered of keys.
+    // The other functions. Each has its own cold start; all share the keyring's cache.
     let cold = |rest: Value| {
         let mut fields = rest;
         fields["cold"] = json!(true);
@@ -98,7 +98,8 @@ async fn a_request_is_one_line_with_what_it_was_and_what_it_cost() {
             format!("{TRUEFOUNDRY}?traceId=t&spanId=s"),
             "GET /api/svc/v1/gateway-feedback",
             "",
-            json!({"read_units": 1.0}),
+            // Upserted records are read by a query of their own.
+            json!({"read_units": 2.0}),
         ),
         (
             Method::GET,
@@ -123,7 +124,7 @@ async fn a_request_is_one_line_with_what_it_was_and_what_it_cost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_says_why_and_is_counted_by_it() {
+async fn a_rejected_request_is_logged_and_counted_by_its_problem() {
     let captured = Captured::default();
     let _log = listen(deployed(&captured, "INFO"));
     let deployed = Deployed::new(&captured).await;
@@ -239,7 +240,7 @@ async fn what_is_refused_says_why_and_is_counted_by_it() {
             Some(Fault::ServerError),
             503,
             "unavailable",
-            "dynamodb: ",
+            "DynamoDB",
         ),
         (
             Method::POST,
@@ -249,7 +250,7 @@ async fn what_is_refused_says_why_and_is_counted_by_it() {
             Some(Fault::AccessDenied),
             500,
             "internal",
-            "dynamodb: ",
+            "DynamoDB",
         ),
     ] {
         let fault = fault.map_or(Vec::new(), |fault| vec![fault; 9]);
@@ -269,7 +270,7 @@ async fn what_is_refused_says_why_and_is_counted_by_it() {
             (&json!(level), &json!(message))
         );
         assert_eq!(metrics(&line), BTreeMap::from([(format!("refused {code}"), 1.0)]));
-        // Whose it was is there as soon as it was known.
+        // The workspace is present if the key was verified.
         let workspace = match code {
             "unauthorized" => Value::Null,
             "forbidden" => json!("readers"),
@@ -282,7 +283,7 @@ async fn what_is_refused_says_why_and_is_counted_by_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trace_is_logged_if_it_is_one_and_no_text_breaks_a_line() {
+async fn valid_trace_headers_are_logged_and_no_text_breaks_a_line() {
     let captured = Captured::default();
     let _log = listen(deployed(&captured, "INFO"));
     let deployed = Deployed::new(&captured).await;
@@ -324,7 +325,7 @@ async fn a_trace_is_logged_if_it_is_one_and_no_text_breaks_a_line() {
             Value::Null,
         ),
     ] {
-        // The ids of feedback are the caller's, and are not logged, whatever they are.
+        // Ids from callers are never logged.
         for text in [
             "t",
             "\n{\"level\":\"ERROR\"}\n",
@@ -348,7 +349,7 @@ async fn a_trace_is_logged_if_it_is_one_and_no_text_breaks_a_line() {
 }
 
 #[tokio::test]
-async fn the_level_and_the_format_are_the_environment_s() {
+async fn the_environment_sets_log_level_and_format() {
     let valued = json!({"trace_id": "t", "value": 1}).to_string();
     for (level, expected) in [
         ("DEBUG", &["answered", "refused", "failed"][..]),

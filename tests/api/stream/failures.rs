@@ -1,4 +1,4 @@
-//! What fails, and what becomes of its batch.
+//! Failing invocations, and what happens to their batches.
 
 use super::*;
 
@@ -66,10 +66,10 @@ async fn of_several_failures_the_lowest_is_the_checkpoint() {
     assert_eq!(seen.batches(), [vec![0, 1, 2, 3, 4, 5], vec![2, 3, 4, 5]]);
 }
 
-/// services-ddb-batchfailurereporting.html, "Success and failure conditions"; that a number which is
-/// none of the batch fails it too is the unkinder reading.
+/// services-ddb-batchfailurereporting.html, "Success and failure conditions". A number that is not in the
+/// batch fails it too, which is the stricter reading.
 #[tokio::test(start_paused = true)]
-async fn what_an_answer_says_of_the_batch_as_a_whole() {
+async fn responses_about_the_whole_batch() {
     let complete = [
         json!({"batchItemFailures": []}),
         json!({"batchItemFailures": null}),
@@ -112,7 +112,7 @@ async fn what_an_answer_says_of_the_batch_as_a_whole() {
 /// responses, these responses will not be processed by Lambda unless the ReportBatchItemFailures
 /// feature is explicitly turned on".
 #[tokio::test(start_paused = true)]
-async fn a_partial_failure_is_a_success_where_it_is_not_turned_on() {
+async fn partial_failures_are_ignored_unless_enabled() {
     let clock = clock();
     let stream = Shards::new(clock, 1);
     write(&stream, 0..3);
@@ -130,7 +130,7 @@ async fn a_partial_failure_is_a_success_where_it_is_not_turned_on() {
 /// batches, isolating bad records and avoiding timeouts. Splitting batches doesn't consume the retry
 /// quota."
 #[tokio::test(start_paused = true)]
-async fn a_failed_batch_is_halved_and_that_is_no_retry() {
+async fn a_failed_batch_is_halved_without_using_a_retry() {
     let clock = clock();
     let stream = Shards::new(clock, 1);
     write(&stream, 0..5);
@@ -168,7 +168,8 @@ async fn a_failed_batch_is_halved_and_that_is_no_retry() {
 
 /// services-dynamodb-errors.html: without halving "Lambda retries until the records expire, exceed the
 /// maximum age, or reach the configured retry quota", and then "discards the records and continues
-/// processing batches from the stream". The waits between are the model's own: the guide names none.
+/// processing batches from the stream". The waits in between are the model's own, because the guide gives
+/// none.
 #[tokio::test(start_paused = true)]
 async fn a_failed_batch_is_retried_whole_with_longer_and_longer_waits() {
     let clock = clock();
@@ -196,10 +197,10 @@ async fn a_failed_batch_is_retried_whole_with_longer_and_longer_waits() {
     assert_eq!(failures[0]["requestContext"]["approximateInvokeCount"], 9);
 }
 
-/// services-dynamodb-errors.html, "Configuring destinations for failed invocations": the form of the
-/// record, which has metadata and nothing of the changes.
+/// services-dynamodb-errors.html, "Configuring destinations for failed invocations": the record contains
+/// metadata and no content of the changes.
 #[tokio::test(start_paused = true)]
-async fn the_failure_destination_receives_where_the_changes_were_and_not_what_they_were() {
+async fn the_failure_destination_receives_positions_but_no_contents() {
     let clock = clock();
     let stream = Shards::new(clock, 1);
     let first = write_to(&stream, "key", 0, "a secret");
@@ -230,10 +231,10 @@ async fn the_failure_destination_receives_where_the_changes_were_and_not_what_th
     assert!(!failures[0].to_string().contains("secret"), "{}", failures[0]);
 }
 
-/// services-dynamodb-errors.html: a change that exceeds MaximumRecordAgeInSeconds is discarded, however
-/// many retries are left; younger ones of its batch are delivered.
+/// services-dynamodb-errors.html: a change that exceeds MaximumRecordAgeInSeconds is discarded even if
+/// retries are left. Younger ones in its batch are delivered.
 #[tokio::test(start_paused = true)]
-async fn what_becomes_too_old_is_discarded_and_the_rest_goes_on() {
+async fn changes_over_the_maximum_age_are_discarded() {
     let clock = clock();
     let stream = Shards::new(clock, 1);
     write(&stream, 0..2);
@@ -285,9 +286,9 @@ async fn without_limits_a_change_is_retried_for_a_day_and_no_longer() {
 }
 
 /// docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html: changes are kept "for up to
-/// 24 hours", read or not. Of what was never read nobody is told.
+/// 24 hours", read or not. Nobody is notified about changes that were never read.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_read_for_a_day_is_lost_without_a_word() {
+async fn unread_changes_are_lost_after_a_day() {
     let clock = clock();
     let stream = Shards::new(clock, 1);
     write(&stream, 0..3);
@@ -305,10 +306,10 @@ async fn what_is_not_read_for_a_day_is_lost_without_a_word() {
 }
 
 /// services-dynamodb-errors.html: "If a Lambda event source mapping is unable to invoke the function
-/// due to throttling or other issues, it retries until the records expire or exceed the maximum age":
-/// neither the retries nor halving come into it.
+/// due to throttling or other issues, it retries until the records expire or exceed the maximum age".
+/// This affects neither retries nor halving.
 #[tokio::test(start_paused = true)]
-async fn a_throttled_invocation_is_no_retry_and_halves_nothing() {
+async fn a_throttled_invocation_uses_no_retry_and_halves_nothing() {
     let clock = clock();
     let stream = Shards::new(clock, 1);
     write(&stream, 0..1_000);
@@ -333,8 +334,8 @@ async fn a_throttled_invocation_is_no_retry_and_halves_nothing() {
     assert!(mapping.take_failures().is_empty());
 }
 
-/// configuration-timeout.html: a function that is not done within its timeout is ended, wherever it
-/// is; and the invocation has failed.
+/// configuration-timeout.html: a function that exceeds its timeout is stopped, and the invocation has
+/// failed.
 #[tokio::test(start_paused = true)]
 async fn a_function_that_takes_too_long_is_ended_and_its_batch_retried() {
     let clock = clock();

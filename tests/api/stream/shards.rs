@@ -1,11 +1,11 @@
-//! Shards, their order and their children.
+//! Shards, their order and their child shards.
 
 use super::*;
 
 /// invocation-retries.html: "Repeated errors block processing of the affected shard until the error is
 /// resolved or the items expire": of the affected shard, and of no other.
 #[tokio::test(start_paused = true)]
-async fn a_shard_that_fails_holds_up_itself_and_no_other() {
+async fn a_failing_shard_delays_no_other_shard() {
     let clock = clock();
     let stream = Shards::new(clock, 4);
     for number in 0..40 {
@@ -54,7 +54,7 @@ async fn a_shard_that_was_split_is_done_before_its_children_begin() {
     let (seen, states) = (Seen::default(), RefCell::new(BTreeMap::new()));
     let function = async |event: Value| {
         seen.see(&event);
-        // Late in the parent it fails for an hour.
+        // It fails for an hour, late in the parent.
         if numbers(&event).contains(&15) && seen.batches().len() < 60 {
             return Err("it failed".to_owned());
         }
@@ -94,10 +94,10 @@ async fn a_shard_that_was_split_is_done_before_its_children_begin() {
     );
 }
 
-/// docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html: shards are deleted once all
-/// of their changes are forgotten. A child whose parent is gone is not waited with.
+/// docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html: a shard is deleted when all its
+/// changes have expired. Its child does not wait for it.
 #[tokio::test(start_paused = true)]
-async fn a_child_does_not_wait_for_a_parent_that_was_forgotten() {
+async fn a_child_shard_does_not_wait_for_a_deleted_parent() {
     let clock = clock();
     let stream = Shards::new(clock, 1);
     write(&stream, 0..2);
@@ -115,10 +115,10 @@ async fn a_child_does_not_wait_for_a_parent_that_was_forgotten() {
     assert_eq!(seen.batches(), [[2, 3]]);
 }
 
-/// invocation-eventsourcemapping.html: "event source mappings process each event at least once". What
-/// was under way when the mapping stopped is delivered again, what was done is not.
+/// invocation-eventsourcemapping.html: "event source mappings process each event at least once". After a
+/// stop, batches in progress are delivered again, and completed ones are not.
 #[tokio::test(start_paused = true)]
-async fn a_mapping_that_is_stopped_goes_on_from_what_was_done() {
+async fn a_restarted_mapping_continues_after_completed_batches() {
     let clock = clock();
     let stream = Shards::new(clock, 1);
     write(&stream, 0..6);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// gettingstarted-limits.html: 6 MB are the most of a synchronous invocation; with-ddb.html: "Lambda
+/// gettingstarted-limits.html: a synchronous invocation is limited to 6 MB. with-ddb.html: "Lambda
 /// passes all of the records in the batch to the function in a single call, as long as the total size
 /// of the events doesn't exceed the payload limit".
 #[tokio::test(start_paused = true)]
@@ -67,8 +67,8 @@ async fn changes_are_gathered_until_a_batch_is_full_or_the_batching_window_expir
     assert_eq!(seconds, [5, 30, 35]);
 }
 
-/// services-ddb-windows.html: each change is in the window of when it entered the stream; every event
-/// has the state that the last answer left; at its end "the flag isFinalInvokeForWindow is set to
+/// services-ddb-windows.html: a change belongs to the window in which it entered the stream; every event
+/// has the state of the previous response; at the window's end "the flag isFinalInvokeForWindow is set to
 /// true", and "then the state is dropped". services-kinesis-windows.html: "When no new records are
 /// being added to the current window, Lambda waits for up to 2 minutes before assuming that the window
 /// is over."
@@ -122,14 +122,14 @@ async fn a_window_has_a_state_and_an_end_of_its_own() {
     assert_eq!(events[0]["eventSourceARN"], ARN);
     assert_eq!(events[0]["Records"][0]["eventSourceARN"], ARN);
     assert_eq!(events[0]["isWindowTerminatedEarly"], false);
-    // The window of a minute was over, and two minutes more.
+    // The window of one minute had ended, and two more minutes had passed.
     assert!(seen.waits()[3] >= 175, "{:?}", seen.waits());
 }
 
 /// services-ddb-windows.html: "your Lambda function response must contain a state property. If the
 /// response does not contain a state property, Lambda considers this a failed invocation."
 #[tokio::test(start_paused = true)]
-async fn with_a_window_an_answer_without_a_state_is_a_failed_invocation() {
+async fn with_a_window_a_response_without_a_state_fails() {
     for answer in [
         json!({}),
         json!(null),
@@ -202,7 +202,7 @@ async fn a_state_over_a_megabyte_ends_its_window_early() {
 }
 
 /// services-ddb-windows.html: "If invocation is unsuccessful, your Lambda function suspends further
-/// processing until a successful invocation", of the last one of a window too.
+/// processing until a successful invocation". This includes the last invocation of a window.
 #[tokio::test(start_paused = true)]
 async fn a_window_whose_end_fails_holds_up_the_next() {
     let clock = clock();

@@ -5,6 +5,7 @@
 mod dynamodb;
 mod http;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -83,17 +84,8 @@ fn one() -> f64 {
     1.0
 }
 
-#[derive(Default, Deserialize)]
-struct Indexed {
-    #[serde(rename = "_user")]
-    user: Option<String>,
-    #[serde(rename = "_organisation")]
-    organisation: Option<String>,
-    #[serde(rename = "_prompt")]
-    prompt: Option<String>,
-    #[serde(rename = "_environment")]
-    environment: Option<String>,
-}
+/// The fields that are indexed: the members of metadata that begin with an underscore, if they are texts.
+type Indexed = BTreeMap<String, String>;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -141,14 +133,9 @@ struct Item {
     schema: Attribute,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Attribute>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_key: Option<Attribute>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    organisation_key: Option<Attribute>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prompt_key: Option<Attribute>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    environment_key: Option<Attribute>,
+    /// The keys of the sparse indexes.
+    #[serde(flatten)]
+    indexed: BTreeMap<String, Attribute>,
 }
 
 /// An attribute as DynamoDB's JSON has it: `{"S": "text"}`, `{"N": "1"}`.
@@ -199,19 +186,24 @@ fn answer(dynamodb: &mut DynamoDb, table: &str, event: &[u8]) -> Result<Answer, 
 }
 
 fn read(body: &str) -> Result<(Feedback<'_>, Indexed), String> {
-    let not_json = |error| format!("must be JSON of a feedback: {error}");
+    let not_json = |error| format!("invalid JSON of a feedback: {error}");
     let feedback: Feedback = serde_json::from_str(body).map_err(not_json)?;
-    let indexed: Indexed = match feedback.metadata {
+    let members: BTreeMap<String, &RawValue> = match feedback.metadata {
         Some(metadata) => serde_json::from_str(metadata.get()).map_err(not_json)?,
-        None => Indexed::default(),
+        None => BTreeMap::new(),
     };
+    let indexed = members.into_iter().filter_map(|(name, value)| {
+        let name = name.strip_prefix('_')?.to_owned();
+        Some((name, serde_json::from_str(value.get()).ok()?))
+    });
+    let indexed: Indexed = indexed.collect();
     let fits = (1..=512).contains(&feedback.trace_id.len())
         && (-10..=10).contains(&feedback.value)
         && (0.0..=1.0).contains(&feedback.weight);
     if fits {
         Ok((feedback, indexed))
     } else {
-        Err("must hold a trace_id of 1 to 512 bytes, a value from -10 to 10, a weight from 0 to 1".into())
+        Err("expected a trace_id of 1 to 512 bytes, a value from -10 to 10, a weight from 0 to 1".into())
     }
 }
 
@@ -227,7 +219,6 @@ fn item(id: Uuid, feedback: &Feedback, indexed: Indexed, now: Duration) -> Item 
     use Attribute::{N, S};
     let shard = id.as_bytes()[15] % SHARDS;
     let trace = &feedback.trace_id;
-    let sharded = |value: Option<String>| Some(S(format!("{WORKSPACE}#{shard}#{}", value?)));
     Item {
         pk: S(format!("{}#", trace.replace('%', "%25").replace('#', "%23"))),
         sk: S(format!("{WORKSPACE}#{id}")),
@@ -240,9 +231,9 @@ fn item(id: Uuid, feedback: &Feedback, indexed: Indexed, now: Duration) -> Item 
         version: N("1".into()),
         schema: N("1".into()),
         metadata: feedback.metadata.map(|metadata| S(metadata.get().to_owned())),
-        user_key: indexed.user.map(|user| S(format!("{WORKSPACE}#{user}"))),
-        organisation_key: sharded(indexed.organisation),
-        prompt_key: sharded(indexed.prompt),
-        environment_key: sharded(indexed.environment),
+        indexed: indexed
+            .into_iter()
+            .map(|(name, value)| (format!("{name}_key"), S(format!("{WORKSPACE}#{shard}#{value}"))))
+            .collect(),
     }
 }

@@ -16,10 +16,9 @@ use lambda_http::{Body, Error, Request, RequestExt, Response, run, service_fn, t
 use serde::Serialize;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use feedback::{Fault, Feedback};
+use feedback::Feedback;
 use key::Keyring;
 
-const MAX_BODY: usize = 1024 * 1024;
 const SHARDS: u8 = 8;
 
 struct App {
@@ -44,7 +43,7 @@ async fn main() -> Result<(), Error> {
 /// Why a request is refused. What fails otherwise is an error of the invocation, which API Gateway
 /// answers with 500.
 enum Refusal {
-    Invalid(Vec<Fault>),
+    Invalid(String),
     Unauthorized,
     Forbidden,
 }
@@ -74,13 +73,9 @@ async fn create(app: &App, request: &Request) -> Result<Result<Uuid, Refusal>, E
     if !caller.may_write() {
         return Ok(Err(Refusal::Forbidden));
     }
-    if request.body().len() > MAX_BODY {
-        let rest = format!("must be at most {MAX_BODY} bytes, got {}", request.body().len());
-        return Ok(Err(Refusal::Invalid(vec![Fault::too_large("body", rest)])));
-    }
     let feedback = match feedback::parse(std::str::from_utf8(request.body())?) {
         Ok(feedback) => feedback,
-        Err(faults) => return Ok(Err(Refusal::Invalid(faults))),
+        Err(message) => return Ok(Err(Refusal::Invalid(message))),
     };
     let now = now.duration_since(UNIX_EPOCH)?;
     let id = Uuid::new_v7(Timestamp::from_unix(NoContext, now.as_secs(), now.subsec_nanos()));
@@ -125,17 +120,11 @@ fn item(workspace: &str, id: Uuid, feedback: Feedback, now: Duration) -> HashMap
         ("schema".to_string(), number(1)),
     ]);
     if let Some(metadata) = feedback.metadata {
-        let indexed = metadata.indexed;
-        let sharded = |value: Option<String>| value.map(|value| format!("{workspace}#{shard}#{value}"));
-        for (name, key) in [
-            ("user_key", indexed.user.map(|user| format!("{workspace}#{user}"))),
-            ("organisation_key", sharded(indexed.organisation)),
-            ("prompt_key", sharded(indexed.prompt)),
-            ("environment_key", sharded(indexed.environment)),
-        ] {
-            if let Some(key) = key {
-                item.insert(name.to_string(), text(key));
-            }
+        for (name, value) in metadata.indexed {
+            item.insert(
+                format!("{name}_key"),
+                text(format!("{workspace}#{shard}#{value}")),
+            );
         }
         item.insert("metadata".to_string(), text(metadata.json));
     }
@@ -180,17 +169,7 @@ fn refused(request_id: &str, refusal: &Refusal) -> Result<Response<Body>, Error>
         error_code: &'static str,
     }
     let (status, code, message, param) = match refusal {
-        Refusal::Invalid(faults) => {
-            let messages: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
-            let too_large = faults.iter().any(|fault| fault.too_large);
-            let param = faults.first().map(|fault| fault.field.as_str());
-            (
-                if too_large { 413 } else { 400 },
-                "AB01",
-                messages.join("; "),
-                param,
-            )
-        }
+        Refusal::Invalid(message) => (400, "AB01", message.clone(), message.split(':').next()),
         Refusal::Unauthorized => (
             401,
             "AB05",
@@ -200,7 +179,7 @@ fn refused(request_id: &str, refusal: &Refusal) -> Result<Response<Body>, Error>
         Refusal::Forbidden => (
             403,
             "AB03",
-            "this API key does not have the scope this call needs: write".to_string(),
+            "this API key lacks the scope write, which this call needs".to_string(),
             None,
         ),
     };

@@ -1,4 +1,4 @@
-//! What an analytics call asks for.
+//! The query parameters of analytics requests.
 
 use crate::dialect::parameters::Parameters;
 use crate::dialect::portkey::SPAN_WITHOUT_TRACE;
@@ -15,18 +15,18 @@ use crate::store::votes::{Columns, Vote};
 use crate::target::{SpanId, TraceId};
 use crate::timestamp::Granularity;
 
-/// Up to this many hours a graph is by the hour, beyond it by the day.
-const HOURLY: u64 = 48;
+/// The longest range, in hours, that a graph shows by hour. Longer ranges are shown by day.
+const MAX_HOURS_BY_HOUR: u64 = 48;
 
-/// The most combinations of traces, spans or prompts that one answer is read by.
+/// The maximum number of combinations of traces, spans and prompts that one request may filter by.
 const MAX_FILTERS: usize = 100;
 
-/// The most groups or models of a page: with values of 512 bytes, which JSON within JSON makes 3,584, an
-/// answer stays below Lambda's 6 MB.
+/// The maximum number of groups or models on a page. Their values take up to 512 bytes, which become 3,584
+/// as JSON within JSON, so the response stays below Lambda's limit of 6 MB.
 pub(super) const MAX_PAGE: usize = 1_000;
 
-/// The parameters that are honoured.
-const KNOWN: [&str; 12] = [
+/// The parameters that are supported.
+const SUPPORTED: [&str; 12] = [
     "time_of_generation_min",
     "time_of_generation_max",
     "workspace_slug",
@@ -41,8 +41,8 @@ const KNOWN: [&str; 12] = [
     "page_size",
 ];
 
-/// Parameters that Portkey documents and that are about requests, of which feedback knows nothing.
-const UNKNOWABLE: [&str; 19] = [
+/// Parameters that Portkey documents and that filter by request data, which Hindsight does not store.
+const UNSUPPORTED: [&str; 19] = [
     "api_key_ids",
     "cache_status",
     "columns",
@@ -64,41 +64,41 @@ const UNKNOWABLE: [&str; 19] = [
     "virtual_keys",
 ];
 
-/// What an analytics call asks for.
+/// A parsed analytics request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnalyticsQuery {
-    /// Of which time.
+    /// The time range.
     pub range: Range,
-    /// Which records, as far as the store's indexes know them: any of these filters, of which a record
-    /// passes one at most.
+    /// Filters that the store's indexes support. A record must pass any one of them, and passes at most
+    /// one.
     pub filters: Vec<Filter>,
-    /// Metadata that must be there with this text, the indexed fields among it.
+    /// Metadata members and the text each must have, including indexed fields.
     pub metadata: Vec<(String, String)>,
-    /// Any of these prompts, if any are named.
+    /// The prompts to include; `None` means all.
     pub prompts: Option<Vec<String>>,
-    /// Any of these models, if any are named.
+    /// The models to include; `None` means all.
     pub models: Option<Vec<String>>,
-    /// The least value × weight.
+    /// The minimum of value × weight.
     pub weighted_min: Option<f64>,
-    /// The most value × weight.
+    /// The maximum of value × weight.
     pub weighted_max: Option<f64>,
-    /// Which page of groups or models, from 0.
+    /// The page of groups or models, counted from 0.
     pub page: usize,
-    /// How many of them a page holds, if it says; 0 is for the totals alone.
+    /// The page size, if given; 0 returns only the totals.
     pub page_size: Option<usize>,
 }
 
 impl AnalyticsQuery {
-    /// Reads a query string's parameters. [`Problem::ForeignWorkspace`] for the slug of another
-    /// workspace than the key's.
+    /// Parses the parameters of a query string.
     ///
     /// # Errors
     ///
-    /// [`Problem::Invalid`] with every parameter that is missing, unknown or wrong.
+    /// [`Problem::Invalid`] with every parameter that is missing, unknown or invalid.
+    /// [`Problem::ForeignWorkspace`] if the slug names another workspace than the key's.
     pub fn parse(pairs: &[(String, String)], workspace: &Workspace) -> Result<Self, Problem> {
-        let known: Vec<&str> = KNOWN.into_iter().chain(UNKNOWABLE).collect();
+        let known: Vec<&str> = SUPPORTED.into_iter().chain(UNSUPPORTED).collect();
         let mut parameters = Parameters::new(pairs, &known);
-        for name in UNKNOWABLE {
+        for name in UNSUPPORTED {
             if parameters.has(name) {
                 parameters.fault(name, "not supported: Hindsight stores feedback, not request data");
             }
@@ -157,7 +157,7 @@ impl AnalyticsQuery {
         filters = each(filters, spans.as_deref(), |filter, span| {
             filter.span = Some(span.clone());
         });
-        // What metadata asks for is one prompt already; and a trace is narrower than any.
+        // Metadata can ask for one prompt only, and a trace narrows the list further than any prompt.
         if !has_prompt && traces.is_none() {
             filters = each(filters, prompts.as_deref(), |filter, prompt| {
                 filter.indexed.set(Field::Prompt, prompt.clone());
@@ -197,19 +197,19 @@ impl AnalyticsQuery {
         parameters.finish(query)
     }
 
-    /// How finely a graph of this range is drawn.
+    /// The bucket size of a graph over this range.
     pub fn buckets(&self) -> Granularity {
         let hours = (self.range.to.millis() - self.range.from.millis()).div_ceil(60 * 60 * 1000);
-        if hours <= HOURLY {
+        if hours <= MAX_HOURS_BY_HOUR {
             Granularity::Hour
         } else {
             Granularity::Day
         }
     }
 
-    /// The one dimension that all of the filter is about, and the values it lets through, if
-    /// roll-ups by it can answer: [`Dimension::All`] where there is no filter. `None` where only
-    /// the records can.
+    /// The one dimension that the whole filter is about, and the values it admits, if roll-ups of that
+    /// dimension can answer the query. Returns [`Dimension::All`] without a filter, and `None` if only
+    /// records can answer it.
     pub fn dimension(&self) -> Option<(Dimension, Option<Vec<String>>)> {
         let by_trace = self.filters.iter().any(|filter| filter.trace.is_some());
         if by_trace || self.weighted_min.is_some() || self.weighted_max.is_some() {
@@ -219,16 +219,19 @@ impl AnalyticsQuery {
             ([], None, None) => Some((Dimension::All, None)),
             ([], None, Some(models)) => Some((Dimension::Model, Some(models.clone()))),
             ([], Some(prompts), None) => Some((Dimension::Field(Field::Prompt), Some(prompts.clone()))),
-            ([(name, text)], None, None) => match Field::of_metadata(name)? {
-                // Counted by the hour alone, and a value has few records.
-                field if field.has_many_values() || text.is_empty() => None,
-                field => Some((Dimension::Field(field), Some(vec![text.clone()]))),
+            ([(name, text)], None, None) => match Dimension::of_metadata(name)? {
+                // These are counted by hour only, and a value has few records.
+                Dimension::Field(field) if field.has_many_values() => None,
+                // The roll-ups by model also count votes with `ai_model` or without a model.
+                Dimension::All | Dimension::Model => None,
+                Dimension::Field(_) | Dimension::Reason if text.is_empty() => None,
+                dimension => Some((dimension, Some(vec![text.clone()]))),
             },
             _ => None,
         }
     }
 
-    /// What of each record has to be read to tell whether it passes.
+    /// The parts of each record that must be read to decide whether it passes the filter.
     pub fn columns(&self) -> Columns {
         Columns {
             indexed: self.prompts.is_some(),
@@ -236,20 +239,26 @@ impl AnalyticsQuery {
         }
     }
 
-    /// Whether it asks for an indexed field, a prompt or a model by nothing but longer values than one can
-    /// have. Then there is nothing to read, and DynamoDB would refuse the key.
+    /// Whether the query asks only for values that are longer than an indexed field, prompt or model can
+    /// be. Then there is nothing to read, and DynamoDB would reject the key.
     pub fn matches_nothing(&self) -> bool {
-        let long =
-            |(name, text): &(String, String)| Field::of_metadata(name).is_some() && text.len() > MAX_INDEXED;
+        let long = |(name, text): &(String, String)| {
+            Dimension::of_metadata(name).is_some_and(|by| by != Dimension::Model) && text.len() > MAX_INDEXED
+        };
         let none = |values: &Option<Vec<String>>| values.as_ref().is_some_and(Vec::is_empty);
         self.metadata.iter().any(long) || none(&self.prompts) || none(&self.models)
     }
 
-    /// Whether a record passes.
+    /// Whether a record passes the filter.
     pub fn admits(&self, vote: &Vote) -> bool {
         let metadata = vote.metadata.as_ref();
         let texts = self.metadata.iter();
         let same = |(field, text): &(String, String)| {
+            match Dimension::of_metadata(field) {
+                Some(Dimension::Name) => return vote.name() == *text,
+                Some(Dimension::Reason) => return vote.reasons.contains(text),
+                _ => {}
+            }
             metadata
                 .and_then(|metadata| member(metadata.json(), field))
                 .as_ref()
@@ -278,7 +287,7 @@ impl AnalyticsQuery {
     }
 }
 
-/// The elements of a list with commas between them, each once. `None` if one of them is wrong.
+/// Parses a comma-separated list and removes duplicates. Returns `None` if any element is invalid.
 fn list<T: PartialEq>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     let mut elements = Vec::new();
     for element in text.split(',') {
@@ -290,15 +299,15 @@ fn list<T: PartialEq>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<V
     Some(elements)
 }
 
-/// Values of an indexed field with commas between them; without those that are too long to be one. `None`
-/// if one of them is empty.
+/// Parses comma-separated values of an indexed field and drops those that are too long to exist. Returns
+/// `None` if any is empty.
 fn values(text: &str) -> Option<Vec<String>> {
     let mut values = list(text, |value| (!value.is_empty()).then(|| value.to_owned()))?;
     values.retain(|value| value.len() <= MAX_INDEXED);
     Some(values)
 }
 
-/// Each filter once for each value of a list; as they are where there is no list.
+/// Copies each filter for each value of a list. Returns the filters unchanged if there is no list.
 fn each<T>(filters: Vec<Filter>, values: Option<&[T]>, set: impl Fn(&mut Filter, &T)) -> Vec<Filter> {
     let Some(values) = values else {
         return filters;
@@ -318,7 +327,7 @@ fn finite(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// The members of a JSON object by their text.
+/// Parses a JSON object into its members, each value as text.
 fn equalities(json: &str) -> Option<Vec<(String, String)>> {
     let object = Object::parse(json).ok()?;
     if object.has_lone_surrogates() || object.has_repeated_names() {
@@ -330,8 +339,8 @@ fn equalities(json: &str) -> Option<Vec<(String, String)>> {
         .collect()
 }
 
-/// A member of a metadata object as text: a string itself, a number or boolean by its JSON text. Of several
-/// of the name the last counts.
+/// Returns a member of a metadata object as text: a string's content, or the JSON of a number or boolean.
+/// If the name is repeated, the last one counts.
 pub fn member(json: &str, name: &str) -> Option<String> {
     let object = Object::parse(json).ok()?;
     scalar_text(object.get(name)?)

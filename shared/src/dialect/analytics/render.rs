@@ -1,4 +1,4 @@
-//! What an analytics call is answered with.
+//! The responses to analytics requests.
 
 use serde::Serialize;
 
@@ -9,19 +9,19 @@ use crate::stats::read::Cells;
 use crate::stats::tally::Tally;
 use crate::timestamp::Timestamp;
 
-/// How many groups a page holds that does not say; Portkey's own default.
+/// The default page size for groups, which is Portkey's own.
 const DEFAULT_GROUPS: usize = 50;
 
-/// The part of a list that a query asks for.
+/// The page of a list that a query asks for.
 fn page<T>(all: Vec<T>, query: &AnalyticsQuery, default: usize) -> impl Iterator<Item = T> {
     let size = query.page_size.unwrap_or(default);
     all.into_iter().skip(query.page.saturating_mul(size)).take(size)
 }
 
-/// What every answer has beyond Portkey's shape.
+/// The fields that every response has in addition to Portkey's.
 #[derive(Serialize)]
 struct Extra {
-    /// Until when changes have been counted; what is newer than this may be missing.
+    /// All changes up to this time are counted. Later ones may be missing.
     as_of: Option<String>,
     ratings: Ratings,
 }
@@ -35,7 +35,7 @@ impl Extra {
     }
 }
 
-/// The numbers of the other scale.
+/// The analytics of TrueFoundry's ratings.
 #[derive(Serialize)]
 struct Ratings {
     total: i64,
@@ -64,18 +64,17 @@ impl Ratings {
     }
 }
 
-/// `None` of nothing.
+/// The quotient, or `None` if the count is 0.
 fn ratio(sum: f64, count: i64) -> Option<f64> {
     (count > 0).then(|| sum / count as f64)
 }
 
-/// Σ(value × weight) / n; 0 of nothing, as Portkey has a number there.
+/// Σ(value × weight) / n, or 0 if there are no votes, because Portkey has a number there.
 fn average(tally: &Tally) -> f64 {
     ratio(tally.weighted.to_f64(), tally.count()).unwrap_or_default()
 }
 
-/// The share of votes above 0, and where it lies with 95 % confidence (Wilson's interval, J. Am.
-/// Stat. Assoc. 22, 1927).
+/// The share of votes above 0, with its 95 % confidence interval (Wilson, J. Am. Stat. Assoc. 22, 1927).
 #[derive(Serialize)]
 struct Positive {
     share: f64,
@@ -161,7 +160,7 @@ fn by_value(cells: &Cells) -> Vec<(String, Tally)> {
         .filter(|(_, tally)| tally.count() + tally.rated() > 0)
         .map(|(value, tally)| (value.to_owned(), tally))
         .collect();
-    // The largest first; equals by name, so that pages do not overlap.
+    // Largest first, ties by name, so that pages do not overlap.
     groups.sort_by(|(one_name, one), (other_name, other)| {
         let size = |tally: &Tally| tally.count() + tally.rated();
         size(other).cmp(&size(one)).then_with(|| one_name.cmp(other_name))
@@ -169,7 +168,7 @@ fn by_value(cells: &Cells) -> Vec<(String, Tally)> {
     groups
 }
 
-/// `…/graphs/feedbacks`: how many votes, by time.
+/// `…/graphs/feedbacks`: the number of votes over time.
 pub fn render_feedbacks(cells: &Cells, as_of: Option<Timestamp>) -> String {
     #[derive(Serialize)]
     struct Point {
@@ -187,7 +186,7 @@ pub fn render_feedbacks(cells: &Cells, as_of: Option<Timestamp>) -> String {
     graph(Total { total: total.count() }, points, &total, as_of)
 }
 
-/// `…/feedbacks/scores`: how many votes of each value.
+/// `…/feedbacks/scores`: the number of votes per value.
 pub fn render_scores(cells: &Cells, as_of: Option<Timestamp>) -> String {
     #[derive(Serialize)]
     struct Point {
@@ -203,7 +202,7 @@ pub fn render_scores(cells: &Cells, as_of: Option<Timestamp>) -> String {
     graph(Total { total: total.count() }, points, &total, as_of)
 }
 
-/// `…/feedbacks/weighted`: the average of value × weight, by time.
+/// `…/feedbacks/weighted`: the average of value × weight over time.
 pub fn render_weighted(cells: &Cells, as_of: Option<Timestamp>) -> String {
     #[derive(Serialize)]
     struct Summary {
@@ -234,14 +233,14 @@ pub fn render_weighted(cells: &Cells, as_of: Option<Timestamp>) -> String {
     graph(summary, points, &total, as_of)
 }
 
-/// `…/feedbacks/ai-models`: by the model that the caller named, a page of them.
+/// `…/feedbacks/ai-models`: one page of the models that callers named in metadata.
 pub fn render_models(cells: &Cells, query: &AnalyticsQuery, as_of: Option<Timestamp>) -> String {
     #[derive(Serialize)]
     struct Models {
         summary: Nothing,
         data_points: Vec<Point>,
         object: &'static str,
-        /// How many models there are, over all pages.
+        /// The number of models on all pages.
         total: usize,
         #[serde(flatten)]
         extra: Extra,
@@ -273,7 +272,7 @@ pub fn render_models(cells: &Cells, query: &AnalyticsQuery, as_of: Option<Timest
     })
 }
 
-/// `…/groups/metadata/{key}`: by the values of a metadata field, a page of them.
+/// `…/groups/metadata/{key}`: one page of the values of a metadata field.
 pub fn render_groups(cells: &Cells, query: &AnalyticsQuery, as_of: Option<Timestamp>) -> String {
     #[derive(Serialize)]
     struct Groups {

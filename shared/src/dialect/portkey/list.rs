@@ -1,24 +1,27 @@
-//! The query of `GET /v1/feedback`.
+//! The query parameters of `GET /v1/feedback`.
 
 use super::SPAN_WITHOUT_TRACE;
 use crate::dialect::parameters::Parameters;
-use crate::indexed::{Field, Indexed};
+use crate::indexed::{Field, Indexed, MAX_INDEXED};
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, Order};
+use crate::reasons::MAX_REASON;
 use crate::target::{SpanId, TraceId};
 
-/// The parameters, beside one for each indexed field.
-const KNOWN: [&str; 7] = ["trace_id", "span_id", "from", "to", "limit", "cursor", "order"];
+/// The supported parameters, besides one for each indexed field.
+const PARAMETERS: [&str; 9] = [
+    "trace_id", "span_id", "name", "reason", "from", "to", "limit", "cursor", "order",
+];
 
-/// Reads the query of `GET /v1/feedback`.
+/// Parses the query of `GET /v1/feedback`.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] with every parameter that is unknown or wrong.
+/// [`Problem::Invalid`] with every parameter that is unknown or invalid.
 pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     let mut parameters = Parameters::new(
         pairs,
-        &KNOWN
+        &PARAMETERS
             .into_iter()
             .chain(Field::ALL.map(Field::name))
             .collect::<Vec<_>>(),
@@ -34,6 +37,12 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
         trace: parameters.take("trace_id", "1 to 512 bytes", TraceId::parse),
         span: parameters.take("span_id", "1 to 128 bytes", SpanId::parse),
         indexed: Indexed::from_fn(|field| parameters.text(field.name())),
+        name: parameters.take("name", &format!("at most {MAX_INDEXED} bytes"), |text| {
+            (text.len() <= MAX_INDEXED).then(|| text.to_owned())
+        }),
+        reason: parameters.take("reason", &format!("1 to {MAX_REASON} bytes"), |text| {
+            (1..=MAX_REASON).contains(&text.len()).then(|| text.to_owned())
+        }),
         from: parameters.moment("from"),
         to: parameters.moment("to"),
     };

@@ -1,15 +1,15 @@
-//! The query of `GET /api/svc/v1/gateway-feedback`.
+//! The query parameters of `GET /api/svc/v1/gateway-feedback`.
 
 use crate::dialect::parameters::Parameters;
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, Order};
 use crate::target::{SpanId, TraceId, decode_target_id};
 
-/// Reads the query of `GET /api/svc/v1/gateway-feedback`: newest first, of one trace or span.
+/// Parses the query of `GET /api/svc/v1/gateway-feedback`, which lists a trace or span, newest first.
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] with every parameter that is missing, unknown or wrong.
+/// [`Problem::Invalid`] with every parameter that is missing, unknown or invalid.
 pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     let mut parameters = Parameters::new(
         pairs,
@@ -17,7 +17,7 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     );
     let mut encoded = None;
     if let Some((name, text)) = pairs.iter().find(|(name, _)| name == "feedbackTargetId") {
-        // In a query, an unescaped plus of standard base64 has become a space.
+        // An unescaped plus of standard base64 arrives as a space.
         match decode_target_id(&text.replace(' ', "+")) {
             Ok(target) => encoded = Some(target),
             Err(rest) => parameters.fault(name, &rest),
@@ -26,7 +26,7 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
     let mut trace = parameters.take("traceId", "1 to 512 bytes", TraceId::parse);
     let mut span = parameters.take("spanId", "1 to 128 bytes", SpanId::parse);
     if !parameters.has("traceId") && !parameters.has("feedbackTargetId") {
-        parameters.fault("traceId", "missing, expected where there is no feedbackTargetId");
+        parameters.fault("traceId", "missing, expected unless feedbackTargetId is present");
     }
     if let Some((encoded_trace, encoded_span)) = encoded {
         let agrees = trace.as_ref().is_none_or(|trace| *trace == encoded_trace)
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_of_a_trace() {
+    fn lists_filter_by_trace() {
         assert_eq!(faulty(parse_list(&[])), ["traceId"]);
     }
 }

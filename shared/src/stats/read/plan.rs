@@ -1,14 +1,14 @@
-//! Which parts of a time range come from which series of roll-ups, and which from the records.
+//! Deciding which parts of a time range are read from which roll-ups and which from records.
 
 use crate::stats::series::Series;
 use crate::timestamp::{Granularity, Timestamp};
 
-/// A range of time, the first moment in it and the last one not.
+/// A half-open time range: `from` is included, `to` is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The first moment.
+    /// The start, inclusive.
     pub from: Timestamp,
-    /// The first moment after it.
+    /// The end, exclusive.
     pub to: Timestamp,
 }
 
@@ -22,7 +22,7 @@ impl Range {
     }
 }
 
-/// How a range is read: which parts of it from what.
+/// The parts of a range by what they are read from.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) rollups: Vec<(Series, Range)>,
@@ -30,15 +30,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The parts of a range that is to be answered in buckets of `buckets`, from these series, the
-    /// coarsest first.
+    /// Plans a range for a query with buckets of this size, using these series, coarsest first.
     pub(super) fn of(mut range: Range, buckets: Granularity, series: &[Series], now: Timestamp) -> Self {
         let series: Vec<Series> = series
             .iter()
             .copied()
             .filter(|series| series.fits(buckets))
             .collect();
-        // No record is of the future, so a slot that is under way is as whole as it gets.
+        // No record is in the future, so an unfinished slot can be read like a complete one.
         if let Some(coarsest) = series.first().filter(|_| range.to > now) {
             range.to = coarsest.ceiling(range.to);
         }
@@ -47,7 +46,7 @@ impl Plan {
         plan
     }
 
-    /// Covers a range: its middle by the first series, what is before and behind by the others.
+    /// Covers the middle of a range with the first series, and both ends with the others.
     fn cover(&mut self, range: Range, series: &[Series]) {
         if range.is_empty() {
             return;
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_cut_where_slots_begin() {
+    fn ranges_are_split_at_slot_boundaries() {
         let now = at("2027-01-01T00:00:00Z");
         let plan = |from, to, buckets| Plan::of(range(from, to), buckets, &SLOTS, now);
         assert_eq!(
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_schema_version_and_users_are_cut_at_hours() {
+    fn schema_version_1_and_users_are_split_at_hours() {
         let now = at("2027-01-01T00:00:00Z");
         for series in [&[Series::Day, Series::Hour][..], &[Series::Hours]] {
             let plan = Plan::of(

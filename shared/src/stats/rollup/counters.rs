@@ -9,25 +9,26 @@ use crate::stats::series::Series;
 use crate::stats::tally::Tally;
 use crate::timestamp::Timestamp;
 
-/// One counter of a slot.
+/// A counter of one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counter {
     Value(i64),
     Rating(i64),
-    /// What the weights sum up to; in an item of several slots, beyond 1 for each value.
+    /// The sum of weights. In an item with several slots, only the excess over 1 per value.
     Weight,
-    /// What the values by their weights sum up to; in an item of several slots, beyond the values.
+    /// The sum of value × weight. In an item with several slots, only the excess over the sum of values.
     Weighted,
-    /// When the latest record was created; in an item of several slots, since the slot's start.
+    /// When the latest record was created. In an item with several slots, relative to the slot's start.
     LastSeen,
 }
 
-/// How a series names its counters.
+/// The names of counters in a series.
 impl Series {
-    /// An item of one slot has plain names. One of several has names of two characters, since it is
-    /// by the size of its names and numbers that it stays below 1 KB: the slot in base 36; then `A` to
-    /// `J` for the values 1 to 10, `a` to `j` for −1 to −10, `Z` for 0, `1` to `5` for the ratings, `w`
-    /// and `x` for the sums, which are missing where all weights are 1, and `t` for the time.
+    /// The attribute of a counter. An item with one slot has plain names. With several slots, names have
+    /// two characters, because names and numbers must keep the item below 1 KB. The first is the slot in
+    /// base 36. The second is `A` to `J` for the values 1 to 10, `a` to `j` for −1 to −10, `Z` for 0, `1`
+    /// to `5` for the ratings, `w` and `x` for the two sums, which are absent if all weights are 1, and `t`
+    /// for the time.
     fn attribute(self, slot: u8, counter: Counter) -> String {
         if self.slots() == 1 {
             return match counter {
@@ -55,7 +56,7 @@ impl Series {
         format!("{slot}{code}")
     }
 
-    /// The slot and counter of an attribute's name. `None` for another attribute.
+    /// Parses an attribute's name into slot and counter. Returns `None` for other attributes.
     fn counter(self, name: &str) -> Option<(u8, Counter)> {
         if self.slots() == 1 {
             let counter = match name {
@@ -88,7 +89,7 @@ impl Series {
     }
 }
 
-/// What to add to a roll-up, by attribute, as DynamoDB's numbers. Only what is not zero.
+/// The numbers to add to a roll-up's attributes, without zeros.
 pub fn counters(series: Series, slots: &Slots) -> BTreeMap<String, String> {
     let mut counters = BTreeMap::new();
     for (slot, tally) in slots {
@@ -110,7 +111,7 @@ pub fn counters(series: Series, slots: &Slots) -> BTreeMap<String, String> {
     counters
 }
 
-/// What to set in a roll-up, by attribute: when each slot's latest record was created.
+/// The creation times of each slot's latest record, to be set as attributes of a roll-up.
 pub fn last_seen(rollup: &Rollup, slots: &Slots) -> BTreeMap<String, String> {
     let seen = slots.iter().filter_map(|(slot, tally)| {
         let since = tally.last_seen?.millis() - origin(rollup, *slot);
@@ -120,7 +121,7 @@ pub fn last_seen(rollup: &Rollup, slots: &Slots) -> BTreeMap<String, String> {
     seen.collect()
 }
 
-/// From when on a slot's time of the latest record is counted, in milliseconds since the epoch.
+/// The time that a slot's latest creation time is relative to, in milliseconds since the epoch.
 fn origin(rollup: &Rollup, slot: u8) -> u64 {
     if rollup.series.slots() == 1 {
         return 0;
@@ -128,7 +129,8 @@ fn origin(rollup: &Rollup, slot: u8) -> u64 {
     rollup.series.slot_start(rollup.start, slot).millis()
 }
 
-/// What the sums of a slot would be if all its weights were 1, where the series leaves that out.
+/// The sums that a slot would have if all weights were 1, for series that store only the excess; otherwise
+/// zero.
 fn unweighted(series: Series, tally: &Tally) -> (Decimal, Decimal) {
     if series.slots() == 1 {
         return (Decimal::ZERO, Decimal::ZERO);
@@ -137,8 +139,8 @@ fn unweighted(series: Series, tally: &Tally) -> (Decimal, Decimal) {
     (Decimal::from(tally.count()), Decimal::from(values))
 }
 
-/// The slots of an item. A counter that is missing is zero; one that cannot be read, in a table
-/// that is ours alone, is a defect: `None`.
+/// Reads the slots of an item. A missing counter is zero. Returns `None` if a counter is invalid, which is
+/// a defect because only this service writes the table.
 pub(super) fn to_slots(rollup: &Rollup, item: &Item) -> Option<Slots> {
     let mut slots = Slots::new();
     for (name, attribute) in item {

@@ -1,4 +1,4 @@
-//! Which partitions of the table or of an index hold the records that a filter asks for.
+//! Choosing the table or index partitions that hold the records of a filter.
 
 use crate::id::{FeedbackId, Workspace};
 use crate::query::{Filter, ListQuery, Order};
@@ -6,23 +6,35 @@ use crate::store::keys;
 use crate::tables::{BY_TIME, BY_TRACE, Index};
 use crate::target::{Target, TraceId};
 
-/// How a set of records is reached: the partition of the table or of an index that holds them.
+/// The partition of the table or of an index that holds a set of records.
 pub(in crate::store) struct Path {
     pub(super) index: Option<Index>,
     pub(super) hash: String,
-    /// What stands before the id in the sort key.
+    /// The part of the sort key before the id.
     pub(super) prefix: String,
     pub(super) consistent: bool,
+    /// Whether its sort keys hold no ids: its records come in no order, and all of them.
+    pub(super) is_unordered: bool,
 }
 
 impl Path {
-    /// The feedback of exactly this target: the table itself, read consistently.
+    /// The feedback of exactly this target, from the table itself, read consistently.
     pub(super) fn target(workspace: &Workspace, target: &Target) -> Self {
         Self {
             index: None,
             hash: keys::partition(target),
             prefix: format!("{workspace}#"),
             consistent: true,
+            is_unordered: false,
+        }
+    }
+
+    /// The upserted feedback of exactly this target.
+    pub(super) fn upserted(workspace: &Workspace, target: &Target) -> Self {
+        Self {
+            prefix: keys::upserted_prefix(workspace),
+            is_unordered: true,
+            ..Self::target(workspace, target)
         }
     }
 
@@ -36,17 +48,19 @@ impl Path {
             hash,
             prefix: String::new(),
             consistent: false,
+            is_unordered: false,
         }
     }
 }
 
-/// The paths to what a filter asks for: those of its narrowest fields, and how many fields these
-/// are. What the other fields refuse is left out afterwards.
+/// Returns the paths for the filter's narrowest fields, and how many fields they cover. The other fields
+/// are checked afterwards.
 pub(in crate::store) fn paths(workspace: &Workspace, filter: &Filter) -> (Vec<Path>, usize) {
     match (&filter.trace, &filter.span) {
         (Some(trace), Some(span)) => {
             let target = Target::Span(trace.clone(), span.clone());
-            return (vec![Path::target(workspace, &target)], 2);
+            let paths = [Path::target, Path::upserted].map(|path| path(workspace, &target));
+            return (paths.into(), 2);
         }
         (Some(trace), None) => return (vec![Path::trace(workspace, trace)], 1),
         (None, _) => {}
@@ -60,7 +74,7 @@ pub(in crate::store) fn paths(workspace: &Workspace, filter: &Filter) -> (Vec<Pa
     ((0..keys::SHARDS).map(path).collect(), 0)
 }
 
-/// A range of ids, both ends in it; empty where the first is above the last.
+/// A range of ids, both ends inclusive. It is empty if the first is above the last.
 #[derive(Clone, Copy)]
 pub(in crate::store) struct Ids {
     pub(super) first: u128,
@@ -74,7 +88,7 @@ impl Ids {
     };
     const NONE: Self = Self { first: 1, last: 0 };
 
-    /// What a query asks for: its times, and beyond its cursor.
+    /// The ids that match a query's times and follow its cursor.
     pub(in crate::store) fn of(query: &ListQuery) -> Self {
         let mut ids = Self::ALL;
         if let Some(from) = query.filter.from {
@@ -92,7 +106,7 @@ impl Ids {
         }
     }
 
-    /// What of the range comes after `id` in this order.
+    /// The part of the range that follows `id` in this order.
     pub(super) fn beyond(self, id: FeedbackId, order: Order) -> Self {
         match order {
             Order::Ascending => id.as_u128().checked_add(1).map(|first| Self {
@@ -105,6 +119,10 @@ impl Ids {
             }),
         }
         .unwrap_or(Self::NONE)
+    }
+
+    pub(in crate::store) fn contains(self, id: FeedbackId) -> bool {
+        (self.first..=self.last).contains(&id.as_u128())
     }
 
     pub(in crate::store) fn is_empty(self) -> bool {

@@ -1,9 +1,9 @@
-//! How large a page of records becomes.
+//! Estimating the size of a page.
 
 use crate::feedback::Feedback;
 
-/// At most how many bytes of an answer a record's texts take. The answer is JSON within the JSON
-/// that Lambda hands to API Gateway: in both, what is escaped grows.
+/// The maximum number of bytes that a record's texts take in a response. The body is JSON within the JSON
+/// that Lambda passes to API Gateway, and each level escapes characters.
 pub(super) fn text_size(feedback: &Feedback) -> usize {
     let draft = &feedback.draft;
     let plain = |text: &str| -> usize {
@@ -14,7 +14,7 @@ pub(super) fn text_size(feedback: &Feedback) -> usize {
         };
         text.bytes().map(size).sum()
     };
-    // Already JSON: it is escaped once more.
+    // Metadata is JSON already, so it is escaped once more.
     let json = |json: &str| json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
     let ids =
         plain(draft.target.trace().as_str()) + draft.target.span().map_or(0, |span| plain(span.as_str()));
@@ -30,6 +30,7 @@ pub(super) fn text_size(feedback: &Feedback) -> usize {
         .metadata
         .as_ref()
         .map_or(0, |metadata| json(metadata.json()));
-    // The ids come a second time within the target id, in base64.
-    3 * ids + project + comment + metadata
+    let reasons: usize = draft.reasons.iter().map(plain).sum();
+    // The ids are repeated in the target id, in base64.
+    3 * ids + project + comment + reasons + metadata
 }

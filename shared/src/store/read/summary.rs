@@ -1,4 +1,4 @@
-//! All feedback of a trace in brief.
+//! The summary of a trace's feedback.
 
 use super::paths::{Ids, Path};
 use super::readable;
@@ -13,8 +13,8 @@ use crate::target::{SpanId, Target, TraceId};
 use crate::timestamp::Timestamp;
 
 impl Store {
-    /// The scores of a trace, over all of its spans. Those of `span`, if one is given, are read
-    /// consistently; the others from the index.
+    /// Summarizes the scores of a trace and all its spans. Scores of `span`, if given, are read
+    /// consistently, the others from the index.
     ///
     /// # Errors
     ///
@@ -31,9 +31,11 @@ impl Store {
             let target = Target::Span(trace.clone(), span.clone());
             let partition = keys::partition(&target);
             scores.retain(|scored| scored.partition != partition);
-            let (own, all) = self.scores(Path::target(workspace, &target), now).await?;
-            complete &= all;
-            scores.extend(own);
+            for path in [Path::target, Path::upserted] {
+                let (consistent, all) = self.scores(path(workspace, &target), now).await?;
+                complete &= all;
+                scores.extend(consistent);
+            }
             scores.sort_by_key(|scored| scored.id);
         }
         let mut summary = Summary {
@@ -46,14 +48,14 @@ impl Store {
         Ok(summary)
     }
 
-    /// The scores of one path, oldest first, and whether they are all there are: reading stops
-    /// once there are more than a summary takes.
+    /// Reads the scores of one path, oldest first. Stops after more than a summary can hold, and returns
+    /// whether it read all of them.
     async fn scores(&self, path: Path, now: Timestamp) -> Result<(Vec<Scored>, bool), Problem> {
         let (mut scores, mut start) = (Vec::new(), None);
         loop {
             let page = self
                 .query(&path, Ids::ALL)
-                .projection_expression("pk, sk, #schema, #value, weight, rating, expires_at")
+                .projection_expression("pk, sk, id, #schema, #value, weight, rating, expires_at")
                 .expression_attribute_names("#schema", schema::ATTRIBUTE)
                 .expression_attribute_names("#value", "value")
                 .set_exclusive_start_key(start)

@@ -1,4 +1,4 @@
-//! A change as an update expression.
+//! Converting a change into an update expression.
 
 use std::collections::HashMap;
 
@@ -6,21 +6,24 @@ use crate::dynamo::attributes::{AttributeValue, Item, number, text};
 use crate::feedback::{Change, ScoreChange};
 use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
-use crate::indexed::Indexed;
+use crate::indexed::{Field, Indexed};
+use crate::metadata::name;
 use crate::problem::Problem;
 use crate::score::Weight;
 use crate::store::item;
 use crate::timestamp::Timestamp;
 use crate::{random, schema};
 
-/// A [`Change`] as an update expression: the one place where a change meets what is stored. Its
-/// names and values are also those of [`KNOWN`], which its condition holds.
+/// A [`Change`] as an update expression. Its names and values include those of [`super::KNOWN`], which is part of
+/// its condition.
 pub(in crate::store) struct UpdateExpression {
     pub(in crate::store) text: String,
     pub(in crate::store) names: HashMap<String, String>,
     pub(in crate::store) values: Item,
-    /// A random mark of this one write.
+    /// A random id of this write.
     pub(in crate::store) write_id: AttributeValue,
+    /// What else must hold, beginning with ` AND `: that an upserted record's person and question stay.
+    pub(in crate::store) condition: String,
 }
 
 impl UpdateExpression {
@@ -57,7 +60,7 @@ impl UpdateExpression {
                 clauses.remove("rating");
                 let default = text(Weight::DEFAULT.get().to_string());
                 match weight {
-                    // A rating has no weight, so what replaces it gets the default.
+                    // The stored rating has no weight, so the new value gets the default.
                     Patch::Keep => clauses.set_if_absent("weight", default),
                     Patch::Clear => clauses.set("weight", default),
                     Patch::Set(weight) => clauses.set("weight", text(weight.get().to_string())),
@@ -68,6 +71,11 @@ impl UpdateExpression {
             Patch::Keep => {}
             Patch::Clear => clauses.remove("comment"),
             Patch::Set(comment) => clauses.set("comment", text(comment.as_str())),
+        }
+        match &change.reasons {
+            Patch::Keep => {}
+            Patch::Set(reasons) if !reasons.is_empty() => clauses.set("reasons", text(reasons.to_stored())),
+            Patch::Clear | Patch::Set(_) => clauses.remove("reasons"),
         }
         let indexed = match &change.metadata {
             Patch::Keep => None,
@@ -80,11 +88,31 @@ impl UpdateExpression {
                 Some(metadata.indexed().clone())
             }
         };
+        let mut condition = String::new();
+        if id.is_upserted()
+            && let Patch::Set(metadata) = &change.metadata
+        {
+            let asked = [
+                ("person", metadata.indexed().get(Field::User).map(str::to_owned)),
+                (
+                    "question",
+                    Some(name(Some(metadata))).filter(|name| !name.is_empty()),
+                ),
+            ];
+            for (attribute, asked) in asked {
+                if let Some(asked) = asked {
+                    condition.push_str(&format!(" AND {attribute} = :{attribute}"));
+                    clauses.values.insert(format!(":{attribute}"), text(asked));
+                }
+            }
+        }
         for (name, key) in indexed
             .iter()
             .flat_map(|indexed| item::index_keys(workspace, id, indexed))
         {
             match key {
+                // Its user is its person's, whatever its metadata says.
+                _ if id.is_upserted() && name == Field::User.key() => {}
                 Some(key) => clauses.set(name, text(key)),
                 None => clauses.remove(name),
             }
@@ -94,38 +122,39 @@ impl UpdateExpression {
             names: clauses.names,
             values: clauses.values,
             write_id,
+            condition,
         })
     }
 }
 
 #[derive(Default)]
-struct Clauses {
-    sets: Vec<String>,
+pub(in crate::store) struct Clauses {
+    pub(in crate::store) sets: Vec<String>,
     removes: Vec<String>,
-    names: HashMap<String, String>,
-    values: Item,
+    pub(in crate::store) names: HashMap<String, String>,
+    pub(in crate::store) values: Item,
 }
 
 impl Clauses {
-    fn set(&mut self, name: &str, value: AttributeValue) {
+    pub(in crate::store) fn set(&mut self, name: &str, value: AttributeValue) {
         self.sets.push(format!("#{name} = :{name}"));
         self.names.insert(format!("#{name}"), name.to_owned());
         self.values.insert(format!(":{name}"), value);
     }
 
-    fn set_if_absent(&mut self, name: &str, value: AttributeValue) {
+    pub(in crate::store) fn set_if_absent(&mut self, name: &str, value: AttributeValue) {
         self.sets
             .push(format!("#{name} = if_not_exists(#{name}, :{name})"));
         self.names.insert(format!("#{name}"), name.to_owned());
         self.values.insert(format!(":{name}"), value);
     }
 
-    fn remove(&mut self, name: &str) {
+    pub(in crate::store) fn remove(&mut self, name: &str) {
         self.removes.push(format!("#{name}"));
         self.names.insert(format!("#{name}"), name.to_owned());
     }
 
-    fn text(&self) -> String {
+    pub(in crate::store) fn text(&self) -> String {
         let mut text = format!("SET {}", self.sets.join(", "));
         if !self.removes.is_empty() {
             text.push_str(" REMOVE ");

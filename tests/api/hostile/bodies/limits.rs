@@ -1,4 +1,4 @@
-//! What is too long, too deep or too much.
+//! Sizes and nesting over their limits.
 
 use super::*;
 
@@ -16,7 +16,7 @@ async fn a_body_over_its_limit_is_413_before_it_is_parsed() {
             site.refuses(&method, &path, body, 413, says).await;
         }
     }
-    // One byte less is looked at.
+    // One byte less is parsed.
     let at_limit = "[".repeat(limit);
     site.refuses(
         &Method::POST,
@@ -30,7 +30,7 @@ async fn a_body_over_its_limit_is_413_before_it_is_parsed() {
     let padded = format!("{start}{}\"}}", "x".repeat(limit - start.len() - 2));
     assert_eq!(padded.len(), limit);
     site.send(&Method::POST, PORTKEY, padded.as_bytes()).await.ok();
-    // In base64 it is the bytes that count, not their encoding.
+    // The limit applies to the decoded bytes.
     site.send_base64(&Method::POST, PORTKEY, &STANDARD.encode(&padded))
         .await
         .ok();
@@ -101,7 +101,7 @@ async fn a_field_over_its_limit_is_named_with_the_limit() {
             413,
             says_metadata,
         ),
-        // Identity has a form rather than a size: 400.
+        // An id with an invalid length is 400, not 413.
         (
             Method::POST,
             PORTKEY,
@@ -130,7 +130,7 @@ async fn a_field_over_its_limit_is_named_with_the_limit() {
 }
 
 #[tokio::test]
-async fn nesting_beyond_what_readers_take_is_refused() {
+async fn nesting_beyond_common_parser_limits_is_rejected() {
     let site = Site::new().await;
     let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
@@ -157,8 +157,8 @@ async fn nesting_beyond_what_readers_take_is_refused() {
         .await;
 }
 
-/// A parser that keeps a limit of its own on nesting is what most callers have; serde_json's is
-/// 127 levels, and in a list a record's metadata is the fourth.
+/// Most callers' parsers limit nesting; serde_json's limit is 127 levels. In a list, a record's metadata
+/// starts at the fourth.
 #[tokio::test]
 async fn the_deepest_metadata_that_is_accepted_can_be_read_back_by_an_ordinary_parser() {
     let site = Site::new().await;
@@ -200,7 +200,7 @@ async fn metadata_may_have_thousands_of_keys() {
     let id = site.send(&Method::POST, PORTKEY, body.as_bytes()).await.ok().id();
     let text = site.api.get(&format!("{PORTKEY}/{id}")).await.ok().text;
     assert!(text.contains(&format!("\"metadata\":{fits},")));
-    // Ten thousand different keys cannot be written in 64 KiB.
+    // 64 KiB cannot contain ten thousand different keys.
     let body = format!(r#"{{"trace_id":"t","value":1,"metadata":{}}}"#, of(10_000));
     site.refuses(
         &Method::POST,
@@ -210,7 +210,7 @@ async fn metadata_may_have_thousands_of_keys() {
         "metadata: expected at most 65536 bytes",
     )
     .await;
-    // Nor does it take long to look through as many as a body can hold.
+    // Reading as many fields as a body can contain is fast too.
     let ignored: String = (0..80_000).map(|n| format!(",\"x{n:x}\":0")).collect();
     site.send(
         &Method::POST,

@@ -1,4 +1,4 @@
-//! Target ids that hold something else.
+//! Target ids with unexpected content.
 
 use super::*;
 
@@ -19,7 +19,7 @@ async fn a_target_id_that_names_its_span_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn a_target_id_holds_two_names_and_no_bomb() {
+async fn oversized_and_malformed_target_ids_are_rejected() {
     let site = Site::new().await;
     let (opening, closing) = ("[".repeat(2_000), "]".repeat(2_000));
     let many: String = (0..500).map(|n| format!(",\"{n}\":0")).collect();
@@ -48,19 +48,19 @@ async fn a_target_id_holds_two_names_and_no_bomb() {
         ),
         (
             of(r#"{"traceId":["t"],"spanId":"s"}"#),
-            "expected base64 of a JSON object with traceId and spanId, got no string traceId",
+            "expected base64 of a JSON object with traceId and spanId, got an object without a string traceId",
         ),
         (
             of(r#"{"traceId":1e400,"spanId":"s"}"#),
-            "expected base64 of a JSON object with traceId and spanId, got no string traceId",
+            "expected base64 of a JSON object with traceId and spanId, got an object without a string traceId",
         ),
         (
             of(r#"{"traceId":"t","spanId":null}"#),
-            "expected base64 of a JSON object with traceId and spanId, got no string spanId",
+            "expected base64 of a JSON object with traceId and spanId, got an object without a string spanId",
         ),
         (
             of(&json!({"traceId": "t", "spanId": "s".repeat(129)}).to_string()),
-            "expected as spanId in it a string of 1 to 128 bytes",
+            "expected its spanId to be a string of 1 to 128 bytes",
         ),
         (
             format!("{}!", &seed[..20]),
@@ -93,7 +93,7 @@ async fn a_target_id_holds_two_names_and_no_bomb() {
             assert_eq!(answer.status, 400);
         }
     }
-    // Odd and sound: other members, whatever is in them.
+    // Other members are valid, whatever they contain.
     let body = json!({"target": {"feedbackTargetId": of(&format!(r#"{{"traceId":"t","spanId":"s"{many}}}"#))}, "rating": 1});
     site.api.post(TRUEFOUNDRY, body).await.ok();
 }

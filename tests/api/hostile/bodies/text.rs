@@ -1,9 +1,9 @@
-//! Bytes and characters, and what is no object.
+//! Text encodings, control characters, and bodies that are not objects.
 
 use super::*;
 
 #[tokio::test]
-async fn a_lone_surrogate_is_no_text() {
+async fn lone_surrogates_are_rejected_where_text_is_required() {
     let site = Site::new().await;
     let lone = r"\ud800";
     for (body, field) in [
@@ -41,11 +41,11 @@ async fn a_lone_surrogate_is_no_text() {
             path,
             encoded.as_bytes(),
             400,
-            "target.feedbackTargetId: expected base64 of a JSON object with traceId and spanId, got no string spanId",
+            "target.feedbackTargetId: expected base64 of a JSON object with traceId and spanId, got an object without a string spanId",
         )
         .await;
     }
-    // A pair of them is a character.
+    // A surrogate pair is a character.
     let pair = r#"{"trace_id":"\ud83d\ude00","value":1,"metadata":{"\ud83d\ude00":"\ud83d\ude00"}}"#;
     let id = site.send(&Method::POST, PORTKEY, pair.as_bytes()).await.ok().id();
     assert_eq!(
@@ -83,7 +83,7 @@ async fn control_characters_come_back_from_every_string_and_are_refused_unescape
     ] {
         assert_eq!(&record[field], value, "{field}");
     }
-    // It is found by all of them, and by the target id that came back.
+    // Every filter finds it, and so does the target id that was returned.
     let escaped = percent(odd.as_bytes());
     for query in [
         format!("trace_id={escaped}&span_id={escaped}"),
@@ -123,7 +123,7 @@ async fn a_body_is_utf_8_without_a_byte_order_mark() {
             (b"{\"comment\":\"\xed\xa0\x80\"}", "at byte offset 12"),
             (b"{\"comment\":\"\xf4\x90\x80\x80\"}", "at byte offset 12"),
             (b"{\"comment\":\"\xc0\xaf\"}", "at byte offset 12"),
-            // UTF-16, with and without its mark.
+            // UTF-16, with and without a byte order mark.
             (b"\xff\xfe{\0}\0", "at byte offset 0"),
             (b"{\0}\0", "body: invalid JSON"),
             (
@@ -146,7 +146,7 @@ async fn a_body_is_utf_8_without_a_byte_order_mark() {
 }
 
 #[tokio::test]
-async fn what_is_no_object_is_no_body() {
+async fn a_body_must_be_an_object() {
     let site = Site::new().await;
     for (body, portkey, truefoundry) in [
         ("null", "got null", "body: expected a JSON object, got null"),
@@ -201,7 +201,7 @@ async fn a_body_may_come_in_base64_and_under_any_content_type() {
             .await
             .ok();
     }
-    // What is flagged as base64 and is none is read as it is: it says what is wrong with it.
+    // An invalid base64 body is read as it is, and the error says what is wrong.
     for body in ["%%%", "e30", "e30=e30="] {
         let answer = site.send_base64(&Method::POST, PORTKEY, body).await;
         assert_refusal(&answer, PORTKEY);
