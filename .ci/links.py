@@ -21,7 +21,7 @@ LINK = re.compile(r"\[(?:[^\]\[]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 REFERENCE = re.compile(r"^ {0,3}\[[^\]]+\]: +<?([^\s>]+)>?", re.M)
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 # A path from the root: a folder that the repository has, and no placeholder in it.
-FOLDERS = ("shared/", "functions/", "local/", "tests/", "bench/", "fuzz/", "docs/", ".ci/", ".github/")
+FOLDERS = ("shared/", "functions/", "local/", "tests/", "bench/", "fuzz/", "docs/", "web/", "examples/", ".ci/", ".github/")
 PATH = re.compile(r"[\w./*-]+")
 # The name of a test: a sentence. Shorter names with underscores are fields.
 TEST = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+){3,}")

@@ -1,0 +1,140 @@
+// The examples that run in a browser or in Node: the chat page with its backend in Python, and assistant-ui's adapter.
+//
+//     npm ci --prefix examples/assistant-ui --ignore-scripts
+//     PYTHON=… npm test --prefix tests/web     # a Python that has PyJWT[crypto]; python3 if not given
+
+import assert from "node:assert/strict";
+import { execFile, execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, it } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+
+import { start } from "./browser.mjs";
+import { startChat, writeKey } from "./chat.mjs";
+
+const run = promisify(execFile);
+
+let hub, folder;
+before(async () => {
+  hub = await start();
+  folder = mkdtempSync(join(tmpdir(), "hindsight-examples-"));
+});
+after(async () => {
+  await hub.close();
+  rmSync(folder, { recursive: true });
+});
+beforeEach(() => hub.reset());
+
+describe("the chat", () => {
+  it("has answers whose votes are shown again, changed and retracted", { timeout: 60_000 }, async () => {
+    const chat = await startChat(hub, folder);
+    const context = await hub.browser.newContext();
+    context.setDefaultTimeout(10_000);
+    try {
+      const page = await hub.open(context, chat.url);
+      for (const question of ["How long is the warranty?", "<b>Returns?</b>"]) {
+        await page.getByRole("textbox", { name: "Your question" }).fill(question);
+        await page.getByRole("button", { name: "Ask" }).click();
+        await page.getByText(question).waitFor();
+      }
+      const second = page.locator("hindsight-vote").nth(1);
+      await second.getByRole("button", { name: "Bad answer" }).click();
+      await second.getByRole("button", { name: "too long" }).click();
+      await second.getByRole("status").filter({ hasText: "Thank you" }).waitFor();
+      const visit = (await context.cookies()).find(({ name }) => name === "visit").value;
+      const stored = () => hub.stored({ sub: `person-${visit}`, trace: `conv-${visit}:3` });
+      assert.deepEqual([(await stored()).value, (await stored()).reasons], [-1, ["too long"]]);
+      await page.reload();
+      await second.getByRole("button", { name: "Bad answer", pressed: true }).waitFor();
+      await page.locator("hindsight-vote").first().getByRole("button", { name: "Good answer", pressed: false }).waitFor();
+      assert.equal(hub.way.requests.filter(({ method }) => method === "POST").at(-1).body.targets.length, 2);
+      await second.getByRole("button", { name: "Bad answer" }).click();
+      await second.getByRole("status").filter({ hasText: "Vote removed" }).waitFor();
+      assert.equal(await stored(), null);
+      assert.deepEqual(page.problems, []);
+    } finally {
+      await context.close();
+      await chat.stop();
+    }
+  });
+});
+
+describe("assistant-ui's adapter", () => {
+  it("casts and changes a vote, and tells of one that is refused", async () => {
+    const example = fileURLToPath(new URL("../../examples/assistant-ui", import.meta.url));
+    const tsc = join(example, "node_modules/typescript/bin/tsc");
+    execFileSync(process.execPath, [tsc, "--project", example, "--noEmit", "false", "--outDir", folder], {
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    const { hindsightFeedback } = await import(pathToFileURL(join(folder, "feedback.js")));
+    const prefix = `${hub.newTrace()}:`;
+    const errors = [];
+    let settled;
+    const adapter = hindsightFeedback({
+      src: hub.way.url,
+      token: async () => hub.token({ trace: undefined, trace_prefix: prefix, comment: true }),
+      onError: (error) => {
+        errors.push(error.message);
+        settled();
+      },
+    });
+    const message = (id, custom = {}) => ({ id, metadata: { custom } });
+    adapter.submit({ message: message(`${prefix}1`), type: "positive" });
+    adapter.submit({ message: message(`${prefix}1`), type: "negative", comment: "No." });
+    adapter.submit({ message: message("m-2", { trace: `${prefix}2` }), type: "positive" });
+    const refused = new Promise((done) => (settled = done));
+    adapter.submit({ message: message("elsewhere"), type: "positive" });
+    await refused;
+    const first = await hub.stored({ trace: `${prefix}1` });
+    assert.deepEqual([first.value, first.comment, first.version], [-1, "No.", 2]);
+    assert.equal((await hub.stored({ trace: `${prefix}2` })).value, 1);
+    assert.equal(errors.length, 1);
+    assert.match(errors[0], /403.*trace_prefix/);
+  });
+});
+
+describe("docs/votes.md", () => {
+  const page = readFileSync(new URL("../../docs/votes.md", import.meta.url), "utf8");
+  /** The first code block of a language after a heading. */
+  const sample = (heading, language) => {
+    const section = page.slice(page.indexOf(`\n${heading}\n`));
+    return new RegExp("^```" + language + "\\n(.*?)^```$", "ms").exec(section)[1];
+  };
+
+  for (const [language, name, command] of [
+    ["python", "sample.py", process.env.PYTHON ?? "python3"],
+    ["js", "sample.mjs", process.execPath],
+  ]) {
+    it(`has a sample in ${name.split(".")[1]} whose token votes`, async () => {
+      const place = mkdtempSync(join(folder, "sample-"));
+      writeKey(hub, join(place, "chat.pem"));
+      symlinkSync(fileURLToPath(new URL("node_modules", import.meta.url)), join(place, "node_modules"));
+      const text = sample("### 2. Sign a token in your backend", language);
+      writeFileSync(join(place, name), text.replaceAll('"default"', JSON.stringify(hub.service.key.workspace)));
+      const env = { ...process.env, HINDSIGHT_KEY_ID: hub.service.key.kid };
+      const token = execFileSync(command, [name], { cwd: place, env, encoding: "utf8" }).trim();
+      const response = await fetch(`${hub.way.url}/v1/vote`, {
+        method: "PUT",
+        headers: { authorization: `Bearer ${token}` },
+        body: JSON.stringify({ trace: "conv-1:1", value: 1, comment: "Yes.", reasons: ["wrong"] }),
+      });
+      assert.equal(response.status, 200, await response.clone().text());
+      assert.equal((await hub.stored({ sub: "fef653", trace: "conv-1:1" })).comment, "Yes.");
+    });
+  }
+
+  it("has calls without the element that work", async () => {
+    const script = sample("## Vote without the element", "sh").replace("http://127.0.0.1:8787", hub.way.url);
+    const token = hub.token({ sub: "curl", trace: undefined, trace_prefix: "conv-1:", reasons: ["wrong"] });
+    // Not synchronous, since the service is in this process.
+    const { stdout } = await run("bash", ["-euc", script], { env: { ...process.env, TOKEN: token } });
+    const [put, got, read, gone] = stdout.trim().split("\n").map((line) => JSON.parse(line).data);
+    assert.deepEqual([put.value, put.reasons, put.trace], [-1, ["wrong"], "conv-1:1"]);
+    assert.deepEqual(got, put);
+    assert.deepEqual(read, [put, null]);
+    assert.deepEqual(gone, put);
+  });
+});
