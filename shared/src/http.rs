@@ -84,7 +84,7 @@ where
         let cold = !warm.swap(true, Ordering::Relaxed);
         let (access, state, handler) = (Arc::clone(&access), Arc::clone(&state), handler.clone());
         let work = async move |arrival| match access.admit(arrival).await? {
-            Admitted::Call(call) => handler(state, call).await,
+            Admitted::Call(call) => handler(state, *call).await,
             Admitted::Open(reply) => Ok(reply),
         };
         async move { Ok(answer::answer(function, cold, request, work).await) }

@@ -9,6 +9,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use serde_json::value::RawValue;
 
 use super::key::KeyId;
 use crate::fields::{FromJson, Kind, Object, document, elements, string};
@@ -238,7 +239,7 @@ impl Claims<'_> {
     }
 
     fn flag(&self, name: &str) -> Result<bool, Problem> {
-        match self.0.get(name).map(|json| json.get()) {
+        match self.0.get(name).map(RawValue::get) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
             Some(_) => Err(invalid(format!("{name}: expected true or false"))),

@@ -42,7 +42,7 @@ pub struct Arrival {
 /// The result of access control.
 pub(super) enum Admitted {
     /// A request for the handler.
-    Call(Call),
+    Call(Box<Call>),
     /// The response of an operation without a key.
     Open(Reply),
 }
@@ -84,7 +84,7 @@ impl Access {
                 let query = query(&request);
                 let (parts, body) = request.into_parts();
                 let call = Call::new(route, caller, now, id, query, parts.headers, bytes(body)?);
-                return Ok(Admitted::Call(call.with_token(token)));
+                return Ok(Admitted::Call(Box::new(call.with_token(token))));
             }
         };
         let text = credential(request.headers()).ok_or(Problem::Unauthorized)?;
@@ -97,7 +97,7 @@ impl Access {
         let query = query(&request);
         let (parts, body) = request.into_parts();
         let call = Call::new(route, caller, now, id, query, parts.headers, bytes(body)?);
-        Ok(Admitted::Call(call))
+        Ok(Admitted::Call(Box::new(call)))
     }
 }
 
