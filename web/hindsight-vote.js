@@ -51,7 +51,6 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
 .send{justify-self:end}
 .send:disabled{opacity:.5;cursor:default}
 .message{padding:0 6px}
-.message:empty{display:none}
 @media (pointer:coarse){:host{--hindsight-size:44px}}
 `);
 
