@@ -44,7 +44,8 @@ export async function gate(upstream) {
       for await (const part of answer) parts.push(part);
       await fault?.after;
       const whole = Buffer.concat(parts);
-      response.writeHead(answer.statusCode, { ...answer.headers, "content-length": whole.length });
+      const { "transfer-encoding": _, ...rest } = answer.headers;
+      response.writeHead(answer.statusCode, { ...rest, "content-length": whole.length });
       if (fault?.cut) response.write(whole.subarray(1), () => request.socket.destroy());
       else response.end(whole);
     });
