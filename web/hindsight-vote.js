@@ -51,7 +51,6 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
 .send{justify-self:end}
 .send:disabled{opacity:.5;cursor:default}
 .message{padding:0 6px}
-.message:empty{display:none}
 @media (pointer:coarse){:host{--hindsight-size:44px}}
 `);
 
@@ -77,7 +76,8 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
   // What of a token says whose vote it is and on what: a renewed token says the same.
   const claims = (token) => {
     try {
-      const { aud, sub, name, trace, span } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+      const payload = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+      const { aud, sub, name, trace, span } = JSON.parse(atob(payload));
       return [aud, sub, name, trace, span];
     } catch {
       return [];
@@ -335,7 +335,8 @@ textarea{min-height:68px;padding:8px 10px;resize:vertical}
         this.#submit = button("send", null, () => this.#comment(), {}, texts.send);
         this.#panel.append(this.#box, this.#submit);
       }
-      const row = make("div", "row", { role: "group", ariaLabel: texts.group }, ...this.#scores, this.#more, this.#message);
+      const row = make("div", "row", { role: "group", ariaLabel: texts.group });
+      row.append(...this.#scores, this.#more, this.#message);
       this.#root.replaceChildren(row, this.#panel);
       this.#render();
     }

@@ -16,7 +16,7 @@ export async function start() {
   });
 
   const newTrace = () => `chat-${randomUUID()}`;
-  const token = (claims) => sign(behind.key, { sub: "ada", trace: newTrace(), ...claims });
+  const token = (claims) => sign(behind.key, { sub: "ada", scale: "thumbs", trace: newTrace(), ...claims });
 
   /** Elements as HTML. `true` is an attribute without a value; `src` is the service. */
   const element = (attributes) => {

@@ -4,7 +4,7 @@
 //     PYTHON=… npm test --prefix tests/web     # a Python that has PyJWT[crypto]; python3 if not given
 
 import assert from "node:assert/strict";
-import { execFile, execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +15,7 @@ import { promisify } from "node:util";
 import { start } from "./browser.mjs";
 import { startChat, writeKey } from "./chat.mjs";
 
+// Not the synchronous one, since the service is in this process.
 const run = promisify(execFile);
 
 let hub, folder;
@@ -66,9 +67,7 @@ describe("assistant-ui's adapter", () => {
   it("casts and changes a vote, and tells of one that is refused", async () => {
     const example = fileURLToPath(new URL("../../examples/assistant-ui", import.meta.url));
     const tsc = join(example, "node_modules/typescript/bin/tsc");
-    execFileSync(process.execPath, [tsc, "--project", example, "--noEmit", "false", "--outDir", folder], {
-      stdio: ["ignore", "inherit", "inherit"],
-    });
+    await run(process.execPath, [tsc, "--project", example, "--noEmit", "false", "--outDir", folder]);
     const { hindsightFeedback } = await import(pathToFileURL(join(folder, "feedback.js")));
     const prefix = `${hub.newTrace()}:`;
     const errors = [];
@@ -115,7 +114,7 @@ describe("docs/votes.md", () => {
       const text = sample("### 2. Sign a token in your backend", language);
       writeFileSync(join(place, name), text.replaceAll('"default"', JSON.stringify(hub.service.key.workspace)));
       const env = { ...process.env, HINDSIGHT_KEY_ID: hub.service.key.kid };
-      const token = execFileSync(command, [name], { cwd: place, env, encoding: "utf8" }).trim();
+      const token = (await run(command, [name], { cwd: place, env })).stdout.trim();
       const response = await fetch(`${hub.way.url}/v1/vote`, {
         method: "PUT",
         headers: { authorization: `Bearer ${token}` },
@@ -129,7 +128,6 @@ describe("docs/votes.md", () => {
   it("has calls without the element that work", async () => {
     const script = sample("## Vote without the element", "sh").replace("http://127.0.0.1:8787", hub.way.url);
     const token = hub.token({ sub: "curl", trace: undefined, trace_prefix: "conv-1:", reasons: ["wrong"] });
-    // Not synchronous, since the service is in this process.
     const { stdout } = await run("bash", ["-euc", script], { env: { ...process.env, TOKEN: token } });
     const [put, got, read, gone] = stdout.trim().split("\n").map((line) => JSON.parse(line).data);
     assert.deepEqual([put.value, put.reasons, put.trace], [-1, ["wrong"], "conv-1:1"]);

@@ -31,10 +31,6 @@ export async function gate(upstream) {
     if (fault) {
       fault.times -= 1;
       faults = faults.filter(({ times }) => times > 0);
-      if (fault.drop) {
-        request.socket.destroy();
-        return;
-      }
       if (fault.status) {
         response.writeHead(fault.status, { ...cors, "content-type": "application/json", ...fault.headers });
         response.end(JSON.stringify(fault.body ?? { error: { code: "fault", message: "a fault of the test" } }));
@@ -47,8 +43,11 @@ export async function gate(upstream) {
       const parts = [];
       for await (const part of answer) parts.push(part);
       await fault?.after;
-      response.writeHead(answer.statusCode, answer.headers);
-      response.end(Buffer.concat(parts));
+      const whole = Buffer.concat(parts);
+      const { "transfer-encoding": _, ...rest } = answer.headers;
+      response.writeHead(answer.statusCode, { ...rest, "content-length": whole.length });
+      if (fault?.cut) response.write(whole.subarray(1), () => request.socket.destroy());
+      else response.end(whole);
     });
     forwarded.on("error", () => response.destroy());
     forwarded.end(body);
@@ -72,8 +71,8 @@ export async function gate(upstream) {
     /** The requests for votes, as they came. */
     requests,
     /**
-     * Meddles with the next `times` requests that `on` selects: answers `status`, `headers` and `body`, or drops the
-     * connection, or waits for the promise `before` the service gets it or `after` it has answered.
+     * Meddles with the next `times` requests that `on` selects: answers `status`, `headers` and `body`, or cuts the
+     * service's answer off, or waits for the promise `before` the service gets it or `after` it has answered.
      */
     fault: ({ on = () => true, times = 1, ...rest }) => faults.push({ on, times, ...rest }),
     /** Waits until there are as many requests. */

@@ -97,7 +97,7 @@ await picture("phone", { viewport: { width: 360, height: 1600 }, hasTouch: true,
 const keys = mkdtempSync(join(tmpdir(), "hindsight-images-"));
 const chat = await startChat(hub, keys);
 for (const [name, colorScheme] of [["light", "light"], ["dark", "dark"]]) {
-  const context = await hub.browser.newContext({ deviceScaleFactor: 2, colorScheme, viewport: { width: 640, height: 600 } });
+  const context = await hub.browser.newContext({ deviceScaleFactor: 2, colorScheme, viewport: { width: 640, height: 660 } });
   const page = await hub.open(context, chat.url);
   for (const question of ["My laptop is two years old. Is it still covered?", "And how do I send it in?"]) {
     await page.getByRole("textbox", { name: "Your question" }).fill(question);

@@ -59,6 +59,9 @@ function opened(authorization, keys) {
   }
   const reaches = ["trace", "traces", "trace_prefix"].filter((name) => name in claims);
   if (reaches.length !== 1) throw unauthorized("trace: expected one of trace, traces and trace_prefix");
+  for (const name of ["_user", "_name"]) {
+    if (name in (claims.metadata ?? {})) throw unauthorized(`metadata: ${name} is not allowed in it`);
+  }
   if ("trace_prefix" in claims && !/[:/\-_.#]$/.test(claims.trace_prefix)) {
     throw unauthorized("trace_prefix: expected an end in one of : / - _ . #");
   }
