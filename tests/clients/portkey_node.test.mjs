@@ -84,6 +84,7 @@ describe("create", () => {
       weight: 1,
       rating: null,
       comment: null,
+      reasons: [],
       metadata: null,
       version: 1,
     });

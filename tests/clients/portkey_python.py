@@ -140,6 +140,7 @@ class Feedback:
                 "weight": 1.0,
                 "rating": None,
                 "comment": None,
+                "reasons": [],
                 "metadata": None,
                 "version": 1,
             },

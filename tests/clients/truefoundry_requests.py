@@ -112,6 +112,7 @@ class Feedback(unittest.TestCase):
                 "weight": None,
                 "rating": 4,
                 "comment": "Optional comment",
+                "reasons": [],
                 "metadata": {"key": "value"},
                 "version": 1,
             },
