@@ -59,6 +59,20 @@ async fn a_create_writes_the_table_and_each_index_it_is_in() {
     }
 }
 
+/// A person's first vote costs what a plain create does, and so does each later one.
+#[tokio::test]
+async fn an_upsert_costs_no_more_than_a_create() {
+    let api = warm().await;
+    let body = vote(json!({"_user": "u", "_name": "helpful"})).to_string();
+    let mut expected = units(&BARE);
+    expected.insert("write feedback/by-user".into(), 1.0);
+    for _ in 0..2 {
+        let headers = [("x-hindsight-upsert", "user")];
+        api.call(Method::POST, PORTKEY, &headers, &body).await.ok();
+        assert_eq!(api.database.consumed(), expected);
+    }
+}
+
 #[tokio::test]
 async fn a_first_request_looks_its_key_up() {
     let api = Api::new().await;
