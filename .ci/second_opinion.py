@@ -26,11 +26,11 @@ NO_DATABASE = ("properties", "template", "transport")
 LEFT_OUT = {
     # It writes 4,000 votes and counts them in batches of one: at 30 ms for each item of a
     # transaction that takes ten minutes. The units are counted in what is asked, not in answers.
-    "counting::what_a_vote_costs_to_count_falls_with_the_batch",
+    "counting::batches::what_a_vote_costs_to_count_falls_with_the_batch",
     # They say what a transaction consumed, which DynamoDB Local tells otherwise: of indexes twice as
     # much (below), of updates less. tests/api/costs.rs holds the same of each call by itself.
-    "logs::a_batch_is_one_line_with_what_was_counted_and_how_late",
-    "logs::a_request_is_one_line_with_what_it_was_and_what_it_cost",
+    "logs::batches::a_batch_is_one_line_with_what_was_counted_and_how_late",
+    "logs::requests::a_request_is_one_line_with_what_it_was_and_what_it_cost",
     # They are about the embedded database: how its own server counts, and how it fails.
     "stream_api::the_server_counts_what_comes_and_goes_on_after_a_restart",
     "stream_load::a_hundred_thousand_changes_are_counted_exactly_whatever_goes_wrong",
