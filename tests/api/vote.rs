@@ -138,6 +138,29 @@ async fn a_vote_is_cast_changed_read_and_retracted() {
 }
 
 #[tokio::test]
+async fn a_vote_writes_what_a_create_does() {
+    let page = Page::new().await;
+    let token = page.token(json!({"metadata": {"_prompt": "p1"}}));
+    page.own(&token).await.refused(404, "no such feedback");
+    page.api.database.consumed();
+    page.api
+        .post(
+            PORTKEY,
+            json!({"trace_id": "t", "value": 1, "metadata": {"_user": "ada", "_prompt": "p1"}}),
+        )
+        .await
+        .ok();
+    let mut created = page.api.database.consumed();
+    created.retain(|what, _| what.starts_with("write"));
+    for value in [1, -1] {
+        page.cast(&token, json!({"value": value})).await.ok();
+        assert_eq!(page.api.database.consumed(), created);
+    }
+    page.retract(&token).await.ok();
+    assert_eq!(page.api.database.consumed(), created);
+}
+
+#[tokio::test]
 async fn a_person_sees_nothing_but_their_own_vote() {
     let page = Page::new().await;
     let (ada, bob) = (page.token(json!({})), page.token(json!({"sub": "bob"})));
