@@ -10,8 +10,10 @@ use local::dynamodb::Engine;
 use local::server::Gateway;
 use serde_json::{Value, json};
 use shared::access::Scope;
+use shared::access::key::KeyId;
 use shared::access::keyring::Keyring;
 use shared::access::registry::Registry;
+use shared::access::token::SigningKey;
 use shared::config::Config;
 use shared::http::Wiring;
 use shared::id::Workspace;
@@ -23,6 +25,10 @@ use crate::event::event_json;
 
 const PORTKEY: &str = "/v1/feedback";
 const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
+const VOTE: &str = "/v1/vote";
+
+/// The only workspace.
+const WORKSPACE: &str = "bench";
 
 /// The maximum number of records in a bulk request.
 const BULK: usize = 99;
@@ -35,6 +41,8 @@ pub struct Service {
     pub key: String,
     /// The key's id.
     pub key_id: String,
+    /// What signs vote tokens, and the id by which they name it.
+    signing: (SigningKey, KeyId),
     gateway: Gateway,
 }
 
@@ -49,12 +57,15 @@ impl Service {
         let client = engine.patient_client();
         let config = Arc::new(Config::embedded().map_err(io::Error::other)?);
         let registry = Registry::new(client.clone(), config.table(&API_KEYS).map_err(io::Error::other)?);
-        let workspace = Workspace::parse("bench").ok_or_else(|| io::Error::other("no workspace"))?;
+        let workspace = Workspace::parse(WORKSPACE).ok_or_else(|| io::Error::other("no workspace"))?;
         let failed = |problem: shared::problem::Problem| io::Error::other(problem.log_message());
         let now = Timestamp::now();
-        let (key, record) =
-            Registry::mint(workspace, "bench".into(), vec![Scope::Admin], None, now).map_err(failed)?;
+        let (key, record) = Registry::mint(workspace.clone(), "bench".into(), vec![Scope::Admin], None, now)
+            .map_err(failed)?;
         registry.insert(&record).await.map_err(failed)?;
+        let (pair, record) = Registry::mint_vote(workspace, "page".into(), None, now).map_err(failed)?;
+        registry.insert(&record).await.map_err(failed)?;
+        let signing = (pair, record.id);
         let wiring = Wiring {
             client,
             config,
@@ -66,6 +77,7 @@ impl Service {
             engine,
             key: key.reveal(),
             key_id: key.id().to_string(),
+            signing,
             gateway,
         })
     }
@@ -101,6 +113,37 @@ impl Service {
         Ok(serde_json::from_slice(&body)?)
     }
 
+    /// A vote by token with the same content as a Portkey vote. Each has a token of its own.
+    fn cast(&self, number: usize) -> Value {
+        let now = Timestamp::now().seconds();
+        let vote = portkey(number);
+        let metadata = &vote["metadata"];
+        let claims = json!({
+            "aud": WORKSPACE,
+            "sub": metadata["_user"],
+            "trace": vote["trace_id"],
+            "scale": {"value": [-10, 10]},
+            "metadata": {
+                "_environment": metadata["_environment"],
+                "_model": metadata["_model"],
+                "comment": metadata["comment"],
+            },
+            "iat": now,
+            "exp": now + 24 * 3600,
+        });
+        let (pair, id) = &self.signing;
+        let bearer = format!("Bearer {}", pair.sign(id, &claims.to_string()));
+        let body = json!({"value": vote["value"]}).to_string();
+        event_json(
+            &Method::PUT,
+            VOTE,
+            "",
+            &[("authorization", &bearer)],
+            &body,
+            false,
+        )
+    }
+
     fn event(&self, method: &Method, path: &str, query: &str, body: &Value) -> Value {
         let body = match body {
             Value::Null => String::new(),
@@ -132,13 +175,15 @@ pub enum Scenario {
     Read,
     /// A week's votes by day.
     Graph,
+    /// A vote by token, with the same content as a create.
+    Cast,
     /// One change in the stream.
     Count,
 }
 
 impl Scenario {
     /// All scenarios.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Create,
         Self::UnexpectedKey,
         Self::Rate,
@@ -148,6 +193,7 @@ impl Scenario {
         Self::Delete,
         Self::Read,
         Self::Graph,
+        Self::Cast,
         Self::Count,
     ];
 
@@ -163,6 +209,7 @@ impl Scenario {
             Self::Delete => "delete by id",
             Self::Read => "read a span",
             Self::Graph => "analytics, a week",
+            Self::Cast => "vote, by a token",
             Self::Count => "aggregate, one change",
         }
     }
@@ -175,6 +222,7 @@ impl Scenario {
             Self::Delete => "delete",
             Self::Read => "read",
             Self::Graph => "analytics",
+            Self::Cast => "vote",
             Self::Count => "aggregate",
         }
     }
@@ -191,6 +239,7 @@ impl Scenario {
             Self::Create | Self::UnexpectedKey => Ok((0..count)
                 .map(|n| service.event(&Method::POST, PORTKEY, "", &portkey(n)))
                 .collect()),
+            Self::Cast => Ok((0..count).map(|n| service.cast(n)).collect()),
             Self::Rate => repeat(service.event(&Method::POST, TRUEFOUNDRY, "", &rating(5))),
             Self::Bulk => {
                 let records: Vec<Value> = (0..25).map(portkey).collect();
