@@ -101,9 +101,18 @@ start_docker() {
 
 stop_docker() {
     local containers
-    containers=$(docker ps --quiet --all)
-    # shellcheck disable=SC2086 # One word for each.
-    [[ -z $containers ]] || docker rm --force $containers >/dev/null
+    # SAM asks for their removal as it ends. One that is being removed already is waited for.
+    for _ in {1..120}; do
+        containers=$(docker ps --quiet --all)
+        [[ -n $containers ]] || break
+        # shellcheck disable=SC2086 # One word for each.
+        docker rm --force $containers >"$logs/docker-rm.log" 2>&1 || sleep 1
+    done
+    if [[ -n $containers ]]; then
+        cat "$logs/docker-rm.log"
+        printf 'containers that cannot be removed: %s\n' "$containers"
+        return 1
+    fi
     stop docker
     ip link delete "$docker_bridge"
 }
