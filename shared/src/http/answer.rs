@@ -125,6 +125,9 @@ fn ok(reply: Reply) -> Response<Body> {
             header::CACHE_CONTROL,
             HeaderValue::from_static(document.cache_control),
         );
+        if let Some(vary) = document.vary {
+            headers.insert(header::VARY, HeaderValue::from_static(vary));
+        }
     }
     let tag = reply.version.map(|version| format!("\"{version}\""));
     if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {

@@ -217,6 +217,9 @@ pub struct Document {
     pub content_type: &'static str,
     /// How long it may be cached.
     pub cache_control: &'static str,
+    /// The request header that a cached copy is bound to. API Gateway adds CORS headers only for the origin that
+    /// asks, so a copy for another one lacks them.
+    pub vary: Option<&'static str>,
 }
 
 impl Document {
@@ -226,15 +229,17 @@ impl Document {
             body,
             content_type: "application/json",
             cache_control: "no-store",
+            vary: None,
         }
     }
 
-    /// JavaScript.
+    /// JavaScript, for pages of any origin.
     pub const fn script(body: &'static str, cache_control: &'static str) -> Self {
         Self {
             body,
             content_type: "text/javascript; charset=utf-8",
             cache_control,
+            vary: Some("origin"),
         }
     }
 }
