@@ -9,7 +9,7 @@ use bench::database::{self, Backend};
 use bench::heavy;
 use bench::measure::measure;
 use bench::program::{self, Program};
-use bench::report::{Results, Row};
+use bench::report::{Element, Results, Row};
 use bench::scale;
 use bench::scenario::{Scenario, Service};
 use bench::share::Share;
@@ -146,6 +146,7 @@ async fn main() -> io::Result<()> {
     let results = Results {
         rows,
         sizes,
+        element: Element::measure()?,
         scale: scale::measure(args.records).await?,
         heavy,
         beside: beside::measure(&program::local_server()?).await?,

@@ -2,14 +2,18 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{self, Write as _};
 use std::process::Command;
 use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::beside::Beside;
 use crate::database::Backend;
 use crate::heavy::Heavy;
 use crate::measure::Sample;
-use crate::program::FUNCTIONS;
+use crate::program::{self, FUNCTIONS};
 use crate::scale::Scale;
 use crate::scenario::Scenario;
 use shared::timestamp::Timestamp;
@@ -91,6 +95,8 @@ pub struct Results {
     pub rows: Vec<Row>,
     /// The package size of each program.
     pub sizes: Vec<Size>,
+    /// The size of the element for pages.
+    pub element: Element,
     /// How analytics grow with the number of records.
     pub scale: Scale,
     /// The heaviest analytics queries, if `analytics` was measured.
@@ -133,6 +139,7 @@ impl Results {
                 times_of(false, true),
             ),
             ("Size", sizes(&self.sizes)),
+            ("The element for pages", self.element.table()),
             ("Analytics by the number of records", self.scale.table()),
             (
                 "The heaviest questions of analytics",
@@ -217,6 +224,47 @@ fn sizes(sizes: &[Size]) -> String {
         );
     }
     table
+}
+
+/// The size of the element for pages, as it is served.
+pub struct Element {
+    bytes: usize,
+    gzipped: usize,
+}
+
+impl Element {
+    /// The most bytes that it may have when it is compressed.
+    const MOST: usize = 4096;
+
+    /// Reads the element and compresses it at gzip's best level.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn measure() -> io::Result<Self> {
+        let script = fs::read(program::workspace().join("web/hindsight-vote.min.js"))?;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(&script)?;
+        Ok(Self {
+            bytes: script.len(),
+            gzipped: gzip.finish()?.len(),
+        })
+    }
+
+    /// Renders a table of one row.
+    fn table(&self) -> String {
+        let Self { bytes, gzipped } = self;
+        let most = Self::MOST;
+        let verdict = if *gzipped <= most {
+            "met".to_owned()
+        } else {
+            format!("**missed by {} bytes**", gzipped - most)
+        };
+        format!(
+            "| File | bytes | gzipped | at most | |\n|---|--:|--:|--:|---|\n\
+             | `web/hindsight-vote.min.js` | {bytes} | {gzipped} | {most} | {verdict} |\n"
+        )
+    }
 }
 
 /// A goal of the benchmark.
@@ -338,4 +386,28 @@ fn goals(rows: &[Row], sizes: &[Size]) -> String {
         );
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_element_is_measured_as_it_is_served() {
+        let element = Element::measure().unwrap();
+        assert!(element.gzipped < element.bytes);
+        assert!(element.table().ends_with(&format!(
+            "| `web/hindsight-vote.min.js` | {} | {} | 4096 | met |\n",
+            element.bytes, element.gzipped
+        )));
+        let larger = Element {
+            gzipped: 4100,
+            ..element
+        };
+        assert!(
+            larger
+                .table()
+                .ends_with("| 4100 | 4096 | **missed by 4 bytes** |\n")
+        );
+    }
 }
