@@ -2,18 +2,14 @@
 
 import { randomUUID } from "node:crypto";
 
-import { chromium } from "playwright-core";
-
+import { launch } from "./chromium.mjs";
 import { gate } from "./gate.mjs";
 import { service, sign } from "./service.mjs";
 
 export async function start() {
   const behind = await service();
   let way;
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox"],
-  });
+  const browser = await launch();
 
   const newTrace = () => `chat-${randomUUID()}`;
   const token = (claims) => sign(behind.key, { sub: "ada", scale: "thumbs", trace: newTrace(), ...claims });
@@ -83,7 +79,7 @@ export async function start() {
     close: async () => {
       await browser.close();
       way?.close();
-      behind.close();
+      await behind.close();
     },
   };
 }

@@ -7,19 +7,11 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-/** Writes the private key of the tests to a file, as PEM. */
-export function writeKey(hub, file) {
-  writeFileSync(file, hub.service.key.privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
-}
-
-/** Starts it with a port of its own; the key's file goes into `folder`. */
-export async function startChat(hub, folder) {
-  const { kid, workspace } = hub.service.key;
-  const key = join(folder, "chat.pem");
-  writeKey(hub, key);
-  const server = fileURLToPath(new URL("../../examples/chat/server.py", import.meta.url));
-  const options = ["--key", key, "--key-id", kid, "--workspace", workspace, "--hindsight", hub.way.url, "--port", "0"];
-  const child = spawn(process.env.PYTHON ?? "python3", [server, ...options], { stdio: ["ignore", "pipe", "inherit"] });
+/** Starts it with these options and environment, on a port of its own. */
+export async function startChat(hindsight, options, env = {}) {
+  const server = fileURLToPath(new URL("../../examples/chat/server.js", import.meta.url));
+  const command = [server, "--hindsight", hindsight, "--port", "0", ...options];
+  const child = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...env } });
   const exited = once(child, "exit");
   const line = await Promise.race([
     once(createInterface(child.stdout), "line").then(([text]) => text),
@@ -34,4 +26,11 @@ export async function startChat(hub, folder) {
       await exited;
     },
   };
+}
+
+/** Writes the vote key of the tests to a file of `folder`, in the form that the chat takes. */
+export function chatKey({ workspace, jwk }, folder) {
+  const file = join(folder, "chat-key.json");
+  writeFileSync(file, JSON.stringify({ workspace, jwk }), { mode: 0o600 });
+  return file;
 }

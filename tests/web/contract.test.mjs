@@ -1,8 +1,8 @@
-// What the vote routes answer, without a browser: the stand-in and a running Hindsight must both pass. Among it are
-// the attacks on a token. Each leaves nothing written.
+// What the vote routes answer, without a browser. Among it are the attacks on a token. Each leaves nothing written.
 
 import assert from "node:assert/strict";
-import { createHmac, createPublicKey, generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
+import { createHash, createHmac, createPublicKey, generateKeyPairSync, randomBytes, randomInt, randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 
 import { service, sign } from "./service.mjs";
@@ -231,14 +231,27 @@ describe("a token is refused", () => {
     await nothing(trace);
   });
 
-  it("10,000 times at random, with no other answer than 401", async () => {
+  it("10,000 times at random or altered, with no other answer than 401", async () => {
     const trace = newTrace();
-    const [head, body] = parts(token({ trace, exp: hour() }));
+    const valid = token({ trace, exp: hour() });
+    const [head, body] = parts(valid);
+    const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=";
+    const altered = (count) => {
+      let text = valid;
+      for (let n = 0; n < count; n += 1) {
+        const place = randomInt(text.length);
+        text = text.slice(0, place) + letters[randomInt(letters.length)] + text.slice(place + randomInt(2));
+      }
+      return text === valid ? valid.slice(1) : text;
+    };
     const makers = [
       () => `${head}.${body}.${randomBytes(64).toString("base64url")}`,
       () => `${head}.${randomBytes(40).toString("base64url")}.${randomBytes(64).toString("base64url")}`,
       () => [20, 40, 64].map((length) => randomBytes(length).toString("base64url")).join("."),
       () => randomBytes(30).toString("base64url"),
+      () => altered(1),
+      () => altered(1 + randomInt(8)),
+      () => valid.slice(0, randomInt(1, valid.length)),
     ];
     const seen = new Map();
     let left = 10_000;
@@ -246,7 +259,8 @@ describe("a token is refused", () => {
       Array.from({ length: 16 }, async () => {
         while (left > 0) {
           left -= 1;
-          const { status } = await put(makers[left % makers.length](), { value: 1 });
+          const { status, error, ...rest } = await put(makers[left % makers.length](), { value: 1 });
+          assert.deepEqual([Object.keys(error), error.code, rest], [["code", "message"], "unauthorized", {}]);
           seen.set(status, (seen.get(status) ?? 0) + 1);
         }
       }),
@@ -254,6 +268,18 @@ describe("a token is refused", () => {
     assert.deepEqual([...seen], [[401, 10_000]]);
     await nothing(trace);
   });
+});
+
+it("the element is served in every version that docs/votes.md lists, with its hash", async () => {
+  const page = readFileSync(new URL("../../docs/votes.md", import.meta.url), "utf8");
+  const rows = [...page.matchAll(/^\| ([\d.]+) \| `(sha384-\S+)` \|$/gm)];
+  assert.ok(rows.length > 0);
+  for (const [, version, hash] of rows) {
+    const response = await fetch(`${hub.url}/v1/vote.js/${version}`);
+    assert.equal(response.status, 200, version);
+    const script = Buffer.from(await response.arrayBuffer());
+    assert.equal(`sha384-${createHash("sha384").update(script).digest("base64")}`, hash, version);
+  }
 });
 
 it("reading writes nothing", async () => {

@@ -2,16 +2,17 @@
 //
 //     npm ci --prefix tests/web --ignore-scripts && npm test --prefix tests/web
 //
-// service.mjs says how to run it against a Hindsight; CHROMIUM names another browser than /usr/bin/chromium.
+// service.mjs says which service it runs against; CHROMIUM names another browser than /usr/bin/chromium.
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
+import { createHash, generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { after, before, beforeEach, describe, it } from "node:test";
 
 import { start } from "./browser.mjs";
+import { AXE, inBrowser as profile } from "./chromium.mjs";
+import { sign } from "./service.mjs";
 
-const AXE = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const SCRIPT = readFileSync(new URL("../../web/hindsight-vote.min.js", import.meta.url));
 const VERSION = /^version = "(.+)"$/m.exec(readFileSync(new URL("../../Cargo.toml", import.meta.url), "utf8"))[1];
 
@@ -22,21 +23,7 @@ before(async () => {
 after(() => hub.close());
 beforeEach(() => hub.reset());
 
-/** Runs a test with a browser profile of its own, which it closes; what takes half a minute has failed. */
-const inBrowser = (options, test) => async () => {
-  const context = await hub.browser.newContext(options);
-  context.setDefaultTimeout(10_000);
-  let timer;
-  const late = new Promise((_, fail) => {
-    timer = setTimeout(() => fail(new Error("not done after half a minute")), 30_000);
-  });
-  try {
-    await Promise.race([test(context), late]);
-  } finally {
-    clearTimeout(timer);
-    await context.close();
-  }
-};
+const inBrowser = (options, test) => profile(() => hub.browser, options, test);
 
 const isVote = ({ method }) => method !== "POST";
 const votes = () => hub.way.requests.filter(isVote);
@@ -721,6 +708,29 @@ describe("an expired token", () => {
     await up(page).click();
     await says(page, "Thank you");
     assert.equal((await hub.stored({ trace })).value, 1);
+  }));
+});
+
+describe("tokens that are not valid", () => {
+  it("change nothing, whichever 300 of them a page has", inBrowser({}, async (context) => {
+    const trace = hub.newTrace();
+    const valid = hub.token({ trace });
+    const stranger = generateKeyPairSync("ed25519").privateKey;
+    const forged = sign({ ...hub.service.key, privateKey: stranger }, { sub: "ada", scale: "thumbs", trace });
+    const flipped = (place) => valid.slice(0, place) + (valid[place] === "A" ? "B" : "A") + valid.slice(place + 1);
+    const tokens = Array.from({ length: 300 }, (_, n) =>
+      [() => flipped(n % valid.length), () => valid.slice(0, n), () => forged.slice(0, -1 - n) + "A".repeat(1 + n)][n % 3](),
+    );
+    const elements = tokens.map((token) => hub.element({ token }));
+    const page = await hub.open(context, hub.publish(elements.join("")));
+    await page.evaluate(() => {
+      for (const element of document.querySelectorAll("hindsight-vote")) element.shadowRoot.querySelector(".up").click();
+    });
+    while (page.events.length < 600) await page.evaluate(() => new Promise(requestAnimationFrame));
+    const count = (action) => page.events.filter(([, detail]) => detail.action === action && detail.status === 401).length;
+    assert.deepEqual([count("read"), count("vote"), page.events.length], [300, 300, 600]);
+    assert.equal(await page.getByRole("button", { pressed: true }).count(), 0);
+    assert.equal(await hub.stored({ trace }), null);
   }));
 });
 

@@ -1,11 +1,13 @@
-// The examples that run in a browser or in Node: the chat page with its backend in Python, and assistant-ui's adapter.
+// The examples that run in a browser or in Node: the chat page with its backend, and assistant-ui's adapter. And the
+// commands and programs of docs/votes.md.
 //
+//     npm ci --prefix examples/chat
 //     npm ci --prefix examples/assistant-ui --ignore-scripts
 //     PYTHON=… npm test --prefix tests/web     # a Python that has PyJWT[crypto]; python3 if not given
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
@@ -13,9 +15,10 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 
 import { start } from "./browser.mjs";
-import { startChat, writeKey } from "./chat.mjs";
+import { chatKey, startChat } from "./chat.mjs";
+import { BINARY, startServer } from "./server.mjs";
 
-// Not the synchronous one, since the service is in this process.
+// Not the synchronous one, since the way to the service is in this process.
 const run = promisify(execFile);
 
 let hub, folder;
@@ -29,9 +32,25 @@ after(async () => {
 });
 beforeEach(() => hub.reset());
 
+/** What a route of the service answers to the API key. */
+async function ask(path) {
+  const headers = { "x-portkey-api-key": hub.service.apiKey };
+  const response = await fetch(`${hub.service.url}/v1/${path}`, { headers });
+  assert.equal(response.status, 200, await response.clone().text());
+  return response.json();
+}
+
+/** The scores of a trace by analytics, each with its number of votes. */
+async function scores(trace) {
+  const day = (ms) => new Date(Date.now() + ms).toISOString();
+  const range = { time_of_generation_min: day(-86_400_000), time_of_generation_max: day(86_400_000), trace_id: trace };
+  const { data_points } = await ask(`analytics/graphs/feedbacks/scores?${new URLSearchParams(range)}`);
+  return data_points.filter(({ total }) => total > 0).map(({ score, total }) => [score, total]);
+}
+
 describe("the chat", () => {
   it("has answers whose votes are shown again, changed and retracted", { timeout: 60_000 }, async () => {
-    const chat = await startChat(hub, folder);
+    const chat = await startChat(hub.way.url, ["--key", chatKey(hub.service.key, folder)]);
     const context = await hub.browser.newContext();
     context.setDefaultTimeout(10_000);
     try {
@@ -48,17 +67,60 @@ describe("the chat", () => {
       const visit = (await context.cookies()).find(({ name }) => name === "visit").value;
       const stored = () => hub.stored({ sub: `person-${visit}`, trace: `conv-${visit}:3` });
       assert.deepEqual([(await stored()).value, (await stored()).reasons], [-1, ["too long"]]);
+      const [record] = (await ask(`feedback?user=person-${visit}`)).data;
+      assert.deepEqual([record.trace_id, record.value, record.reasons], [`conv-${visit}:3`, -1, ["too long"]]);
+      assert.equal(record.metadata._session, `conv-${visit}`);
+      assert.deepEqual(await scores(`conv-${visit}:3`), [[-1, 1]]);
+      await second.getByRole("button", { name: "Good answer" }).click();
+      await second.getByRole("status").filter({ hasText: "Thank you" }).waitFor();
+      assert.deepEqual(await scores(`conv-${visit}:3`), [[1, 1]]);
       await page.reload();
-      await second.getByRole("button", { name: "Bad answer", pressed: true }).waitFor();
+      await second.getByRole("button", { name: "Good answer", pressed: true }).waitFor();
       await page.locator("hindsight-vote").first().getByRole("button", { name: "Good answer", pressed: false }).waitFor();
       assert.equal(hub.way.requests.filter(({ method }) => method === "POST").at(-1).body.targets.length, 2);
-      await second.getByRole("button", { name: "Bad answer" }).click();
+      await second.getByRole("button", { name: "Good answer" }).click();
       await second.getByRole("status").filter({ hasText: "Vote removed" }).waitFor();
       assert.equal(await stored(), null);
+      assert.deepEqual(await scores(`conv-${visit}:3`), []);
       assert.deepEqual(page.problems, []);
     } finally {
       await context.close();
       await chat.stop();
+    }
+  });
+
+  it("makes its key with its first start, and keeps it", { timeout: 60_000 }, async () => {
+    const server = await startServer();
+    try {
+      const tools = mkdtempSync(join(folder, "tools-"));
+      // `cargo run` without a build, for a binary that is there.
+      const cargo = '#!/bin/sh\n[ "$1 $2 $3" = "run --quiet --" ] && shift 3 && exec "$HINDSIGHT_BIN" "$@"\n';
+      writeFileSync(join(tools, "cargo"), cargo, { mode: 0o700 });
+      const env = { PATH: `${tools}:${process.env.PATH}`, HINDSIGHT_BIN: BINARY };
+      const ids = [];
+      for (const start of [1, 2]) {
+        const chat = await startChat(server.url, ["--data-dir", server.folder], env);
+        try {
+          const headers = { cookie: `visit=v${start}` };
+          const { token } = await (await fetch(`${chat.url}token`, { method: "POST", headers })).json();
+          ids.push(JSON.parse(Buffer.from(token.split(".")[0], "base64url")).kid);
+          const cast = await fetch(`${server.url}/v1/vote`, {
+            method: "PUT",
+            headers: { authorization: `Bearer ${token}` },
+            body: JSON.stringify({ trace: `conv-v${start}:1`, value: 1 }),
+          });
+          assert.equal(cast.status, 200, await cast.clone().text());
+          assert.equal((await fetch(`${chat.url}chat`, { method: "POST", body: "{" })).status, 400);
+          assert.equal((await fetch(`${chat.url}elsewhere`)).status, 404);
+        } finally {
+          await chat.stop();
+        }
+      }
+      assert.equal(ids[0], ids[1]);
+      assert.equal((await server.command("keys", "list")).filter(({ scopes }) => scopes.includes("vote")).length, 1);
+      assert.equal(statSync(join(server.folder, "chat-key.json")).mode & 0o777, 0o600);
+    } finally {
+      await server.close();
     }
   });
 });
@@ -109,10 +171,11 @@ describe("docs/votes.md", () => {
   ]) {
     it(`has a sample in ${name.split(".")[1]} whose token votes`, async () => {
       const place = mkdtempSync(join(folder, "sample-"));
-      writeKey(hub, join(place, "chat.pem"));
+      const pem = hub.service.key.privateKey.export({ type: "pkcs8", format: "pem" });
+      writeFileSync(join(place, "chat.pem"), pem, { mode: 0o600 });
       symlinkSync(fileURLToPath(new URL("node_modules", import.meta.url)), join(place, "node_modules"));
       const text = sample("### 2. Sign a token in your backend", language);
-      writeFileSync(join(place, name), text.replaceAll('"default"', JSON.stringify(hub.service.key.workspace)));
+      writeFileSync(join(place, name), text.replaceAll('"local"', JSON.stringify(hub.service.key.workspace)));
       const env = { ...process.env, HINDSIGHT_KEY_ID: hub.service.key.kid };
       const token = (await run(command, [name], { cwd: place, env })).stdout.trim();
       const response = await fetch(`${hub.way.url}/v1/vote`, {

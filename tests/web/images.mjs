@@ -1,9 +1,10 @@
 // Makes the images of docs/images/: the element in its states, light, dark and on a phone, and the chat of examples/.
 //
-//     PYTHON=… npm run images --prefix tests/web     # a Python that has PyJWT[crypto]; python3 if not given
+//     npm run images --prefix tests/web
 //
-// With the font Inter (Debian: fonts-inter) they come out as they are in the repository.
+// It needs img2webp (Debian: webp). With the font Inter (Debian: fonts-inter) they come out as in the repository.
 
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,7 +12,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { start } from "./browser.mjs";
-import { startChat } from "./chat.mjs";
+import { chatKey, startChat } from "./chat.mjs";
 
 const folder = fileURLToPath(new URL("../../docs/images/", import.meta.url));
 await mkdir(folder, { recursive: true });
@@ -95,7 +96,7 @@ await picture("dark", { viewport: { width: 528, height: 1200 }, colorScheme: "da
 await picture("phone", { viewport: { width: 360, height: 1600 }, hasTouch: true, isMobile: true });
 
 const keys = mkdtempSync(join(tmpdir(), "hindsight-images-"));
-const chat = await startChat(hub, keys);
+const chat = await startChat(hub.way.url, ["--key", chatKey(hub.service.key, keys)]);
 for (const [name, colorScheme] of [["light", "light"], ["dark", "dark"]]) {
   const context = await hub.browser.newContext({ deviceScaleFactor: 2, colorScheme, viewport: { width: 640, height: 660 } });
   const page = await hub.open(context, chat.url);
@@ -115,6 +116,48 @@ for (const [name, colorScheme] of [["light", "light"], ["dark", "dark"]]) {
   await page.evaluate(() => document.activeElement.blur());
   await page.mouse.move(0, 0);
   await page.screenshot({ path: `${folder}chat-${name}.png` });
+  await context.close();
+}
+
+// A vote's life, as an animation.
+{
+  const context = await hub.browser.newContext({ deviceScaleFactor: 2, viewport: { width: 560, height: 470 } });
+  const page = await hub.open(context, chat.url);
+  const frames = [];
+  const frame = async (ms) => {
+    await page.mouse.move(0, 0);
+    const path = join(keys, `${frames.length}.png`);
+    await page.screenshot({ path });
+    frames.push("-d", String(ms), path);
+  };
+  const vote = page.locator("hindsight-vote");
+  const button = (name) => vote.getByRole("button", { name });
+  const says = (text) => vote.getByRole("status").filter({ hasText: text }).waitFor();
+  await page.getByRole("textbox", { name: "Your question" }).fill("My laptop is two years old. Is it still covered?");
+  await page.getByRole("button", { name: "Ask" }).click();
+  await button("Bad answer").waitFor();
+  await frame(1500);
+  await button("Bad answer").click();
+  await says("Thank you");
+  await frame(1200);
+  await button("off topic").click();
+  await says("Thank you");
+  await frame(1200);
+  await vote.getByRole("textbox").fill("I asked about an old one.");
+  await frame(1200);
+  await vote.getByRole("button", { name: "Send" }).click();
+  await says("Thank you");
+  await frame(1800);
+  await page.reload();
+  await page.getByRole("button", { name: "Bad answer", pressed: true }).waitFor();
+  await frame(1800);
+  await button("Good answer").click();
+  await says("Thank you");
+  await frame(1800);
+  await button("Good answer").click();
+  await says("Vote removed");
+  await frame(2000);
+  execFileSync("img2webp", ["-loop", "0", "-lossless", ...frames, "-o", `${folder}chat.webp`], { stdio: "ignore" });
   await context.close();
 }
 await chat.stop();

@@ -1,27 +1,33 @@
-// The service that the tests of the page talk to: `{ url, key, close }`.
+// The service that the tests of the page talk to: `{ url, key, apiKey, close }`.
 //
-// It is the stand-in, or a running Hindsight with
+// It is a server that is started for them, or a running Hindsight with
 //
 //     HINDSIGHT_URL        its base URL, without /v1
-//     HINDSIGHT_VOTE_KEY   a file with the private key of scope `vote`: a JWK with its `kid`
-//     HINDSIGHT_WORKSPACE  the key's workspace, `default` if not given
+//     HINDSIGHT_KEY        an API key that reads
+//     HINDSIGHT_VOTE_KEY   a file with the output of `keys create --scope vote --json`, for the same workspace
 
 import { createPrivateKey, sign as signature } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-import { start } from "./stand_in.mjs";
+import { startServer } from "./server.mjs";
 
 export async function service() {
-  const { HINDSIGHT_URL, HINDSIGHT_VOTE_KEY, HINDSIGHT_WORKSPACE = "default" } = process.env;
-  if (!HINDSIGHT_URL) return start();
-  if (!HINDSIGHT_VOTE_KEY) throw new Error("HINDSIGHT_VOTE_KEY: expected the file of a vote key beside HINDSIGHT_URL");
-  const jwk = JSON.parse(readFileSync(HINDSIGHT_VOTE_KEY, "utf8"));
-  const privateKey = createPrivateKey({ key: jwk, format: "jwk" });
-  return {
-    url: HINDSIGHT_URL.replace(/\/$/, ""),
-    key: { kid: jwk.kid, privateKey, workspace: HINDSIGHT_WORKSPACE },
-    close: () => {},
-  };
+  const { HINDSIGHT_URL, HINDSIGHT_KEY, HINDSIGHT_VOTE_KEY } = process.env;
+  if (HINDSIGHT_URL) {
+    for (const [name, value] of Object.entries({ HINDSIGHT_KEY, HINDSIGHT_VOTE_KEY })) {
+      if (!value) throw new Error(`${name}: missing, expected beside HINDSIGHT_URL`);
+    }
+    const key = signer(JSON.parse(readFileSync(HINDSIGHT_VOTE_KEY, "utf8")));
+    return { url: HINDSIGHT_URL.replace(/\/$/, ""), key, apiKey: HINDSIGHT_KEY, close: () => {} };
+  }
+  const server = await startServer();
+  const made = await server.command("keys", "create", "--scope", "vote", "--workspace", "local", "--name", "web");
+  return { url: server.url, key: signer(made), apiKey: server.apiKey, close: server.close };
+}
+
+/** What signs by a key that `keys create` made. */
+function signer({ workspace, jwk }) {
+  return { kid: jwk.kid, privateKey: createPrivateKey({ key: jwk, format: "jwk" }), workspace, jwk };
 }
 
 /** A vote token. `aud`, `iat` and `exp` (in an hour) are filled in where `claims` does not say. */
