@@ -29,6 +29,7 @@ if (globalThis.customElements && !customElements.get("hindsight-vote")) {
 *{box-sizing:border-box}
 .row,.chips{display:flex;flex-wrap:wrap;align-items:center}
 .chips{gap:6px}
+.chips:not(:has(:not([hidden]))){display:none}
 .panel{display:grid;gap:8px;width:360px;max-width:100%;padding:4px 6px 6px}
 button,textarea{font:inherit;color:inherit;background:none;border:1px solid #0000;border-radius:8px;padding:4px 10px;min-height:var(--hindsight-size,32px)}
 button{cursor:pointer}

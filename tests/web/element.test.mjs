@@ -245,6 +245,10 @@ describe("reasons and a comment", () => {
     assert.deepEqual(await page.locator(".chip:visible").allTextContents(), ["wrong", "too long"]);
     await up(page).click();
     assert.deepEqual(await page.locator(".chip:visible").allTextContents(), ["clear"]);
+    // Reasons that do not fit leave no gap.
+    await page.evaluate(() => document.querySelector("hindsight-vote").setAttribute("reasons-up", ""));
+    assert.equal(await page.locator(".chips").isVisible(), false);
+    await box(page).waitFor();
     await up(page).click();
     await box(page).waitFor({ state: "hidden" });
   }));

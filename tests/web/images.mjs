@@ -121,7 +121,7 @@ for (const [name, colorScheme] of [["light", "light"], ["dark", "dark"]]) {
 
 // A vote's life, as an animation.
 {
-  const context = await hub.browser.newContext({ deviceScaleFactor: 2, viewport: { width: 560, height: 470 } });
+  const context = await hub.browser.newContext({ deviceScaleFactor: 2, viewport: { width: 560, height: 490 } });
   const page = await hub.open(context, chat.url);
   const frames = [];
   const frame = async (ms) => {
