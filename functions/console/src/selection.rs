@@ -7,6 +7,7 @@ use shared::indexed::{Field, MAX_INDEXED};
 use shared::problem::{Fault, Problem};
 use shared::query::Filter;
 use shared::stats::read::Range;
+use shared::stats::series::Series;
 use shared::timestamp::Timestamp;
 
 /// A time range that ends now.
@@ -72,6 +73,16 @@ impl Preset {
             Self::Year => 365 * 24,
         };
         Duration::from_secs(hours * 60 * 60)
+    }
+
+    /// When it begins if it ends `now`: where a roll-up begins, so that none of its records have to be counted
+    /// one by one. That is a whole hour, and of the last hour whole two minutes.
+    pub fn start(self, now: Timestamp) -> Timestamp {
+        let series = match self {
+            Self::Hour => Series::Minutes,
+            _ => Series::Hours,
+        };
+        series.floor(before(now, self.length()))
     }
 }
 
@@ -178,7 +189,7 @@ impl Selection {
         }
         let to = listed.to.unwrap_or(now);
         let from = match preset {
-            Some(preset) => before(to, preset.length()),
+            Some(preset) => preset.start(to),
             None => listed.from.unwrap_or(to).min(to),
         };
         Ok(Self {
@@ -236,6 +247,20 @@ impl Selection {
     /// The URL's query, with its `?`; empty without parameters.
     pub fn query(&self) -> String {
         query_string(&self.parameters)
+    }
+
+    /// The parameters that say which feedback it is, in the URL's order.
+    pub fn parameters(&self) -> &[(String, String)] {
+        &self.parameters
+    }
+
+    /// The query with further parameters, which a page reads itself.
+    pub fn with_each(&self, others: &[(&str, &str)]) -> String {
+        let others = others
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let parameters: Vec<(String, String)> = self.parameters.iter().cloned().chain(others).collect();
+        query_string(&parameters)
     }
 
     /// The query with one parameter set to another value, or without it.
@@ -424,6 +449,10 @@ mod tests {
             assert_eq!(selection.from.until(selection.to), preset.length());
             assert_eq!(selection.preset, Some(preset));
         }
+        // It begins where roll-ups do.
+        let late = at("2026-11-21T12:47:31.005Z");
+        assert_eq!(Preset::Hour.start(late), at("2026-11-21T11:46:00Z"));
+        assert_eq!(Preset::Week.start(late), at("2026-11-14T12:00:00Z"));
     }
 
     #[test]
