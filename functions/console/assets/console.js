@@ -38,7 +38,7 @@
   });
 
   // A menu closes when somebody looks elsewhere.
-  all("details.account", (menu) => {
+  all("details.account, details.panel", (menu) => {
     document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });
     document.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !menu.open) return;
