@@ -7,6 +7,7 @@ pub mod console;
 pub mod data;
 pub mod dynamodb;
 pub mod home;
+pub mod invite;
 pub mod keys;
 pub mod server;
 pub mod stack;
@@ -30,5 +31,7 @@ pub fn function(name: Function, wiring: Wiring) -> Result<ApiService, ConfigErro
         Function::Read => read::service(wiring),
         Function::Analytics => analytics::service(wiring),
         Function::Vote => vote::service(wiring),
+        // The console of the API, not the terminal of this crate's module.
+        Function::Console => ::console::service(wiring),
     }
 }

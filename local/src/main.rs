@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
 use clap::Parser as _;
 use lambda_http::tracing::subscriber::filter::{LevelFilter, Targets};
 use lambda_http::tracing::subscriber::{
@@ -16,10 +17,13 @@ use local::args::{Arguments, Command, Serve};
 use local::console::{Console, report};
 use local::data::{DataDir, server_key};
 use local::dynamodb::{self, Engine};
+use local::invite;
 use local::server::Gateway;
 use local::stream;
+use shared::access::key::KeyId;
 use shared::access::keyring::Keyring;
 use shared::access::registry::Registry;
+use shared::access::sessions::Sessions;
 use shared::config::Config;
 use shared::http::Wiring;
 use shared::stats::count::Counter;
@@ -119,6 +123,8 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
         engine,
         Counter::new(client.clone(), config.table(&STATS).map_err(to_line)?),
     ));
+    let port = listener.local_addr().map_err(to_line)?.port();
+    let link = console_link(&client, &config, &registry, key.id(), port).await?;
     let wiring = Wiring {
         client,
         config,
@@ -126,9 +132,31 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
         clock: Clock::system(),
     };
     let gateway = Gateway::new(&wiring, Some(stdout.clone())).map_err(to_line)?;
-    let port = listener.local_addr().map_err(to_line)?.port();
-    stdout.print(greeting(port, &key.reveal(), dynamodb));
+    stdout.print(greeting(port, &key.reveal(), &link, dynamodb));
     gateway.serve(listener, stop).await.map_err(to_line)
+}
+
+/// The link that signs in to the console with the server's own key. Each start has a new one.
+async fn console_link(
+    client: &Client,
+    config: &Config,
+    registry: &Registry,
+    key: &KeyId,
+    port: u16,
+) -> Result<String, String> {
+    let sessions = Sessions::new(client.clone(), config).map_err(to_line)?;
+    let record = registry
+        .find(key)
+        .await
+        .map_err(|problem| problem.log_message())?
+        .ok_or("the API key is not in the database")?;
+    invite::link(
+        &sessions,
+        &record,
+        &format!("http://127.0.0.1:{port}"),
+        Timestamp::now(),
+    )
+    .await
 }
 
 /// Listens on a port that `option` chooses. The error is a line to print.
@@ -201,13 +229,14 @@ async fn sweep(engine: Engine) {
     }
 }
 
-fn greeting(port: u16, key: &str, dynamodb: Option<SocketAddr>) -> String {
+fn greeting(port: u16, key: &str, console: &str, dynamodb: Option<SocketAddr>) -> String {
     let dynamodb = dynamodb
         .map(|address| format!("DynamoDB endpoint      http://{address}\n"))
         .unwrap_or_default();
     format!(
         "Hindsight is listening on http://127.0.0.1:{port}\n\
          \n\
+         Console                {console}\n\
          Portkey base URL       http://127.0.0.1:{port}/v1\n\
          TrueFoundry base URL   http://127.0.0.1:{port}\n\
          API key                {key}\n\

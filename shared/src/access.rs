@@ -3,6 +3,7 @@
 pub mod key;
 pub mod keyring;
 pub mod registry;
+pub mod sessions;
 pub mod token;
 
 use std::fmt;

@@ -6,6 +6,8 @@ use std::env;
 use std::fmt;
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::access::key::KeyId;
 use crate::tables::{ALL, Table};
 
@@ -15,6 +17,9 @@ pub const RETENTION_VARIABLE: &str = "FEEDBACK_RETENTION_DAYS";
 /// The variable with the id of the key that most requests use. Empty or unset means none.
 pub const EXPECTED_KEY_VARIABLE: &str = "EXPECTED_KEY";
 
+/// The variable with the address of a trace in the user's tracing tool. Empty or unset means none.
+pub const TRACE_URL_VARIABLE: &str = "TRACE_URL";
+
 /// A function's configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -23,6 +28,8 @@ pub struct Config {
     pub retention: Option<Duration>,
     /// The key that the function looks up during init.
     pub expected_key: Option<KeyId>,
+    /// Where the user's tracing tool shows a trace.
+    pub trace_url: Option<TraceUrl>,
 }
 
 impl Config {
@@ -40,6 +47,7 @@ impl Config {
             names: names.collect::<Result<_, _>>()?,
             retention: retention(env::var(RETENTION_VARIABLE).ok().as_deref())?,
             expected_key: expected_key(env::var(EXPECTED_KEY_VARIABLE).ok().as_deref())?,
+            trace_url: trace_url(env::var(TRACE_URL_VARIABLE).ok().as_deref())?,
         })
     }
 
@@ -54,6 +62,7 @@ impl Config {
             names: ALL.map(|table| (table.name, table.name.to_owned())).into(),
             retention: retention(env::var(RETENTION_VARIABLE).ok().as_deref())?,
             expected_key: None,
+            trace_url: trace_url(env::var(TRACE_URL_VARIABLE).ok().as_deref())?,
         })
     }
 
@@ -68,6 +77,11 @@ impl Config {
     /// Returns the configuration with another retention.
     pub fn with_retention(self, retention: Option<Duration>) -> Self {
         Self { retention, ..self }
+    }
+
+    /// Returns the configuration with another address of traces.
+    pub fn with_trace_url(self, trace_url: Option<TraceUrl>) -> Self {
+        Self { trace_url, ..self }
     }
 
     /// Returns the name of a table.
@@ -109,6 +123,66 @@ fn expected_key(id: Option<&str>) -> Result<Option<KeyId>, ConfigError> {
         id => KeyId::parse(id).map(Some).ok_or(ConfigError {
             variable: EXPECTED_KEY_VARIABLE,
             expected: "the id of an API key, hsk_ and 16 hex digits, and not its secret",
+        }),
+    }
+}
+
+/// The address of a trace in a tracing tool, such as `https://langfuse.example.com/trace/{trace_id}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceUrl {
+    before: String,
+    after: String,
+}
+
+impl TraceUrl {
+    /// The required form, for messages.
+    pub const EXPECTED: &str = "an https address with {trace_id} in it once, such as \
+                                https://langfuse.example.com/trace/{trace_id}; http only at localhost or 127.0.0.1";
+
+    /// Parses an address. The host must be given, so that a trace's id cannot become part of it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (before, after) = text.split_once("{trace_id}")?;
+        let (is_tls, rest) = match before.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, before.strip_prefix("http://")?),
+        };
+        let (authority, _) = rest.split_once('/')?;
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => authority,
+        };
+        let is_named = !host.is_empty()
+            && host
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte));
+        let is_loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && !after.contains("{trace_id}");
+        (is_named && is_plain && (is_tls || is_loopback)).then(|| Self {
+            before: before.to_owned(),
+            after: after.to_owned(),
+        })
+    }
+
+    /// The address of a trace, whose id is percent-encoded.
+    pub fn of(&self, trace: &str) -> String {
+        let trace = utf8_percent_encode(trace, NOT_UNRESERVED);
+        format!("{}{trace}{}", self.before, self.after)
+    }
+}
+
+/// All but the unreserved characters of RFC 3986, section 2.3.
+const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+fn trace_url(text: Option<&str>) -> Result<Option<TraceUrl>, ConfigError> {
+    match text.unwrap_or_default() {
+        "" => Ok(None),
+        text => TraceUrl::parse(text).map(Some).ok_or(ConfigError {
+            variable: TRACE_URL_VARIABLE,
+            expected: TraceUrl::EXPECTED,
         }),
     }
 }
@@ -160,5 +234,42 @@ mod tests {
             "environment variable EXPECTED_KEY: expected the id of an API key, hsk_ and 16 hex digits, \
              and not its secret"
         );
+    }
+
+    #[test]
+    fn a_trace_url_names_its_host_and_encodes_the_trace() {
+        for (url, link) in [
+            (
+                "https://langfuse.example.com/trace/{trace_id}",
+                "https://langfuse.example.com/trace/a%2Fb%3F%23%20%25%22%C3%A9",
+            ),
+            (
+                "http://localhost:3000/?id={trace_id}&view=1",
+                "http://localhost:3000/?id=a%2Fb%3F%23%20%25%22%C3%A9&view=1",
+            ),
+            (
+                "http://[::1]/{trace_id}",
+                "http://[::1]/a%2Fb%3F%23%20%25%22%C3%A9",
+            ),
+        ] {
+            let url = trace_url(Some(url)).unwrap().unwrap();
+            assert_eq!(url.of("a/b?# %\"é"), link);
+        }
+        for wrong in [
+            "https://example.com/trace/",
+            "http://example.com/{trace_id}",
+            "https://{trace_id}/",
+            "https://{trace_id}.example.com/",
+            "https://example.com{trace_id}/",
+            "https:///{trace_id}",
+            "javascript:alert({trace_id})",
+            "https://user@evil.example/{trace_id}",
+            "https://example.com/{trace_id}/{trace_id}",
+            "https://example.com/ {trace_id}",
+            "http://localhost.evil.example/{trace_id}",
+        ] {
+            assert!(trace_url(Some(wrong)).is_err(), "{wrong}");
+        }
+        assert_eq!(trace_url(Some("")), Ok(None));
     }
 }

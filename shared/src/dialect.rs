@@ -26,6 +26,8 @@ pub enum Dialect {
     TrueFoundry,
     /// `/v1/vote`: ours, for pages.
     Vote,
+    /// `/console`: HTML for people.
+    Console,
 }
 
 impl Dialect {
@@ -35,6 +37,7 @@ impl Dialect {
             Self::Portkey => "portkey",
             Self::TrueFoundry => "truefoundry",
             Self::Vote => "vote",
+            Self::Console => "console",
         }
     }
 }

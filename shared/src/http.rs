@@ -11,6 +11,7 @@ pub mod call;
 pub mod event;
 pub mod route;
 pub mod trace;
+pub mod visit;
 
 use std::convert::Infallible;
 use std::future;
@@ -25,8 +26,8 @@ use lambda_http::tower::{ServiceExt as _, service_fn};
 use lambda_http::{Adapter, Body, IntoResponse, LambdaEvent, Request, Response, lambda_runtime, tracing};
 use serde::Serialize;
 
-pub use call::{Call, Document, Reply, Votes};
-pub use route::{Credential, Function, Operation, ROUTES, Read, Report, Route, Vote};
+pub use call::{Call, Document, Page, Reply, Votes};
+pub use route::{Console, Credential, Function, Operation, ROUTES, Read, Report, Route, Vote};
 
 use crate::access::key::KeyId;
 use crate::access::keyring::Keyring;
@@ -38,7 +39,9 @@ use crate::problem::Problem;
 use crate::tables::{API_KEYS, Table};
 use crate::timestamp::{Clock, Timestamp};
 use access::{Access, Admitted};
+use answer::ProblemPage;
 use event::Invocation;
+use visit::Visit;
 
 /// The maximum time for a request, after which the response is 503. It is well below the functions' timeout
 /// of 15 seconds and API Gateway's of 30, so that the caller gets this response and not theirs.
@@ -87,7 +90,30 @@ where
             Admitted::Call(call) => handler(state, *call).await,
             Admitted::Open(reply) => Ok(reply),
         };
-        async move { Ok(answer::answer(function, cold, request, work).await) }
+        async move { Ok(answer::answer(function, cold, request, None, work).await) }
+    }))
+}
+
+/// Builds the service of a function that answers people's browsers: `handler` is called with `state` for every
+/// request, and decides itself who may do what. `problem_page` renders what it fails with.
+pub fn pages<S, H, F>(
+    function: Function,
+    clock: Clock,
+    state: S,
+    problem_page: ProblemPage,
+    handler: H,
+) -> ApiService
+where
+    S: Send + Sync + 'static,
+    H: Fn(Arc<S>, Visit) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Reply, Problem>> + Send + 'static,
+{
+    let (state, warm) = (Arc::new(state), Arc::new(AtomicBool::new(false)));
+    BoxCloneSyncService::new(service_fn(move |request| {
+        let cold = !warm.swap(true, Ordering::Relaxed);
+        let (state, handler, now) = (Arc::clone(&state), handler.clone(), clock.now());
+        let work = async move |arrival| handler(state, Visit::new(arrival, now)?).await;
+        async move { Ok(answer::answer(function, cold, request, Some(problem_page), work).await) }
     }))
 }
 

@@ -56,6 +56,8 @@ pub enum Problem {
     BadToken(String),
     /// 403: what a vote token does not allow, with the claim that does not.
     Denied(String),
+    /// 403: a form that no page of this console sent, or that belongs to another session.
+    ForeignForm,
     /// 404: no such feedback in this workspace.
     NotFound,
     /// 409: this `Idempotency-Key` was used for a different request.
@@ -113,7 +115,7 @@ impl Problem {
             Self::Invalid(faults) if faults.iter().any(|fault| fault.too_large) => "too_large",
             Self::Invalid(_) => "invalid",
             Self::Unauthorized | Self::BadToken(_) => "unauthorized",
-            Self::Forbidden { .. } | Self::Denied(_) => "forbidden",
+            Self::Forbidden { .. } | Self::Denied(_) | Self::ForeignForm => "forbidden",
             Self::ForeignWorkspace => "foreign_workspace",
             Self::NotFound => "not_found",
             Self::KeyReused => "key_reused",
@@ -139,6 +141,11 @@ impl Problem {
             }
             Self::BadToken(message) | Self::Denied(message) => message.clone(),
             Self::ForeignWorkspace => "this API key belongs to another workspace".into(),
+            Self::ForeignForm => {
+                "this form did not come from a page of this console, or its session has ended: reload the page and \
+                 send the form again"
+                    .into()
+            }
             Self::NotFound => "no such feedback".into(),
             Self::KeyReused => "this Idempotency-Key was used for a different request".into(),
             Self::VersionMismatch => "the feedback is not at the version in If-Match".into(),

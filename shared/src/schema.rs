@@ -23,6 +23,9 @@ pub const API_KEY: u32 = 2;
 /// The schema version of the marker for an `Idempotency-Key`.
 pub const MARKER: u32 = 1;
 
+/// The schema version of the console's sessions and invites.
+pub const SESSION: u32 = 1;
+
 /// The newest schema version of roll-ups, checkpoints, parked changes and the item `generation`. Code that
 /// counts or reads roll-ups reads `generation` first, whose version is the highest of its generations.
 /// Version 2 added several slots per item ([`crate::stats::series`]), version 3 added the dimension

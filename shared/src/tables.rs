@@ -106,5 +106,16 @@ pub const STATS: Table = Table {
     streams: false,
 };
 
+/// The sessions of the console, and invites to it, until they expire.
+pub const SESSIONS: Table = Table {
+    name: "sessions",
+    variable: "SESSIONS_TABLE",
+    hash: "id",
+    range: None,
+    indexes: &[],
+    expires: Some("expires_at"),
+    streams: false,
+};
+
 /// Every table.
-pub const ALL: [&Table; 4] = [&FEEDBACK, &IDEMPOTENCY, &API_KEYS, &STATS];
+pub const ALL: [&Table; 5] = [&FEEDBACK, &IDEMPOTENCY, &API_KEYS, &STATS, &SESSIONS];

@@ -28,7 +28,7 @@ pub use database::{Database, Fault};
 pub use time::Time;
 
 use crate::dynamodb::DynamoDb;
-use crate::openapi;
+use crate::{console, openapi};
 
 /// Portkey's route.
 pub const PORTKEY: &str = "/v1/feedback";
@@ -248,7 +248,11 @@ impl Api {
                 .collect(),
             text: String::from_utf8(body.to_vec()).unwrap(),
         };
-        openapi::check(route, &answer);
+        if route.is_api() {
+            openapi::check(route, &answer);
+        } else {
+            console::check(&answer);
+        }
         answer
     }
 }

@@ -6,6 +6,7 @@ mod access;
 mod analytics;
 mod bootstraps;
 mod capture;
+mod console;
 mod costs;
 mod counting;
 mod dates;

@@ -67,7 +67,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
             let reply = Reply::written(truefoundry::render_written(&written.ids, &warnings), &written);
             Ok(reply.voted(scale, &written))
         }
-        Dialect::Vote => Err(Problem::internal("a route of another function")),
+        Dialect::Vote | Dialect::Console => Err(Problem::internal("a route of another function")),
     }
 }
 

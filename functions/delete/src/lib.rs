@@ -50,7 +50,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
             let written = delete(&store, &call, &named).await?;
             Ok(Reply::new(truefoundry::render_written(&written.ids, &[])))
         }
-        Dialect::Vote => Err(Problem::internal("a route of another function")),
+        Dialect::Vote | Dialect::Console => Err(Problem::internal("a route of another function")),
     }
 }
 

@@ -63,7 +63,9 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
             let feedback = store.get(call.workspace(), id, call.now).await?;
             Ok(Reply::about(truefoundry::render_one(&feedback), feedback.version))
         }
-        (Read::One | Read::List, Dialect::Vote) => Err(Problem::internal("a route of another function")),
+        (Read::One | Read::List, Dialect::Vote | Dialect::Console) => {
+            Err(Problem::internal("a route of another function"))
+        }
         (Read::Specification | Read::Health, _) => {
             Err(Problem::internal("a route without a key has no handler"))
         }

@@ -55,7 +55,7 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
                 &written,
             ))
         }
-        Dialect::Vote => Err(Problem::internal("a route of another function")),
+        Dialect::Vote | Dialect::Console => Err(Problem::internal("a route of another function")),
     }
 }
 

@@ -52,17 +52,24 @@ impl Keyring {
     /// [`Problem::Unauthorized`] if the key is mistyped, unknown, revoked or expired or has a wrong secret.
     /// [`Problem::Unavailable`] if DynamoDB throttles or fails.
     pub async fn verify(&self, text: &str, now: Timestamp) -> Result<Caller, Problem> {
+        self.open(text, now).await.map(|record| Caller {
+            workspace: record.workspace,
+            scopes: record.scopes,
+            upserts: record.upserts,
+        })
+    }
+
+    /// Returns the record of the key with this text, as [`Keyring::verify`] does the caller.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyring::verify`].
+    pub async fn open(&self, text: &str, now: Timestamp) -> Result<KeyRecord, Problem> {
         let key = ApiKey::parse(text).ok_or(Problem::Unauthorized)?;
-        let record = self.find(key.id(), now).await?.ok_or(Problem::Unauthorized)?;
-        if key.matches(&record.hash) && record.is_valid(now) {
-            Ok(Caller {
-                workspace: record.workspace,
-                scopes: record.scopes,
-                upserts: record.upserts,
-            })
-        } else {
-            Err(Problem::Unauthorized)
-        }
+        self.find(key.id(), now)
+            .await?
+            .filter(|record| key.matches(&record.hash) && record.is_valid(now))
+            .ok_or(Problem::Unauthorized)
     }
 
     /// What a vote token allows, and the workspace of its key.
@@ -94,7 +101,13 @@ impl Keyring {
         self.find(id, now).await.map(drop)
     }
 
-    async fn find(&self, id: &KeyId, now: Timestamp) -> Result<Option<KeyRecord>, Problem> {
+    /// Returns the record of a key by its id, valid or not, or `None` if there is none. It is cached as in
+    /// [`Keyring::verify`].
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Unavailable`] if DynamoDB throttles or fails.
+    pub async fn find(&self, id: &KeyId, now: Timestamp) -> Result<Option<KeyRecord>, Problem> {
         if let Some(remembered) = self.remembered(id, now) {
             return Ok(remembered);
         }

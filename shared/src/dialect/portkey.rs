@@ -335,7 +335,9 @@ pub fn render_problem(problem: &Problem) -> String {
 fn code(problem: &Problem) -> &'static str {
     match problem {
         Problem::Invalid(_) | Problem::VersionMismatch => "AB01",
-        Problem::Forbidden { .. } | Problem::ForeignWorkspace | Problem::Denied(_) => "AB03",
+        Problem::Forbidden { .. } | Problem::ForeignWorkspace | Problem::Denied(_) | Problem::ForeignForm => {
+            "AB03"
+        }
         Problem::Unavailable { .. } | Problem::Internal { .. } => "AB04",
         Problem::Unauthorized | Problem::BadToken(_) => "AB05",
         Problem::Throttled => "AB06",

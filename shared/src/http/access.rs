@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use lambda_http::http::{HeaderMap, header};
+use lambda_http::http::{HeaderMap, HeaderValue, header};
 use lambda_http::{Body, Request};
 
 use super::call::{Call, Document, MAX_BODY, Reply};
@@ -35,6 +35,7 @@ pub struct Arrival {
     pub(super) route: &'static Route,
     pub(super) id: String,
     pub(super) request: Request,
+    pub(super) request_id: HeaderValue,
     /// Set as soon as the key is verified, so that rejected requests are logged with their workspace too.
     pub(super) workspace: Arc<OnceLock<Workspace>>,
 }
@@ -60,6 +61,7 @@ impl Access {
             id,
             request,
             workspace,
+            ..
         } = arrival;
         let now = self.clock.now();
         let Some(needed) = route.operation.credential() else {
@@ -69,6 +71,7 @@ impl Access {
         };
         let scope = match needed {
             Credential::Key(scope) => scope,
+            Credential::Session => return Err(Problem::internal("a route of another function")),
             Credential::Token => {
                 let text = bearer(request.headers());
                 let text =
@@ -121,7 +124,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The body's bytes. API Gateway encodes binary bodies in base64, which lambda_http has already decoded.
-fn bytes(body: Body) -> Result<Vec<u8>, Problem> {
+pub(super) fn bytes(body: Body) -> Result<Vec<u8>, Problem> {
     let bytes = match body {
         Body::Text(text) => text.into_bytes(),
         Body::Binary(bytes) => bytes,
@@ -135,7 +138,7 @@ fn bytes(body: Body) -> Result<Vec<u8>, Problem> {
 }
 
 /// The query parameters in order, which lambda_http's own map does not keep.
-fn query(request: &Request) -> Vec<(String, String)> {
+pub(super) fn query(request: &Request) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }

@@ -33,12 +33,16 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// an error response is not repeated.
 const PORTKEY_TRACE_ID: HeaderName = HeaderName::from_static("x-portkey-trace-id");
 
+/// Renders a problem, with the request's id, as a page.
+pub type ProblemPage = fn(&Problem, &str) -> Reply;
+
 /// Produces the response to a request by running `work`, in the request's dialect and before the deadline,
 /// even if `work` panics. `cold` is whether this is the process's first request.
 pub(super) async fn answer<F>(
     function: Function,
     cold: bool,
     request: Request,
+    problem_page: Option<ProblemPage>,
     work: impl FnOnce(Arrival) -> F,
 ) -> Response<Body>
 where
@@ -54,6 +58,7 @@ where
         route,
         id,
         request,
+        request_id: request_id.clone(),
         workspace: Arc::clone(&log.workspace),
     };
     let work = AssertUnwindSafe(async { work(arrival).await }).catch_unwind();
@@ -62,11 +67,16 @@ where
         Ok(Err(_)) => Err(Problem::internal("a handler panicked")),
         Err(_) => Err(Problem::unavailable("the deadline has passed")),
     };
-    let status = result.as_ref().err().map_or(StatusCode::OK, status);
+    let status = match &result {
+        Ok(Reply { page: Some(page), .. }) => page.status,
+        Ok(_) => StatusCode::OK,
+        Err(problem) => status(problem),
+    };
     log.write(Some(route), status, &result);
-    let response = match result {
-        Ok(reply) => ok(reply),
-        Err(problem) => error(route.dialect, &problem, &request_id),
+    let response = match (result, problem_page) {
+        (Ok(reply), _) => ok(reply),
+        (Err(problem), Some(page)) => ok(page(&problem, request_id.to_str().unwrap_or_default())),
+        (Err(problem), None) => error(route.dialect, &problem, &request_id),
     };
     with_common_headers(response, &request_id)
 }
@@ -129,6 +139,10 @@ fn ok(reply: Reply) -> Response<Body> {
             headers.insert(header::VARY, HeaderValue::from_static(vary));
         }
     }
+    if let Some(page) = reply.page {
+        *response.status_mut() = page.status;
+        response.headers_mut().extend(page.headers);
+    }
     let tag = reply.version.map(|version| format!("\"{version}\""));
     if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -137,14 +151,16 @@ fn ok(reply: Reply) -> Response<Body> {
 }
 
 /// Maps a problem to its HTTP status. This is the only place that does.
-fn status(problem: &Problem) -> StatusCode {
+pub fn status(problem: &Problem) -> StatusCode {
     match problem {
         Problem::Invalid(faults) if faults.iter().any(|fault| fault.too_large) => {
             StatusCode::PAYLOAD_TOO_LARGE
         }
         Problem::Invalid(_) => StatusCode::BAD_REQUEST,
         Problem::Unauthorized | Problem::BadToken(_) => StatusCode::UNAUTHORIZED,
-        Problem::Forbidden { .. } | Problem::ForeignWorkspace | Problem::Denied(_) => StatusCode::FORBIDDEN,
+        Problem::Forbidden { .. } | Problem::ForeignWorkspace | Problem::Denied(_) | Problem::ForeignForm => {
+            StatusCode::FORBIDDEN
+        }
         Problem::NotFound => StatusCode::NOT_FOUND,
         Problem::KeyReused => StatusCode::CONFLICT,
         Problem::VersionMismatch => StatusCode::PRECONDITION_FAILED,
@@ -157,7 +173,8 @@ fn status(problem: &Problem) -> StatusCode {
 fn error(dialect: Dialect, problem: &Problem, request_id: &HeaderValue) -> Response<Body> {
     let status = status(problem);
     let body = match dialect {
-        Dialect::Portkey => portkey::render_problem(problem),
+        // Routes of the console have a page for each problem.
+        Dialect::Portkey | Dialect::Console => portkey::render_problem(problem),
         Dialect::TrueFoundry => truefoundry::render_problem(problem, status.as_u16()),
         Dialect::Vote => vote::render_problem(problem),
     };
@@ -270,7 +287,10 @@ impl RequestLog {
 
     /// Writes the line. [`crate::metrics`] defines which of its fields are metrics.
     fn write(&self, route: Option<&Route>, status: StatusCode, result: &Result<Reply, Problem>) {
-        let problem = result.as_ref().err();
+        let problem = match result {
+            Ok(reply) => reply.page.as_ref().and_then(|page| page.problem.as_ref()),
+            Err(problem) => Some(problem),
+        };
         let cause = problem.map(Problem::log_message);
         let votes = result.as_ref().ok().and_then(|reply| reply.votes);
         let units = self.invocation.units();

@@ -1,6 +1,6 @@
 //! The input and output of handlers.
 
-use lambda_http::http::HeaderMap;
+use lambda_http::http::{HeaderMap, StatusCode};
 
 use super::Route;
 use crate::access::Caller;
@@ -206,6 +206,19 @@ pub struct Reply {
     pub votes: Option<Votes>,
     /// The type and caching of a body that is no JSON object of one moment.
     pub document: Option<Document>,
+    /// The status and headers of the console's answer, which is no JSON object of status 200.
+    pub page: Option<Box<Page>>,
+}
+
+/// Status and headers of an answer for a person's browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers, the content type among them.
+    pub headers: HeaderMap,
+    /// What the answer is about, if that is a problem: for the log.
+    pub problem: Option<Problem>,
 }
 
 /// What a route without a key is answered with.
@@ -261,6 +274,15 @@ impl Reply {
             version: None,
             votes: None,
             document: None,
+            page: None,
+        }
+    }
+
+    /// An answer for a person's browser.
+    pub fn page(body: String, page: Page) -> Self {
+        Self {
+            page: Some(Box::new(page)),
+            ..Self::new(body)
         }
     }
 

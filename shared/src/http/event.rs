@@ -3,7 +3,7 @@
 use std::fmt;
 
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
-use lambda_http::http::{StatusCode, header};
+use lambda_http::http::{HeaderName, HeaderValue, StatusCode, header};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Context, LambdaEvent};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -34,11 +34,28 @@ const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
+/// The header in which [`sanitized`] keeps the host that a request was sent to, as text that nobody has checked.
+/// A caller's own is removed.
+pub const ADDRESSED: HeaderName = HeaderName::from_static("x-hindsight-addressed");
+
+/// The domain in the events of `sam local`, whatever host a request was sent to.
+const SAM_LOCAL: &str = "localhost";
+
 /// Removes from an event what makes lambda_http panic: it unwraps the parsing of a URL from the Host header
-/// and the path, of a URI from the query, and of a base64 body. The host is not used here.
+/// and the path, of a URI from the query, and of a base64 body. The host stays in [`ADDRESSED`].
 pub fn sanitized(mut event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest {
-    event.headers.remove(header::HOST);
-    event.request_context.domain_name = None;
+    // API Gateway's domain name is that of its certificate, also a name of the operator's own
+    // (docs.aws.amazon.com, apigateway, "Customize HTTP API access logs", `$context.domainName`).
+    let domain = event.request_context.domain_name.take();
+    let host = event.headers.remove(header::HOST);
+    event.headers.remove(ADDRESSED);
+    let addressed = domain
+        .filter(|name| !name.is_empty() && name != SAM_LOCAL)
+        .and_then(|name| HeaderValue::try_from(name).ok())
+        .or(host);
+    if let Some(addressed) = addressed {
+        event.headers.insert(ADDRESSED, addressed);
+    }
     if !event
         .raw_path
         .as_deref()
@@ -291,6 +308,44 @@ mod tests {
             event.body = body.map(str::to_owned);
             event.is_base64_encoded = base64;
             let _: lambda_http::Request = LambdaRequest::ApiGatewayV2(sanitized(event)).into();
+        }
+    }
+
+    #[test]
+    fn the_addressed_host_is_api_gateway_s_and_never_a_caller_s_word_for_it() {
+        for (domain, host, forged, expected) in [
+            (
+                Some("api.example.com"),
+                Some("evil.example"),
+                None,
+                Some("api.example.com"),
+            ),
+            (None, Some("127.0.0.1:8787"), None, Some("127.0.0.1:8787")),
+            (
+                Some("localhost"),
+                Some("127.0.0.1:3000"),
+                None,
+                Some("127.0.0.1:3000"),
+            ),
+            (Some(""), None, Some("evil.example"), None),
+            (
+                Some("api.example.com"),
+                None,
+                Some("evil.example"),
+                Some("api.example.com"),
+            ),
+        ] {
+            let mut event = ApiGatewayV2httpRequest::default();
+            event.request_context.domain_name = domain.map(str::to_owned);
+            for (name, value) in [(header::HOST, host), (ADDRESSED, forged)] {
+                if let Some(value) = value {
+                    event.headers.insert(name, value.parse().unwrap());
+                }
+            }
+            let event = sanitized(event);
+            let kept = event.headers.get(ADDRESSED).map(|value| value.to_str().unwrap());
+            assert_eq!(kept, expected, "{domain:?} {host:?} {forged:?}");
+            assert!(event.headers.get(header::HOST).is_none());
         }
     }
 

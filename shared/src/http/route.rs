@@ -20,17 +20,20 @@ pub enum Function {
     Analytics,
     /// Casts, retracts and reads one person's votes.
     Vote,
+    /// Shows pages to people.
+    Console,
 }
 
 impl Function {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Create,
         Self::Update,
         Self::Delete,
         Self::Read,
         Self::Analytics,
         Self::Vote,
+        Self::Console,
     ];
 
     /// The name of the function's package.
@@ -42,6 +45,7 @@ impl Function {
             Self::Read => "read",
             Self::Analytics => "analytics",
             Self::Vote => "vote",
+            Self::Console => "console",
         }
     }
 }
@@ -61,6 +65,43 @@ pub enum Operation {
     Analytics(Report),
     /// One person's votes, with a vote token; or the element that casts them.
     Vote(Vote),
+    /// A page of the console, or what its forms do.
+    Console(Console),
+}
+
+/// What the console shows and does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Console {
+    /// The form to sign in with an API key.
+    SignInForm,
+    /// Signs in with an API key.
+    SignIn,
+    /// Shows an invite, without using it up.
+    Invite,
+    /// Signs in with an invite, once.
+    AcceptInvite,
+    /// Ends the session.
+    SignOut,
+    /// The counts of a time range.
+    Overview,
+    /// The prompts, and two of them side by side.
+    Prompts,
+    /// The list of feedback.
+    Feedback,
+    /// The same list as CSV.
+    Csv,
+    /// All feedback of a trace.
+    Trace,
+    /// The feedback of a span as JSON.
+    Span,
+    /// The form that changes a record.
+    EditForm,
+    /// Changes a record.
+    Edit,
+    /// The question whether to delete a record.
+    DeleteForm,
+    /// Deletes a record.
+    Delete,
 }
 
 /// What is done with one person's votes.
@@ -87,6 +128,8 @@ pub enum Credential {
     Key(Scope),
     /// A vote token.
     Token,
+    /// A session of the console.
+    Session,
 }
 
 /// A read operation.
@@ -127,6 +170,7 @@ impl Operation {
             Self::Read(_) => Function::Read,
             Self::Analytics(_) => Function::Analytics,
             Self::Vote(_) => Function::Vote,
+            Self::Console(_) => Function::Console,
         }
     }
 
@@ -138,9 +182,12 @@ impl Operation {
             Self::Vote(Vote::Cast | Vote::Retract | Vote::Own | Vote::OwnOfSeveral) => {
                 Some(Credential::Token)
             }
-            Self::Read(Read::Specification | Read::Health) | Self::Vote(Vote::Element | Vote::Release) => {
-                None
-            }
+            Self::Read(Read::Specification | Read::Health)
+            | Self::Vote(Vote::Element | Vote::Release)
+            | Self::Console(
+                Console::SignInForm | Console::SignIn | Console::Invite | Console::AcceptInvite,
+            ) => None,
+            Self::Console(_) => Some(Credential::Session),
         }
     }
 }
@@ -201,7 +248,31 @@ pub const ROUTES: &[Route] = &[
     vote(Method::POST, "/v1/votes/read", Vote::OwnOfSeveral),
     vote(Method::GET, "/v1/vote.js", Vote::Element),
     vote(Method::GET, "/v1/vote.js/{version}", Vote::Release),
+    console(Method::GET, "/console", Console::Overview),
+    console(Method::GET, "/console/prompts", Console::Prompts),
+    console(Method::GET, "/console/feedback", Console::Feedback),
+    console(Method::GET, "/console/feedback.csv", Console::Csv),
+    console(Method::GET, "/console/trace", Console::Trace),
+    console(Method::GET, "/console/span.json", Console::Span),
+    console(Method::GET, "/console/edit", Console::EditForm),
+    console(Method::POST, "/console/edit", Console::Edit),
+    console(Method::GET, "/console/delete", Console::DeleteForm),
+    console(Method::POST, "/console/delete", Console::Delete),
+    console(Method::GET, "/console/sign-in", Console::SignInForm),
+    console(Method::POST, "/console/sign-in", Console::SignIn),
+    console(Method::POST, "/console/sign-out", Console::SignOut),
+    console(Method::GET, "/console/invite/{token}", Console::Invite),
+    console(Method::POST, "/console/invite/{token}", Console::AcceptInvite),
 ];
+
+const fn console(method: Method, path: &'static str, console: Console) -> Route {
+    Route {
+        method,
+        path,
+        dialect: Dialect::Console,
+        operation: Operation::Console(console),
+    }
+}
 
 const fn vote(method: Method, path: &'static str, vote: Vote) -> Route {
     Route {
@@ -238,6 +309,11 @@ impl Route {
     /// The function that serves the route.
     pub fn function(&self) -> Function {
         self.operation.function()
+    }
+
+    /// Whether programs call it, and openapi.yaml describes it. The console's pages are for people.
+    pub fn is_api(&self) -> bool {
+        self.dialect != Dialect::Console
     }
 
     /// Finds a route by API Gateway's name for it, such as `PUT /v1/feedback/{id}`.

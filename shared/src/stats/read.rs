@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
-use futures_util::future::try_join_all;
+use futures_util::future::{join, join_all, try_join_all};
 
 use plan::Plan;
 pub use plan::Range;
 
 use super::dimension::Dimension;
 use super::generation::{Generation, Generations};
+use super::question::{Grouping, Question, Source, Way};
 use super::rollup::{COUNTED_TO, Rollup, from_item, key_item, start_key};
 use super::series::Series;
 use super::tally::Tally;
@@ -63,10 +64,12 @@ pub struct Counts {
     pub cells: Cells,
     /// All changes of the workspace up to this time are included; `None` if none was counted yet.
     pub as_of: Option<Timestamp>,
+    /// What they were read from.
+    pub source: Source,
 }
 
 /// The reason why a query has no result.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Unanswered {
     /// The records of this range that would have to be read exceed the limit.
     TooManyRecords(Limit, Range),
@@ -84,17 +87,20 @@ impl From<Problem> for Unanswered {
 
 /// The workspace, time range and bucket size of a query.
 #[derive(Clone, Copy, Debug)]
-pub struct Slice<'a> {
-    /// The workspace.
-    pub workspace: &'a Workspace,
-    /// The time range.
-    pub range: Range,
-    /// The bucket size.
-    pub buckets: Granularity,
+struct Slice<'a> {
+    workspace: &'a Workspace,
+    range: Range,
+    buckets: Granularity,
     /// Filters that find the records to be read one by one. A record must match at most one of them.
-    pub filters: &'a [Filter],
-    /// The current time.
-    pub now: Timestamp,
+    filters: &'a [Filter],
+    now: Timestamp,
+}
+
+/// The current generation of roll-ups, and the time up to which a workspace's changes are counted in it.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    generation: Generation,
+    as_of: Option<Timestamp>,
 }
 
 /// Runs analytics queries.
@@ -119,19 +125,89 @@ impl Reader {
         })
     }
 
-    /// Counts a slice by bucket and by a dimension's value, exactly. If `values` are given, only those are
-    /// counted.
+    /// Counts the records of a question, exactly.
     ///
     /// # Errors
     ///
     /// [`Unanswered`] if more roll-ups or records would have to be read than one query may.
-    pub async fn by_dimension(
+    pub async fn count(
+        &self,
+        workspace: &Workspace,
+        question: &Question,
+        grouping: Grouping<'_>,
+        now: Timestamp,
+    ) -> Result<Counts, Unanswered> {
+        let mut counts = self.count_each(workspace, question, &[grouping], now).await?;
+        counts.pop().unwrap_or_else(|| Ok(Counts::default()))
+    }
+
+    /// Counts the records of a question in several ways, and returns a result for each. Roll-ups are read
+    /// concurrently; whatever needs records shares one reading of them.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB, or a generation of a newer schema version.
+    pub async fn count_each(
+        &self,
+        workspace: &Workspace,
+        question: &Question,
+        groupings: &[Grouping<'_>],
+        now: Timestamp,
+    ) -> Result<Vec<Result<Counts, Unanswered>>, Problem> {
+        let counted = self.counted(workspace).await?;
+        let slice = |buckets| Slice {
+            workspace,
+            range: question.range,
+            buckets,
+            filters: &question.filters,
+            now,
+        };
+        let by_rollups = groupings.iter().map(|grouping| {
+            let slice = slice(grouping.buckets);
+            async move {
+                match question.way(grouping.by) {
+                    Way::Nothing => Some(Ok(Counts {
+                        as_of: counted.as_of,
+                        ..Counts::default()
+                    })),
+                    Way::Dimension(dimension, values) => Some(
+                        self.by_dimension(&slice, counted, dimension, values.as_deref())
+                            .await,
+                    ),
+                    Way::Unnamed => Some(self.unnamed(&slice, counted).await),
+                    Way::Records => None,
+                }
+            }
+        });
+        let of_records: Vec<Grouping<'_>> = groupings
+            .iter()
+            .copied()
+            .filter(|grouping| question.way(grouping.by) == Way::Records)
+            .collect();
+        // The records are read once for all of them, so their bucket sizes are not the slice's.
+        let by_records = self.by_records(slice(Granularity::Day), counted, question, &of_records);
+        let (by_rollups, by_records) = join(join_all(by_rollups), by_records).await;
+        let mut by_records = match by_records {
+            Ok(counts) => counts.into_iter().map(Ok).collect(),
+            Err(unanswered) => vec![Err(unanswered); of_records.len()],
+        }
+        .into_iter();
+        let counts = by_rollups
+            .into_iter()
+            .map(|counts| counts.or_else(|| by_records.next()));
+        Ok(counts.flatten().collect())
+    }
+
+    /// Counts a slice by bucket and by a dimension's value, exactly. If `values` are given, only those are
+    /// counted.
+    async fn by_dimension(
         &self,
         slice: &Slice<'_>,
+        counted: Counted,
         dimension: Dimension,
         values: Option<&[String]>,
     ) -> Result<Counts, Unanswered> {
-        let (generation, as_of) = self.counted(slice.workspace).await?;
+        let Counted { generation, as_of } = counted;
         let plan = Plan::of(
             slice.range,
             slice.buckets,
@@ -159,37 +235,36 @@ impl Reader {
             Some(values) => values.contains(value),
             None => dimension == Dimension::All || !value.is_empty(),
         };
-        let of_vote = |vote: &Vote| {
-            let mut values = dimension.values_of(vote);
-            values.retain(wanted);
-            values
-        };
         for range in &plan.records {
             let end = RecordRange {
                 range: *range,
                 most: MAX_END_RECORDS,
                 columns,
             };
-            self.records(slice, end, &of_vote, &mut cells).await?;
+            self.records(slice, end, |vote| {
+                let mut values = dimension.values_of(vote);
+                values.retain(wanted);
+                for value in values {
+                    add(&mut cells, slice.buckets, value, vote);
+                }
+            })
+            .await?;
         }
         Ok(Counts {
             cells,
             as_of: as_of_records(as_of, slice, !plan.records.is_empty()),
+            source: Source::Rollups,
         })
     }
 
     /// Counts the records of a slice without a name: all records minus those with a name. A record that is
     /// counted between the two reads would be in only one of them, so those with a name are read before and
     /// after.
-    ///
-    /// # Errors
-    ///
-    /// As [`Reader::by_dimension`].
-    pub async fn unnamed(&self, slice: &Slice<'_>) -> Result<Counts, Unanswered> {
-        let mut named = self.by_dimension(slice, Dimension::Name, None).await?;
+    async fn unnamed(&self, slice: &Slice<'_>, mut counted: Counted) -> Result<Counts, Unanswered> {
+        let mut named = self.by_dimension(slice, counted, Dimension::Name, None).await?;
         for _ in 0..MAX_REREADS {
-            let mut counts = self.by_dimension(slice, Dimension::All, None).await?;
-            let again = self.by_dimension(slice, Dimension::Name, None).await?;
+            let mut counts = self.by_dimension(slice, counted, Dimension::All, None).await?;
+            let again = self.by_dimension(slice, counted, Dimension::Name, None).await?;
             if again.cells == named.cells {
                 counts.as_of = counts.as_of.min(named.as_of);
                 for ((bucket, _), tally) in named.cells {
@@ -198,57 +273,57 @@ impl Reader {
                 counts.cells.retain(|_, tally| !tally.is_zero());
                 return Ok(counts);
             }
+            counted = self.counted(slice.workspace).await?;
             named = again;
         }
         Err(Problem::unavailable("roll-ups by name change faster than they are read").into())
     }
 
-    /// An empty result, with the `as_of` that other results would have.
-    ///
-    /// # Errors
-    ///
-    /// A failure of DynamoDB, or a generation of a newer schema version.
-    pub async fn nothing(&self, slice: &Slice<'_>) -> Result<Counts, Problem> {
-        let (_, as_of) = self.counted(slice.workspace).await?;
-        Ok(Counts {
-            cells: Cells::new(),
-            as_of,
-        })
-    }
-
-    /// Counts the records of a slice by bucket and by the text that a function returns for each. A record
-    /// without a text is left out.
-    ///
-    /// # Errors
-    ///
-    /// [`Unanswered`] if more records would have to be read than one query may.
-    pub async fn by_record(
+    /// Counts the records of a slice one by one, in each of these groupings. Reads nothing if there are
+    /// none.
+    async fn by_records(
         &self,
-        slice: &Slice<'_>,
-        columns: Columns,
-        values: impl Fn(&Vote) -> Vec<String>,
-    ) -> Result<Counts, Unanswered> {
-        let (_, as_of) = self.counted(slice.workspace).await?;
-        let mut cells = Cells::new();
+        slice: Slice<'_>,
+        counted: Counted,
+        question: &Question,
+        groupings: &[Grouping<'_>],
+    ) -> Result<Vec<Counts>, Unanswered> {
+        let mut counts = vec![
+            Counts {
+                cells: Cells::new(),
+                as_of: as_of_records(counted.as_of, &slice, true),
+                source: Source::Records,
+            };
+            groupings.len()
+        ];
+        if groupings.is_empty() {
+            return Ok(counts);
+        }
         let all = RecordRange {
             range: slice.range,
             most: MAX_RECORDS,
-            columns,
+            columns: question.columns(groupings.iter().map(|grouping| grouping.by)),
         };
-        self.records(slice, all, &values, &mut cells).await?;
-        Ok(Counts {
-            cells,
-            as_of: as_of_records(as_of, slice, true),
+        self.records(&slice, all, |vote| {
+            if !question.admits(vote) {
+                return;
+            }
+            for (grouping, counts) in groupings.iter().zip(&mut counts) {
+                for value in question.values(grouping.by, vote) {
+                    add(&mut counts.cells, grouping.buckets, value, vote);
+                }
+            }
         })
+        .await?;
+        Ok(counts)
     }
 
-    /// Adds the records of a range one by one.
+    /// Visits the records of a range one by one.
     async fn records(
         &self,
         slice: &Slice<'_>,
         record_range: RecordRange,
-        values: &impl Fn(&Vote) -> Vec<String>,
-        cells: &mut Cells,
+        visit: impl FnMut(&Vote),
     ) -> Result<(), Unanswered> {
         let RecordRange { range, most, columns } = record_range;
         let within = |filter: &Filter| Filter {
@@ -257,16 +332,9 @@ impl Reader {
             ..filter.clone()
         };
         let filters: Vec<Filter> = slice.filters.iter().map(within).collect();
-        let add = |vote: &Vote| {
-            for value in values(vote) {
-                let created_at = vote.id.created_at();
-                let cell = (slice.buckets.floor(created_at), value);
-                *cells.entry(cell).or_default() += &Tally::of(vote.score, created_at);
-            }
-        };
         let read = self
             .store
-            .each_vote(slice.workspace, &filters, columns, most, slice.now, add);
+            .each_vote(slice.workspace, &filters, columns, most, slice.now, visit);
         read.await?
             .map_err(|limit| Unanswered::TooManyRecords(limit, range))
     }
@@ -390,7 +458,7 @@ impl Reader {
 
     /// Reads the current generation and the time up to which a workspace's changes are counted in it. This
     /// must come before reading the counts, so that they include at least all changes up to that time.
-    async fn counted(&self, workspace: &Workspace) -> Result<(Generation, Option<Timestamp>), Problem> {
+    async fn counted(&self, workspace: &Workspace) -> Result<Counted, Problem> {
         let generation = Generations::read(&self.client, &self.stats).await?.current;
         let newest = self
             .client
@@ -416,8 +484,18 @@ impl Reader {
             // Older code did not write `counted_to`. `last_seen` is never later.
             int(item, COUNTED_TO).or_else(|| int(item, "last_seen"))
         });
-        Ok((generation, counted_to.map(Timestamp::from_millis)))
+        Ok(Counted {
+            generation,
+            as_of: counted_to.map(Timestamp::from_millis),
+        })
     }
+}
+
+/// Adds a record to the cell of its bucket and this value.
+fn add(cells: &mut Cells, buckets: Granularity, value: String, vote: &Vote) {
+    let created_at = vote.id.created_at();
+    let cell = (buckets.floor(created_at), value);
+    *cells.entry(cell).or_default() += &Tally::of(vote.score, created_at);
 }
 
 /// A range whose records are read one by one.
