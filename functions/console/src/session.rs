@@ -117,6 +117,7 @@ pub fn may_read(key: &KeyRecord) -> bool {
 
 fn caller(key: &KeyRecord) -> Caller {
     Caller {
+        key: key.id.clone(),
         workspace: key.workspace.clone(),
         scopes: key.scopes.clone(),
         upserts: None,
