@@ -7,6 +7,7 @@ mod analytics;
 mod bootstraps;
 mod capture;
 mod console;
+mod console_overview;
 mod costs;
 mod counting;
 mod dates;
