@@ -5,6 +5,7 @@ use std::fmt;
 use shared::access::registry::KeyRecord;
 use shared::access::sessions::{Grant, Purpose, Token};
 use shared::access::{Caller, Scope};
+use shared::feedback::Writer;
 use shared::http::visit::Visit;
 use shared::id::Workspace;
 use shared::problem::Problem;
@@ -64,6 +65,14 @@ impl Session {
     /// The API key that it was begun with.
     pub fn key(&self) -> &KeyRecord {
         &self.key
+    }
+
+    /// Who writes what it changes.
+    pub fn writer(&self) -> Writer {
+        Writer {
+            workspace: self.key.workspace.clone(),
+            key: self.key.id.clone(),
+        }
     }
 
     /// Whether it may change and delete feedback, as its key may through the API.
