@@ -13,9 +13,11 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt as _;
 use serde_json::{Value, json};
 use shared::access::Scope;
+use shared::access::key::KeyId;
 use shared::access::keyring::Keyring;
 use shared::access::registry::Registry;
 use shared::config::Config;
+use shared::feedback::Writer;
 use shared::http::{Route, Wiring, event};
 use shared::id::Workspace;
 use shared::stats::change::SequenceNumber;
@@ -95,6 +97,19 @@ impl Api {
     /// Its store.
     pub fn store(&self) -> Store {
         Store::new(self.client.clone(), &self.config).unwrap()
+    }
+
+    /// The id of its key, as the API shows it.
+    pub fn key_id(&self) -> &str {
+        &self.key[.."hsk_0123456789abcdef".len()]
+    }
+
+    /// Its key as the writer of records in the workspace `test`.
+    pub fn writer(&self) -> Writer {
+        Writer {
+            workspace: Workspace::parse("test").unwrap(),
+            key: KeyId::parse(self.key_id()).unwrap(),
+        }
     }
 
     /// Creates a key and returns its text.

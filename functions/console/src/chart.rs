@@ -787,8 +787,8 @@ mod tests {
         }
 
         #[test]
-        fn higher_values_are_higher_up(one in -10.0..=10.0, two in -10.0..=10.0) {
-            prop_assume!((one - two as f64).abs() > 1e-6);
+        fn higher_values_are_higher_up(one in -10.0_f64..=10.0, two in -10.0_f64..=10.0) {
+            prop_assume!((one - two).abs() > 1e-6);
             let layout = line_of(&[Some(one), Some(two)]).layout();
             let [(_, first), (_, second)] = layout.pieces[0][..] else {
                 panic!("two points");

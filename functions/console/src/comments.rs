@@ -43,7 +43,7 @@ impl Said {
     /// What a record says. Returns `None` if it has no comment.
     fn of(feedback: &Feedback) -> Option<Self> {
         let draft = &feedback.draft;
-        let text = draft.comment.as_ref()?.as_str();
+        let text = draft.comment_text()?;
         let mut shown: String = text.chars().take(MAX_SHOWN).collect();
         if shown.len() < text.len() {
             shown.push('…');
@@ -93,9 +93,13 @@ pub async fn latest(
     now: Timestamp,
 ) -> Result<Vec<Said>, Problem> {
     let query = ListQuery {
-        filter,
+        filter: Filter {
+            has_comment: Some(true),
+            ..filter
+        },
         order: Order::Descending,
-        limit: shared::query::MAX_LIMIT,
+        // Lists do not filter by model, so more are read where the page does.
+        limit: if model.is_some() { limit * 4 } else { limit },
         after: None,
     };
     let page = store.list(workspace, &query, now).await?;

@@ -109,7 +109,7 @@ mod tests {
         );
         assert_eq!(names(&ranking.best), ["good", "lucky"]);
         assert_eq!(names(&ranking.worst), ["bad", "unlucky"]);
-        let one = super::Ranking::new(vec![("only".to_owned(), votes(0, 5))], 5);
+        let one = Ranking::new(vec![("only".to_owned(), votes(0, 5))], 5);
         assert_eq!((names(&one.best), names(&one.worst)), (vec!["only"], vec![]));
         assert!(ranking.best[0].positive.ratio() < ranking.best[1].positive.ratio());
         assert!(Ranking::new(vec![("none".to_owned(), votes(0, 0))], 5).is_empty());

@@ -5,6 +5,7 @@ use std::fmt;
 use shared::access::registry::KeyRecord;
 use shared::access::sessions::{Grant, Purpose, Token};
 use shared::access::{Caller, Scope};
+use shared::feedback::Writer;
 use shared::http::visit::Visit;
 use shared::id::Workspace;
 use shared::problem::Problem;
@@ -66,6 +67,14 @@ impl Session {
         &self.key
     }
 
+    /// Who writes what it changes.
+    pub fn writer(&self) -> Writer {
+        Writer {
+            workspace: self.key.workspace.clone(),
+            key: self.key.id.clone(),
+        }
+    }
+
     /// Whether it may change and delete feedback, as its key may through the API.
     pub fn may_write(&self) -> bool {
         caller(&self.key).may(Scope::Write)
@@ -117,6 +126,7 @@ pub fn may_read(key: &KeyRecord) -> bool {
 
 fn caller(key: &KeyRecord) -> Caller {
     Caller {
+        key: key.id.clone(),
         workspace: key.workspace.clone(),
         scopes: key.scopes.clone(),
         upserts: None,

@@ -74,7 +74,7 @@ pub(super) enum Way {
 
 impl Question {
     /// The records of a range that pass a filter, of a model if one is given. The filter's times do not
-    /// count.
+    /// count, nor does whether a record has a comment.
     pub fn new(range: Range, filter: &Filter, model: Option<&str>) -> Self {
         let indexed = filter.indexed.iter();
         let named = |name: &str, text: &Option<String>| Some((name.to_owned(), text.clone()?));
@@ -106,7 +106,8 @@ impl Question {
     /// records can answer it.
     fn dimension(&self) -> Option<(Dimension, Option<Vec<String>>)> {
         let by_trace = self.filters.iter().any(|filter| filter.trace.is_some());
-        if by_trace || self.weighted_min.is_some() || self.weighted_max.is_some() {
+        let by_score = self.filters.iter().any(|filter| filter.score.is_some());
+        if by_trace || by_score || self.weighted_min.is_some() || self.weighted_max.is_some() {
             return None;
         }
         match (self.metadata.as_slice(), &self.prompts, &self.models) {
@@ -226,7 +227,10 @@ impl Question {
             Score::Value(value, weight) => Some(f64::from(value.get()) * weight.get()),
             Score::Rating(_) => None,
         };
-        self.metadata.iter().all(same)
+        // Every filter is about the same scores.
+        let mut scores = self.filters.iter().filter_map(|filter| filter.score.as_ref());
+        scores.all(|range| range.contains(vote.score))
+            && self.metadata.iter().all(same)
             && self.prompts.as_ref().is_none_or(|prompts| {
                 vote.indexed
                     .get(Field::Prompt)
