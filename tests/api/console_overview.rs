@@ -162,19 +162,17 @@ async fn the_figures_are_those_of_the_api() {
         ("&model=m1", "&ai_org_model=m1"),
         ("&prompt=p&model=m1", "&prompt_slug=p&ai_org_model=m1"),
         ("&user=ada", "&metadata=%7B%22_user%22:%22ada%22%7D"),
-        ("&environment=prod", "&metadata=%7B%22_environment%22:%22prod%22%7D"),
+        (
+            "&environment=prod",
+            "&metadata=%7B%22_environment%22:%22prod%22%7D",
+        ),
         ("&reason=wrong", "&metadata=%7B%22_reasons%22:%22wrong%22%7D"),
         ("&name=", ""),
     ] {
         let page = browser
             .get(&format!("/console?range=custom&from={from}&to={to}{page_filter}"))
             .await;
-        let weighted = ask(
-            &api,
-            "graphs/feedbacks/weighted",
-            &format!("{range}{api_filter}"),
-        )
-        .await;
+        let weighted = ask(&api, "graphs/feedbacks/weighted", &format!("{range}{api_filter}")).await;
         let graph = ask(&api, "graphs/feedbacks", &format!("{range}{api_filter}")).await;
         let (values, ratings) = (&graph["summary"]["total"], &graph["ratings"]["total"]);
         let all = values.as_f64().unwrap() + ratings.as_f64().unwrap();
@@ -196,7 +194,10 @@ async fn the_figures_are_those_of_the_api() {
                 // Without ratings, the positive share is the API's.
                 let share = weighted["summary"]["positive"]["share"].as_f64().unwrap();
                 let shown = number(&tile(&page, "Positive"));
-                assert!((shown - share * 100.0).abs() <= 0.051, "{page_filter}: {shown} {share}");
+                assert!(
+                    (shown - share * 100.0).abs() <= 0.051,
+                    "{page_filter}: {shown} {share}"
+                );
             }
         }
         // The table beside the chart has the API's buckets, and those without votes.
@@ -313,11 +314,17 @@ async fn an_empty_page_says_what_to_do_next() {
     let browser = Browser::new(&api).await;
     let page = browser.get("/console").await;
     assert!(page.contains("No feedback yet"), "{page}");
-    assert!(page.contains(&format!("curl https://{HOST}/v1/feedback")), "{page}");
+    assert!(
+        page.contains(&format!("curl https://{HOST}/v1/feedback")),
+        "{page}"
+    );
     assert!(page.contains("Bearer $KEY"), "{page}");
     assert!(!page.contains("hsk_"), "no key is in a page");
     let page = browser.get("/console/prompts").await;
-    assert!(page.contains("No vote in the last 7 days names a prompt."), "{page}");
+    assert!(
+        page.contains("No vote in the last 7 days names a prompt."),
+        "{page}"
+    );
 
     votes_of(&api, ago(&api, 30 * DAY), "p", 1, 0).await;
     api.count().await;
@@ -327,7 +334,10 @@ async fn an_empty_page_says_what_to_do_next() {
         "href=\"/console?environment=prod&amp;range=1y\"",
         "Remove the filters",
     ] {
-        assert!(page.replace("&#38;", "&amp;").contains(part), "{part} is not in {page}");
+        assert!(
+            page.replace("&#38;", "&amp;").contains(part),
+            "{part} is not in {page}"
+        );
     }
     let page = browser.get("/console?range=1y").await;
     assert_eq!(tile(&page, "Votes"), "1");
@@ -361,8 +371,14 @@ async fn what_people_send_stays_text() {
         let page = browser.get(&path).await;
         assert_eq!(page.matches("<script").count(), script_of_page, "{path}");
         assert!(!page.contains("<img"), "{path}");
-        assert!(page.contains("&#60;script&#62;alert(1)"), "{path}: it is shown as text");
-        assert!(!page.contains("style="), "{path}: a style attribute would be refused");
+        assert!(
+            page.contains("&#60;script&#62;alert(1)"),
+            "{path}: it is shown as text"
+        );
+        assert!(
+            !page.contains("style="),
+            "{path}: a style attribute would be refused"
+        );
     }
 }
 
@@ -418,7 +434,10 @@ async fn a_comparison_says_whether_it_is_more_than_chance() {
         assert!(page.contains(says), "{query}: {page}");
     }
     let list = compared("").await;
-    assert!(list.contains("<td class=\"num\" data-label=\"Votes\">51</td>"), "{list}");
+    assert!(
+        list.contains("<td class=\"num\" data-label=\"Votes\">51</td>"),
+        "{list}"
+    );
 }
 
 #[tokio::test]
@@ -429,7 +448,10 @@ async fn wrong_parameters_of_a_comparison_are_named() {
         ("compare=a&range2=after", "range2: expected before"),
         ("compare=a&from2=yesterday", "from2: expected an ISO 8601"),
         ("compare=a&to2=2026-01-01", "from2: missing, expected with to2"),
-        ("compare=a&from2=2026-01-02&to2=2026-01-01", "to2: expected at or after from2"),
+        (
+            "compare=a&from2=2026-01-02&to2=2026-01-01",
+            "to2: expected at or after from2",
+        ),
         ("page=0", "page: expected an integer from 1 to 65535"),
         ("compare=a&compare=b", "compare: expected once"),
     ] {
@@ -457,7 +479,8 @@ async fn month(api: &Api) {
         });
         vote_at(api, at, body).await;
         if number % 4 == 0 {
-            let body = json!({"rating": mixed % 5 + 1, "metadata": {"_prompt": format!("prompt-{}", mixed % 61)}});
+            let body =
+                json!({"rating": mixed % 5 + 1, "metadata": {"_prompt": format!("prompt-{}", mixed % 61)}});
             rate_at(api, at, body).await;
         }
     }

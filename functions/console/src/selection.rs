@@ -92,6 +92,15 @@ const CUSTOM: &str = "custom";
 /// The parameters that are a filter of lists as well, besides one for each indexed field.
 const OF_LISTS: [&str; 2] = ["name", "reason"];
 
+/// The filters of lists that counts do not have.
+const OF_LISTS_ALONE: [&str; 5] = [
+    "value_min",
+    "value_max",
+    "rating_min",
+    "rating_max",
+    "has_comment",
+];
+
 /// Which feedback a page is about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selection {
@@ -110,13 +119,32 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Reads the parameters of a page. `others` names the parameters that the page reads itself; they are not
+    /// Reads the parameters of a page of counts. `others` names the parameters that the page reads itself; they are not
     /// part of the selection. Empty ones count as missing, since a form sends all of its fields.
     ///
     /// # Errors
     ///
     /// [`Problem::Invalid`] with every parameter that is unknown or invalid.
     pub fn parse(query: &[(String, String)], others: &[&str], now: Timestamp) -> Result<Self, Problem> {
+        Self::read(query, others, &[], now)
+    }
+
+    /// Reads the parameters of a page that lists feedback, which has filters more: those by score and by whether
+    /// there is a comment.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Selection::parse`].
+    pub fn of_list(query: &[(String, String)], others: &[&str], now: Timestamp) -> Result<Self, Problem> {
+        Self::read(query, others, &OF_LISTS_ALONE, now)
+    }
+
+    fn read(
+        query: &[(String, String)],
+        others: &[&str],
+        more: &[&str],
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
         let mut parameters: Vec<(String, String)> = query
             .iter()
             .filter(|(name, value)| !value.is_empty() && !others.contains(&name.as_str()))
@@ -124,8 +152,11 @@ impl Selection {
             .collect();
         let mut faults = Vec::new();
         let is_own = |name: &str| matches!(name, "range" | "from" | "to" | "model");
-        let is_filter =
-            |name: &str| OF_LISTS.contains(&name) || Field::ALL.iter().any(|field| field.name() == name);
+        let is_filter = |name: &str| {
+            OF_LISTS.contains(&name)
+                || more.contains(&name)
+                || Field::ALL.iter().any(|field| field.name() == name)
+        };
         let unknown: Vec<String> = parameters
             .iter()
             .filter(|(name, _)| !is_own(name) && !is_filter(name))
@@ -263,6 +294,13 @@ impl Selection {
         query_string(&parameters)
     }
 
+    /// The query of a page of counts, without the filters that only lists have.
+    pub fn query_of_counts(&self) -> String {
+        let mut parameters = self.parameters.clone();
+        parameters.retain(|(name, _)| !OF_LISTS_ALONE.contains(&name.as_str()));
+        query_string(&parameters)
+    }
+
     /// The query with one parameter set to another value, or without it.
     pub fn with(&self, name: &str, value: Option<&str>) -> String {
         let mut parameters = self.parameters.clone();
@@ -296,6 +334,34 @@ pub struct FilterBar {
     pub chips: Vec<Chip>,
     /// The page without filters, in the same range.
     pub clear: String,
+    /// The filters that only lists have.
+    pub more: Option<MoreFilters>,
+}
+
+/// The filters that only lists have.
+#[derive(Clone, Debug)]
+pub struct MoreFilters {
+    /// The ends of a range of scores.
+    pub numbers: Vec<NumberFilter>,
+    /// The reason.
+    pub reason: String,
+    /// Whether there is a comment: `true`, `false` or nothing.
+    pub has_comment: String,
+}
+
+/// One end of a range of scores.
+#[derive(Clone, Debug)]
+pub struct NumberFilter {
+    /// Its parameter.
+    pub name: &'static str,
+    /// Its label.
+    pub label: &'static str,
+    /// Its text.
+    pub value: String,
+    /// The lowest score.
+    pub min: i8,
+    /// The highest score.
+    pub max: i8,
 }
 
 /// One of the presets.
@@ -344,11 +410,43 @@ const TEXTS: [(&str, &str); 7] = [
     ("name", "Name"),
 ];
 
+/// The ends of ranges of scores, with their labels and limits.
+const NUMBERS: [(&str, &str, i8, i8); 4] = [
+    ("value_min", "Value from", -10, 10),
+    ("value_max", "Value to", -10, 10),
+    ("rating_min", "Rating from", 1, 5),
+    ("rating_max", "Rating to", 1, 5),
+];
+
 impl FilterBar {
+    /// The bar of a page that lists feedback.
+    pub fn of_list(path: &'static str, selection: &Selection) -> Self {
+        let text = |name: &str| selection.get(name).unwrap_or_default().to_owned();
+        Self {
+            more: Some(MoreFilters {
+                numbers: NUMBERS
+                    .map(|(name, label, min, max)| NumberFilter {
+                        name,
+                        label,
+                        value: text(name),
+                        min,
+                        max,
+                    })
+                    .into(),
+                reason: text("reason"),
+                has_comment: text("has_comment"),
+            }),
+            ..Self::new(path, selection)
+        }
+    }
+
     /// The bar of the page at this path.
     pub fn new(path: &'static str, selection: &Selection) -> Self {
         let text = |name: &str| selection.get(name).unwrap_or_default().to_owned();
-        let chips = TEXTS.into_iter().chain([("reason", "Reason")]);
+        let chips = TEXTS
+            .into_iter()
+            .chain([("reason", "Reason"), ("has_comment", "Has a comment")])
+            .chain(NUMBERS.map(|(name, label, ..)| (name, label)));
         let range: Vec<(String, String)> = ["range", "from", "to"]
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), selection.get(name)?.to_owned())))
@@ -384,6 +482,7 @@ impl FilterBar {
                 })
                 .collect(),
             clear: format!("{path}{}", query_string(&range)),
+            more: None,
         }
     }
 }
