@@ -50,7 +50,8 @@ export async function start(...options) {
     api,
     open,
     signedIn,
-    test: (options, test) => inBrowser(() => browser, options, test),
+    /** A test with a browser profile of its own, which fails after so many milliseconds. */
+    test: (options, test, most) => inBrowser(() => browser, options, test, most),
     close: async () => {
       await browser.close();
       await server.close();
@@ -85,12 +86,12 @@ async function watched(context, own) {
 }
 
 /** Checks a page with axe-core: nothing serious or critical, and that it looked at something. */
-export async function accessible(page) {
+export async function accessible(page, name = page.url()) {
   await page.evaluate(AXE);
   const { violations, passes } = await page.evaluate(() => window.axe.run());
   const found = violations
     .filter(({ impact }) => ["serious", "critical"].includes(impact))
     .map(({ id, nodes }) => [id, nodes.map(({ html, failureSummary }) => `${html}: ${failureSummary}`)]);
-  assert.deepEqual(found, []);
+  assert.deepEqual(found, [], name);
   assert.ok(passes.some(({ id }) => id === "color-contrast"));
 }

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 
+import { parse } from "../web/csv.mjs";
 import { start } from "./console.mjs";
-import { parse } from "./csv.mjs";
 import { COMMENTS, seed, TOTAL } from "./data.mjs";
 
 let hub;

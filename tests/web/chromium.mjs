@@ -11,16 +11,13 @@ export const AXE = readFileSync(new URL("node_modules/axe-core/axe.min.js", impo
 export const launch = () =>
   chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 
-/**
- * Makes a test of one that takes a browser profile of its own, which is closed at the end. What takes half a minute
- * has failed.
- */
-export const inBrowser = (browser, options, test) => async () => {
+/** Makes a test of one that takes a browser profile of its own. What is not done after `most` milliseconds has failed. */
+export const inBrowser = (browser, options, test, most = 30_000) => async () => {
   const context = await browser().newContext(options);
   context.setDefaultTimeout(10_000);
   let timer;
   const late = new Promise((_, fail) => {
-    timer = setTimeout(() => fail(new Error("not done after half a minute")), 30_000);
+    timer = setTimeout(() => fail(new Error(`not done after ${most / 1000} s`)), most);
   });
   try {
     await Promise.race([test(context), late]);

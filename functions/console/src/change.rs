@@ -121,7 +121,10 @@ pub async fn edit(app: &App, visit: &Visit, session: &Session) -> Result<Reply, 
         return edit_page(app, visit, session, &record, after, faults, false).await;
     }
     // The same body, and so the same rules, as through the API.
-    let body = body(changed.iter().map(|(_, after)| *after));
+    let body = body(after.iter().filter(|field| {
+        // Portkey's PUT asks for a value, changed or not. The version says that it is the one that was looked at.
+        field.name == "value" || changed.iter().any(|(_, changed)| changed.name == field.name)
+    }));
     let id = record.id.hyphenated();
     let parsed = match record.draft.score {
         Score::Value(..) => portkey::parse_update(&id, &body).map(|parsed| (parsed.value.0, parsed.value.1)),
@@ -327,11 +330,11 @@ fn as_sent(text: &str) -> String {
         .replace('\0', "\u{fffd}")
 }
 
-/// The body of a PUT with the changed fields. What is not of a field's form goes in as a string, so that the
+/// The body of a PUT with these fields. What is not of a field's form goes in as a string, so that the
 /// dialect says what it expects.
-fn body<'a>(changed: impl Iterator<Item = &'a FieldView>) -> String {
+fn body<'a>(fields: impl Iterator<Item = &'a FieldView>) -> String {
     let mut members: Vec<String> = Vec::new();
-    for field in changed {
+    for field in fields {
         let text = as_sent(&field.text);
         let text = text.as_str();
         let json = match field.name {
