@@ -187,9 +187,10 @@ impl Selection {
         if !faults.is_empty() {
             return Err(Problem::Invalid(faults));
         }
-        let to = listed.to.unwrap_or(now);
+        // Just after now, so that the roll-ups under way are counted whole.
+        let to = listed.to.unwrap_or(now + Duration::from_millis(1));
         let from = match preset {
-            Some(preset) => preset.start(to),
+            Some(preset) => preset.start(now),
             None => listed.from.unwrap_or(to).min(to),
         };
         Ok(Self {
@@ -393,7 +394,7 @@ pub fn query_string(parameters: &[(String, String)]) -> String {
     if parameters.is_empty() {
         return String::new();
     }
-    let mut query = form_urlencoded::Serializer::new("?".to_owned());
+    let mut query = form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
     query.extend_pairs(parameters);
     query.finish()
 }
