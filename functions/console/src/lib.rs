@@ -5,24 +5,30 @@
 //! what counts say. The other modules are the pages.
 
 pub mod buckets;
+pub mod change;
 pub mod chart;
 pub mod comments;
+pub mod csv;
+pub mod feedback;
+pub mod list;
 pub mod number;
 pub mod overview;
 pub mod page;
 pub mod prompts;
 pub mod ranking;
+pub mod record;
 pub mod selection;
 pub mod session;
 pub mod sign_in;
 pub mod tiles;
+pub mod trace;
 pub mod unanswered;
 
 use std::sync::Arc;
 
 use shared::access::keyring::Keyring;
 use shared::access::sessions::Sessions;
-use shared::config::ConfigError;
+use shared::config::{ConfigError, TraceUrl};
 use shared::http::visit::Visit;
 use shared::http::{self, ApiService, Console, Function, Operation, Reply, Wiring};
 use shared::problem::Problem;
@@ -46,6 +52,8 @@ pub struct App {
     pub sessions: Sessions,
     /// API keys.
     pub keyring: Keyring,
+    /// Where the user's tracing tool shows a trace.
+    pub trace_url: Option<TraceUrl>,
 }
 
 /// Builds the function's service.
@@ -65,6 +73,7 @@ pub fn service(wiring: Wiring) -> Result<ApiService, ConfigError> {
         reader: Reader::new(client.clone(), &config)?,
         sessions: Sessions::new(client, &config)?,
         keyring,
+        trace_url: config.trace_url.clone(),
     };
     Ok(http::pages(Function::Console, clock, app, page::failure, handle))
 }
@@ -99,7 +108,15 @@ async fn signed_in(app: &App, visit: &Visit, operation: Console) -> Result<Reply
     let answered = match operation {
         Console::Overview => overview::show(app, visit, &session).await,
         Console::Prompts => prompts::show(app, visit, &session).await,
-        _ => Err(Problem::NotFound),
+        Console::Feedback => feedback::show(app, visit, &session).await,
+        Console::Csv => csv::show(app, visit, &session).await,
+        Console::Trace => trace::show(app, visit, &session).await,
+        Console::Span => trace::span(app, visit, &session).await,
+        Console::EditForm => change::edit_form(app, visit, &session).await,
+        Console::Edit => change::edit(app, visit, &session).await,
+        Console::DeleteForm => change::delete_form(app, visit, &session).await,
+        Console::Delete => change::delete(app, visit, &session).await,
+        _ => Err(Problem::internal("a page without a session")),
     };
     answered.or_else(|problem| Ok(page::problem(&problem, visit.request_id(), Some(&session))))
 }

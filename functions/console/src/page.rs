@@ -25,6 +25,12 @@ pub const STYLE: &str = concat!(
 /// The script of every page, inlined too. Everything works without it.
 pub const SCRIPT: &str = include_str!("../assets/console.js");
 
+/// The call that stores the first vote, where a page has nothing else to show.
+pub const FIRST_CALL: &str = r#"curl "$URL/v1/feedback" \
+  -H "x-portkey-api-key: $KEY" \
+  -H 'content-type: application/json' \
+  -d '{"trace_id": "my-trace", "value": 1, "metadata": {"_prompt": "greeting"}}'"#;
+
 /// What a browser may load and run on a page: this style, this script, and nothing else.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
@@ -80,11 +86,16 @@ pub struct Link {
 impl Shell {
     /// The layout of a page. The tabs keep the selection.
     pub fn new(session: &Session, title: impl Into<String>, tab: Tab, selection: Option<&Selection>) -> Self {
-        let query = selection.map(Selection::query).unwrap_or_default();
-        let link = |text: &str, path: &str, of: Tab| Link {
-            text: text.to_owned(),
-            href: format!("{path}{query}"),
-            is_current: of == tab,
+        let link = |text: &str, path: &str, of: Tab| {
+            let query = selection.map(|selection| match of {
+                Tab::Feedback => selection.query(),
+                _ => selection.query_of_counts(),
+            });
+            Link {
+                text: text.to_owned(),
+                href: format!("{path}{}", query.unwrap_or_default()),
+                is_current: of == tab,
+            }
         };
         let scopes: Vec<&str> = session.key().scopes.iter().map(|scope| scope.name()).collect();
         Self {

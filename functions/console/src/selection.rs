@@ -92,6 +92,15 @@ const CUSTOM: &str = "custom";
 /// The parameters that are a filter of lists as well, besides one for each indexed field.
 const OF_LISTS: [&str; 2] = ["name", "reason"];
 
+/// The filters of lists that counts do not have.
+const OF_LISTS_ALONE: [&str; 5] = [
+    "value_min",
+    "value_max",
+    "rating_min",
+    "rating_max",
+    "has_comment",
+];
+
 /// Which feedback a page is about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selection {
@@ -110,13 +119,32 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Reads the parameters of a page. `others` names the parameters that the page reads itself; they are not
+    /// Reads the parameters of a page of counts. `others` names the parameters that the page reads itself; they are not
     /// part of the selection. Empty ones count as missing, since a form sends all of its fields.
     ///
     /// # Errors
     ///
     /// [`Problem::Invalid`] with every parameter that is unknown or invalid.
     pub fn parse(query: &[(String, String)], others: &[&str], now: Timestamp) -> Result<Self, Problem> {
+        Self::read(query, others, &[], now)
+    }
+
+    /// Reads the parameters of a page that lists feedback, which has filters more: those by score and by whether
+    /// there is a comment.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Selection::parse`].
+    pub fn of_list(query: &[(String, String)], others: &[&str], now: Timestamp) -> Result<Self, Problem> {
+        Self::read(query, others, &OF_LISTS_ALONE, now)
+    }
+
+    fn read(
+        query: &[(String, String)],
+        others: &[&str],
+        more: &[&str],
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
         let mut parameters: Vec<(String, String)> = query
             .iter()
             .filter(|(name, value)| !value.is_empty() && !others.contains(&name.as_str()))
@@ -124,8 +152,11 @@ impl Selection {
             .collect();
         let mut faults = Vec::new();
         let is_own = |name: &str| matches!(name, "range" | "from" | "to" | "model");
-        let is_filter =
-            |name: &str| OF_LISTS.contains(&name) || Field::ALL.iter().any(|field| field.name() == name);
+        let is_filter = |name: &str| {
+            OF_LISTS.contains(&name)
+                || more.contains(&name)
+                || Field::ALL.iter().any(|field| field.name() == name)
+        };
         let unknown: Vec<String> = parameters
             .iter()
             .filter(|(name, _)| !is_own(name) && !is_filter(name))
@@ -264,6 +295,13 @@ impl Selection {
         query_string(&parameters)
     }
 
+    /// The query of a page of counts, without the filters that only lists have.
+    pub fn query_of_counts(&self) -> String {
+        let mut parameters = self.parameters.clone();
+        parameters.retain(|(name, _)| !OF_LISTS_ALONE.contains(&name.as_str()));
+        query_string(&parameters)
+    }
+
     /// The query with one parameter set to another value, or without it.
     pub fn with(&self, name: &str, value: Option<&str>) -> String {
         let mut parameters = self.parameters.clone();
@@ -297,6 +335,34 @@ pub struct FilterBar {
     pub chips: Vec<Chip>,
     /// The page without filters, in the same range.
     pub clear: String,
+    /// The filters that only lists have.
+    pub more: Option<MoreFilters>,
+}
+
+/// The filters that only lists have.
+#[derive(Clone, Debug)]
+pub struct MoreFilters {
+    /// The ends of a range of scores.
+    pub numbers: Vec<NumberFilter>,
+    /// The reason.
+    pub reason: String,
+    /// Whether there is a comment: `true`, `false` or nothing.
+    pub has_comment: String,
+}
+
+/// One end of a range of scores.
+#[derive(Clone, Debug)]
+pub struct NumberFilter {
+    /// Its parameter.
+    pub name: &'static str,
+    /// Its label.
+    pub label: &'static str,
+    /// Its text.
+    pub value: String,
+    /// The lowest score.
+    pub min: i8,
+    /// The highest score.
+    pub max: i8,
 }
 
 /// One of the presets.
@@ -345,11 +411,43 @@ const TEXTS: [(&str, &str); 7] = [
     ("name", "Name"),
 ];
 
+/// The ends of ranges of scores, with their labels and limits.
+const NUMBERS: [(&str, &str, i8, i8); 4] = [
+    ("value_min", "Value from", -10, 10),
+    ("value_max", "Value to", -10, 10),
+    ("rating_min", "Rating from", 1, 5),
+    ("rating_max", "Rating to", 1, 5),
+];
+
 impl FilterBar {
+    /// The bar of a page that lists feedback.
+    pub fn of_list(path: &'static str, selection: &Selection) -> Self {
+        let text = |name: &str| selection.get(name).unwrap_or_default().to_owned();
+        Self {
+            more: Some(MoreFilters {
+                numbers: NUMBERS
+                    .map(|(name, label, min, max)| NumberFilter {
+                        name,
+                        label,
+                        value: text(name),
+                        min,
+                        max,
+                    })
+                    .into(),
+                reason: text("reason"),
+                has_comment: text("has_comment"),
+            }),
+            ..Self::new(path, selection)
+        }
+    }
+
     /// The bar of the page at this path.
     pub fn new(path: &'static str, selection: &Selection) -> Self {
         let text = |name: &str| selection.get(name).unwrap_or_default().to_owned();
-        let chips = TEXTS.into_iter().chain([("reason", "Reason")]);
+        let chips = TEXTS
+            .into_iter()
+            .chain([("reason", "Reason"), ("has_comment", "Has a comment")])
+            .chain(NUMBERS.map(|(name, label, ..)| (name, label)));
         let range: Vec<(String, String)> = ["range", "from", "to"]
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), selection.get(name)?.to_owned())))
@@ -385,6 +483,7 @@ impl FilterBar {
                 })
                 .collect(),
             clear: format!("{path}{}", query_string(&range)),
+            more: None,
         }
     }
 }
@@ -433,13 +532,19 @@ mod tests {
         Timestamp::parse(text).unwrap()
     }
 
+    /// The end of a range that ends now.
+    fn end() -> Timestamp {
+        at(NOW) + Duration::from_millis(1)
+    }
+
     #[test]
     fn the_default_is_the_last_seven_days_and_the_seven_before_them() {
         let week = parse(&[]).unwrap();
         assert_eq!(week.preset, Some(Preset::Week));
-        assert_eq!((week.from, week.to), (at("2026-11-14T12:00:00Z"), at(NOW)));
+        assert_eq!((week.from, week.to), (at("2026-11-14T12:00:00Z"), end()));
         let before = week.before();
-        assert_eq!((before.from, before.to), (at("2026-11-07T12:00:00Z"), week.from));
+        assert_eq!(before.to, week.from);
+        assert_eq!(before.from.until(before.to), week.from.until(week.to));
         assert_eq!(week.query(), "");
     }
 
@@ -447,7 +552,8 @@ mod tests {
     fn each_preset_has_its_length() {
         for preset in Preset::ALL {
             let selection = parse(&[("range", preset.name())]).unwrap();
-            assert_eq!(selection.from.until(selection.to), preset.length());
+            assert_eq!((selection.from, selection.to), (preset.start(at(NOW)), end()));
+            assert_eq!(selection.from.until(at(NOW)), preset.length());
             assert_eq!(selection.preset, Some(preset));
         }
         // It begins where roll-ups do.
@@ -459,7 +565,7 @@ mod tests {
     #[test]
     fn a_custom_range_has_a_start_and_may_end_now() {
         let custom = parse(&[("range", "custom"), ("from", "2026-11-20T10:30")]).unwrap();
-        assert_eq!((custom.from, custom.to), (at("2026-11-20T10:30:00Z"), at(NOW)));
+        assert_eq!((custom.from, custom.to), (at("2026-11-20T10:30:00Z"), end()));
         assert_eq!(custom.preset, None);
         // A link may leave out the word.
         assert_eq!(parse(&[("from", "2026-11-20T10:30")]).unwrap().from, custom.from);

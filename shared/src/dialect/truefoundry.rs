@@ -241,6 +241,13 @@ pub fn render_one(feedback: &Feedback) -> String {
     })
 }
 
+/// Where the next page of a list is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pagination<'a> {
+    next_page_token: Option<&'a str>,
+}
+
 /// Renders a page of a list.
 pub fn render_list(records: &[Feedback], next_page_token: Option<&str>) -> String {
     #[derive(Serialize)]
@@ -248,13 +255,26 @@ pub fn render_list(records: &[Feedback], next_page_token: Option<&str>) -> Strin
         data: Vec<Record<'a>>,
         pagination: Pagination<'a>,
     }
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Pagination<'a> {
-        next_page_token: Option<&'a str>,
-    }
     to_json(&List {
         data: records
+            .iter()
+            .map(|record| Record::new(record, &SPELLING))
+            .collect(),
+        pagination: Pagination { next_page_token },
+    })
+}
+
+/// Renders a page of a span's feedback as TrueFoundry's trace view has it in the span's data: under
+/// `tfyGatewayFeedbacks`.
+pub fn render_span_data(records: &[&Feedback], next_page_token: Option<&str>) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct SpanData<'a> {
+        tfy_gateway_feedbacks: Vec<Record<'a>>,
+        pagination: Pagination<'a>,
+    }
+    to_json(&SpanData {
+        tfy_gateway_feedbacks: records
             .iter()
             .map(|record| Record::new(record, &SPELLING))
             .collect(),
