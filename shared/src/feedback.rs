@@ -1,7 +1,7 @@
 //! A feedback record, the draft it is created from, and changes to it.
 
 use crate::fields::Patch;
-use crate::id::{FeedbackId, Workspace};
+use crate::id::{Entropy, FeedbackId, Workspace};
 use crate::indexed::{Field, Indexed};
 use crate::metadata::{self, Comment, Metadata};
 use crate::person::Person;
@@ -69,6 +69,22 @@ pub struct Feedback {
 }
 
 impl Feedback {
+    /// The record that a draft becomes at `now`, as the `index`-th of its request. It never expires.
+    pub fn new(workspace: Workspace, draft: Draft, now: Timestamp, index: usize, entropy: Entropy) -> Self {
+        let id = match &draft.person {
+            Some(person) => FeedbackId::mint_upserted(now, index, entropy, person.hash()[31]),
+            None => FeedbackId::mint(now, index, entropy),
+        };
+        Self {
+            workspace,
+            id,
+            draft,
+            updated_at: now,
+            version: 1,
+            expires_at: None,
+        }
+    }
+
     /// Whether it has expired at `now`, even if DynamoDB has not deleted it yet.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now.seconds())

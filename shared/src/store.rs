@@ -72,17 +72,9 @@ impl Store {
     ) -> Result<Feedback, Problem> {
         let mut entropy = [0; 10];
         random::fill(&mut entropy)?;
-        let expires_at = self.retention.map(|keep| (now + keep).seconds());
         Ok(Feedback {
-            workspace: workspace.clone(),
-            id: match &draft.person {
-                Some(person) => FeedbackId::mint_upserted(now, index, entropy, person.hash()[31]),
-                None => FeedbackId::mint(now, index, entropy),
-            },
-            draft,
-            updated_at: now,
-            version: 1,
-            expires_at,
+            expires_at: self.retention.map(|keep| (now + keep).seconds()),
+            ..Feedback::new(workspace.clone(), draft, now, index, entropy)
         })
     }
 }

@@ -9,6 +9,7 @@ mod capture;
 mod costs;
 mod counting;
 mod dates;
+mod demo;
 mod dynamodb;
 mod faults;
 mod harness;
