@@ -11,6 +11,7 @@ mod console_overview;
 mod costs;
 mod counting;
 mod dates;
+mod demo;
 mod dynamodb;
 mod faults;
 mod filters;

@@ -65,15 +65,6 @@ pub fn signed(number: f64, places: usize) -> String {
     }
 }
 
-/// A whole number with its sign, except 0.
-pub fn signed_count(number: i64) -> String {
-    if number > 0 {
-        format!("+{}", count(number))
-    } else {
-        count(number)
-    }
-}
-
 /// A share in percent: `61.4 %`. Whole only where it is 0 or 100.
 pub fn percent(share: f64) -> String {
     let places = usize::from(share != 0.0 && share != 1.0);

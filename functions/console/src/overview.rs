@@ -151,14 +151,7 @@ pub async fn show(app: &App, visit: &Visit, session: &Session) -> Result<Reply, 
     let (counts, before, said) = tokio::join!(
         app.reader.count_each(workspace, &question, &groupings, now),
         app.reader.count_each(workspace, &earlier, &of_earlier, now),
-        comments::latest(
-            &app.store,
-            workspace,
-            selection.list_filter(),
-            selection.model.as_deref(),
-            MAX_COMMENTS,
-            now
-        ),
+        comments::latest(app, visit, session, &selection, MAX_COMMENTS),
     );
     let mut counts = counts?.into_iter();
     let mut next = || counts.next().unwrap_or_else(|| Ok(Counts::default()));
@@ -221,7 +214,7 @@ pub async fn show(app: &App, visit: &Visit, session: &Session) -> Result<Reply, 
             })
             .collect::<Result<_, Problem>>()?,
         comments: said?,
-        all_comments: format!("/console/feedback{}", selection.query()),
+        all_comments: format!("/console/feedback{}", selection.with("has_comment", Some("true"))),
     };
     page(notes, Ok(content), as_of)
 }

@@ -6,7 +6,6 @@ use shared::http::Reply;
 use shared::http::visit::Visit;
 use shared::indexed::Field;
 use shared::problem::{Fault, Problem};
-use shared::query::Filter;
 use shared::stats::question::{Group, Grouping, Question, Source};
 use shared::stats::read::{Range, Unanswered};
 use shared::stats::tally::Tally;
@@ -346,33 +345,22 @@ async fn compare(
 ) -> Result<Reply, Problem> {
     let [one, other] = &comparison.sides;
     let side = |(name, range, _): &(String, Range, String)| {
-        let mut filter = selection.filter.clone();
-        filter.indexed.set(Field::Prompt, name.clone());
-        let question = Question::new(*range, &filter, selection.model.as_deref());
-        let filter = Filter {
-            from: Some(range.from),
-            to: Some(range.to),
-            ..filter
-        };
-        (question, filter, Unit::of(*range))
+        let mut side = selection.clone();
+        (side.from, side.to) = (range.from, range.to);
+        side.filter.indexed.set(Field::Prompt, name.clone());
+        (side, Unit::of(*range))
     };
     let (one_side, other_side) = (side(one), side(other));
-    let counts = async |(question, filter, unit): &(Question, Filter, Unit)| {
+    let counts = async |(side, unit): &(Selection, Unit)| {
+        let question = Question::new(side.range(), &side.filter, side.model.as_deref());
         let grouping = Grouping {
             by: Group::All,
             buckets: unit.granularity(),
         };
-        let (workspace, model) = (session.workspace(), selection.model.as_deref());
         tokio::join!(
-            app.reader.count(workspace, question, grouping, visit.now),
-            comments::latest(
-                &app.store,
-                workspace,
-                filter.clone(),
-                model,
-                MAX_COMMENTS,
-                visit.now
-            ),
+            app.reader
+                .count(session.workspace(), &question, grouping, visit.now),
+            comments::latest(app, visit, session, side, MAX_COMMENTS),
         )
     };
     let (first, second) = tokio::join!(counts(&one_side), counts(&other_side));
@@ -387,7 +375,7 @@ async fn compare(
     };
     let mut totals = Vec::new();
     let sides = [(one, one_side, first), (other, other_side, second)];
-    for (index, ((name, range, words), (_, _, unit), (counts, said))) in sides.into_iter().enumerate() {
+    for (index, ((name, range, words), (_, unit), (counts, said))) in sides.into_iter().enumerate() {
         let counts = match counts {
             Ok(counts) => counts,
             Err(Unanswered::Problem(problem)) => return Err(problem),

@@ -218,9 +218,10 @@ impl Selection {
         if !faults.is_empty() {
             return Err(Problem::Invalid(faults));
         }
-        let to = listed.to.unwrap_or(now);
+        // Just after now, so that the roll-ups under way are counted whole.
+        let to = listed.to.unwrap_or(now + Duration::from_millis(1));
         let from = match preset {
-            Some(preset) => preset.start(to),
+            Some(preset) => preset.start(now),
             None => listed.from.unwrap_or(to).min(to),
         };
         Ok(Self {
@@ -531,13 +532,19 @@ mod tests {
         Timestamp::parse(text).unwrap()
     }
 
+    /// The end of a range that ends now.
+    fn end() -> Timestamp {
+        at(NOW) + Duration::from_millis(1)
+    }
+
     #[test]
     fn the_default_is_the_last_seven_days_and_the_seven_before_them() {
         let week = parse(&[]).unwrap();
         assert_eq!(week.preset, Some(Preset::Week));
-        assert_eq!((week.from, week.to), (at("2026-11-14T12:00:00Z"), at(NOW)));
+        assert_eq!((week.from, week.to), (at("2026-11-14T12:00:00Z"), end()));
         let before = week.before();
-        assert_eq!((before.from, before.to), (at("2026-11-07T12:00:00Z"), week.from));
+        assert_eq!(before.to, week.from);
+        assert_eq!(before.from.until(before.to), week.from.until(week.to));
         assert_eq!(week.query(), "");
     }
 
@@ -545,7 +552,8 @@ mod tests {
     fn each_preset_has_its_length() {
         for preset in Preset::ALL {
             let selection = parse(&[("range", preset.name())]).unwrap();
-            assert_eq!(selection.from.until(selection.to), preset.length());
+            assert_eq!((selection.from, selection.to), (preset.start(at(NOW)), end()));
+            assert_eq!(selection.from.until(at(NOW)), preset.length());
             assert_eq!(selection.preset, Some(preset));
         }
         // It begins where roll-ups do.
@@ -557,7 +565,7 @@ mod tests {
     #[test]
     fn a_custom_range_has_a_start_and_may_end_now() {
         let custom = parse(&[("range", "custom"), ("from", "2026-11-20T10:30")]).unwrap();
-        assert_eq!((custom.from, custom.to), (at("2026-11-20T10:30:00Z"), at(NOW)));
+        assert_eq!((custom.from, custom.to), (at("2026-11-20T10:30:00Z"), end()));
         assert_eq!(custom.preset, None);
         // A link may leave out the word.
         assert_eq!(parse(&[("from", "2026-11-20T10:30")]).unwrap().from, custom.from);

@@ -1,6 +1,5 @@
 //! The figures above a page's charts, each with its change against another range.
 
-use shared::stats::figures::Opinion;
 use shared::stats::tally::Tally;
 
 use crate::number;
@@ -115,15 +114,6 @@ fn shift(votes: &Tally, before: &Tally) -> Option<Change> {
         words,
         class,
     })
-}
-
-/// The class of an opinion.
-pub fn class(opinion: Opinion) -> &'static str {
-    match opinion {
-        Opinion::Positive => "positive",
-        Opinion::Neutral => "neutral",
-        Opinion::Negative => "negative",
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
-use futures_util::future::{join, join_all, try_join_all};
+use futures_util::future::{join_all, join3, try_join_all};
 
 use plan::Plan;
 pub use plan::Range;
@@ -103,6 +103,26 @@ struct Counted {
     as_of: Option<Timestamp>,
 }
 
+/// Counting by a dimension: by which time, and of which values; `None` means all.
+#[derive(Clone, Copy, Debug)]
+struct OfDimension<'a> {
+    buckets: Granularity,
+    dimension: Dimension,
+    values: Option<&'a [String]>,
+}
+
+impl OfDimension<'_> {
+    /// The values that a record counts in.
+    fn values_of(&self, vote: &Vote) -> Vec<String> {
+        let mut values = self.dimension.values_of(vote);
+        values.retain(|value| match self.values {
+            Some(values) => values.contains(value),
+            None => self.dimension == Dimension::All || !value.is_empty(),
+        });
+        values
+    }
+}
+
 /// Runs analytics queries.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -142,7 +162,7 @@ impl Reader {
     }
 
     /// Counts the records of a question in several ways, and returns a result for each. Roll-ups are read
-    /// concurrently; whatever needs records shares one reading of them.
+    /// concurrently, and a record is read once for all that need it.
     ///
     /// # Errors
     ///
@@ -162,97 +182,154 @@ impl Reader {
             filters: &question.filters,
             now,
         };
-        let by_rollups = groupings.iter().map(|grouping| {
-            let slice = slice(grouping.buckets);
-            async move {
-                match question.way(grouping.by) {
-                    Way::Nothing => Some(Ok(Counts {
-                        as_of: counted.as_of,
-                        ..Counts::default()
-                    })),
-                    Way::Dimension(dimension, values) => Some(
-                        self.by_dimension(&slice, counted, dimension, values.as_deref())
-                            .await,
-                    ),
-                    Way::Unnamed => Some(self.unnamed(&slice, counted).await),
-                    Way::Records => None,
-                }
-            }
-        });
-        let of_records: Vec<Grouping<'_>> = groupings
+        let ways: Vec<Way> = groupings
             .iter()
-            .copied()
-            .filter(|grouping| question.way(grouping.by) == Way::Records)
+            .map(|grouping| question.way(grouping.by))
             .collect();
-        // The records are read once for all of them, so their bucket sizes are not the slice's.
-        let by_records = self.by_records(slice(Granularity::Day), counted, question, &of_records);
-        let (by_rollups, by_records) = join(join_all(by_rollups), by_records).await;
-        let mut by_records = match by_records {
+        let pairs = || groupings.iter().zip(&ways);
+        let of_dimensions: Vec<OfDimension<'_>> = pairs()
+            .filter_map(|(grouping, way)| match way {
+                Way::Dimension(dimension, values) => Some(OfDimension {
+                    buckets: grouping.buckets,
+                    dimension: *dimension,
+                    values: values.as_deref(),
+                }),
+                _ => None,
+            })
+            .collect();
+        let unnamed = pairs().filter(|(_, way)| **way == Way::Unnamed);
+        let unnamed = unnamed.map(|(grouping, _)| self.unnamed(slice(grouping.buckets), counted));
+        let of_records: Vec<Grouping<'_>> = pairs()
+            .filter(|(_, way)| **way == Way::Records)
+            .map(|(grouping, _)| *grouping)
+            .collect();
+        // Each bucket size is that of its grouping, not the slice's.
+        let whole = slice(Granularity::Day);
+        let (by_dimension, unnamed, by_records) = join3(
+            self.by_dimensions(&whole, counted, &of_dimensions),
+            join_all(unnamed),
+            self.by_records(&whole, counted, question, &of_records),
+        )
+        .await;
+        let by_records = match by_records {
             Ok(counts) => counts.into_iter().map(Ok).collect(),
             Err(unanswered) => vec![Err(unanswered); of_records.len()],
-        }
-        .into_iter();
-        let counts = by_rollups
-            .into_iter()
-            .map(|counts| counts.or_else(|| by_records.next()));
+        };
+        let mut by_dimension = by_dimension.into_iter();
+        let (mut unnamed, mut by_records) = (unnamed.into_iter(), by_records.into_iter());
+        let counts = ways.iter().map(|way| match way {
+            Way::Nothing => Some(Ok(Counts {
+                as_of: counted.as_of,
+                ..Counts::default()
+            })),
+            Way::Dimension(..) => by_dimension.next(),
+            Way::Unnamed => unnamed.next(),
+            Way::Records => by_records.next(),
+        });
         Ok(counts.flatten().collect())
     }
 
-    /// Counts a slice by bucket and by a dimension's value, exactly. If `values` are given, only those are
-    /// counted.
+    /// Counts a slice by bucket and by a dimension's value, exactly.
     async fn by_dimension(
         &self,
         slice: &Slice<'_>,
         counted: Counted,
         dimension: Dimension,
-        values: Option<&[String]>,
     ) -> Result<Counts, Unanswered> {
-        let Counted { generation, as_of } = counted;
-        let plan = Plan::of(
-            slice.range,
-            slice.buckets,
-            dimension.series(generation.schema),
-            slice.now,
-        );
+        let asked = OfDimension {
+            buckets: slice.buckets,
+            dimension,
+            values: None,
+        };
+        let mut counts = self.by_dimensions(slice, counted, &[asked]).await;
+        counts.pop().unwrap_or_else(|| Ok(Counts::default()))
+    }
+
+    /// Counts the range of a slice by several dimensions, exactly. Records at its ends that several of them
+    /// need are read once.
+    async fn by_dimensions(
+        &self,
+        slice: &Slice<'_>,
+        counted: Counted,
+        asked: &[OfDimension<'_>],
+    ) -> Vec<Result<Counts, Unanswered>> {
+        let plan = |asked: &OfDimension<'_>| {
+            let series = asked.dimension.series(counted.generation.schema);
+            Plan::of(slice.range, asked.buckets, series, slice.now)
+        };
+        let plans: Vec<Plan> = asked.iter().map(plan).collect();
+        let pairs = || asked.iter().zip(&plans);
+        let whole = pairs().map(|(asked, plan)| self.whole_slots(slice, counted, *asked, plan));
+        let mut counts = join_all(whole).await;
+        let mut ends: Vec<Range> = Vec::new();
+        for end in plans.iter().flat_map(|plan| &plan.records) {
+            if !ends.contains(end) {
+                ends.push(*end);
+            }
+        }
+        // One after the other, to hold few pages at a time.
+        for end in ends {
+            let needs = |plan: &Plan| plan.records.contains(&end);
+            let needs_metadata = pairs().any(|(asked, plan)| needs(plan) && asked.dimension.needs_metadata());
+            let records = RecordRange {
+                range: end,
+                most: MAX_END_RECORDS,
+                columns: Columns {
+                    indexed: true,
+                    metadata: needs_metadata,
+                },
+            };
+            let read = self
+                .records(slice, records, |vote| {
+                    for ((asked, plan), counts) in pairs().zip(&mut counts) {
+                        let Some(counts) = counts.as_mut().ok().filter(|_| needs(plan)) else {
+                            continue;
+                        };
+                        for value in asked.values_of(vote) {
+                            add(&mut counts.cells, asked.buckets, value, vote);
+                        }
+                    }
+                })
+                .await;
+            if let Err(unanswered) = read {
+                for (plan, counts) in plans.iter().zip(&mut counts) {
+                    if counts.is_ok() && needs(plan) {
+                        *counts = Err(unanswered.clone());
+                    }
+                }
+            }
+        }
+        counts
+    }
+
+    /// Counts the part of a slice that roll-ups cover.
+    async fn whole_slots(
+        &self,
+        slice: &Slice<'_>,
+        counted: Counted,
+        asked: OfDimension<'_>,
+        plan: &Plan,
+    ) -> Result<Counts, Unanswered> {
+        let slice = Slice {
+            buckets: asked.buckets,
+            ..*slice
+        };
         let parts = plan.rollups.iter().map(|(series, range)| {
             let part = Part {
-                generation,
-                dimension,
+                generation: counted.generation,
+                dimension: asked.dimension,
                 series: *series,
                 range: *range,
             };
-            self.rollups(slice, part, values)
+            self.rollups(&slice, part, asked.values)
         });
         let mut cells = Cells::new();
         for (cell, tally) in try_join_all(parts).await?.into_iter().flatten() {
             *cells.entry(cell).or_default() += &tally;
         }
-        let columns = Columns {
-            indexed: true,
-            metadata: dimension.needs_metadata(),
-        };
-        let wanted = |value: &String| match values {
-            Some(values) => values.contains(value),
-            None => dimension == Dimension::All || !value.is_empty(),
-        };
-        for range in &plan.records {
-            let end = RecordRange {
-                range: *range,
-                most: MAX_END_RECORDS,
-                columns,
-            };
-            self.records(slice, end, |vote| {
-                let mut values = dimension.values_of(vote);
-                values.retain(wanted);
-                for value in values {
-                    add(&mut cells, slice.buckets, value, vote);
-                }
-            })
-            .await?;
-        }
         Ok(Counts {
             cells,
-            as_of: as_of_records(as_of, slice, !plan.records.is_empty()),
+            as_of: as_of_records(counted.as_of, &slice, !plan.records.is_empty()),
             source: Source::Rollups,
         })
     }
@@ -260,11 +337,11 @@ impl Reader {
     /// Counts the records of a slice without a name: all records minus those with a name. A record that is
     /// counted between the two reads would be in only one of them, so those with a name are read before and
     /// after.
-    async fn unnamed(&self, slice: &Slice<'_>, mut counted: Counted) -> Result<Counts, Unanswered> {
-        let mut named = self.by_dimension(slice, counted, Dimension::Name, None).await?;
+    async fn unnamed(&self, slice: Slice<'_>, mut counted: Counted) -> Result<Counts, Unanswered> {
+        let mut named = self.by_dimension(&slice, counted, Dimension::Name).await?;
         for _ in 0..MAX_REREADS {
-            let mut counts = self.by_dimension(slice, counted, Dimension::All, None).await?;
-            let again = self.by_dimension(slice, counted, Dimension::Name, None).await?;
+            let mut counts = self.by_dimension(&slice, counted, Dimension::All).await?;
+            let again = self.by_dimension(&slice, counted, Dimension::Name).await?;
             if again.cells == named.cells {
                 counts.as_of = counts.as_of.min(named.as_of);
                 for ((bucket, _), tally) in named.cells {
@@ -283,7 +360,7 @@ impl Reader {
     /// none.
     async fn by_records(
         &self,
-        slice: Slice<'_>,
+        slice: &Slice<'_>,
         counted: Counted,
         question: &Question,
         groupings: &[Grouping<'_>],
@@ -291,7 +368,7 @@ impl Reader {
         let mut counts = vec![
             Counts {
                 cells: Cells::new(),
-                as_of: as_of_records(counted.as_of, &slice, true),
+                as_of: as_of_records(counted.as_of, slice, true),
                 source: Source::Records,
             };
             groupings.len()
@@ -304,7 +381,7 @@ impl Reader {
             most: MAX_RECORDS,
             columns: question.columns(groupings.iter().map(|grouping| grouping.by)),
         };
-        self.records(&slice, all, |vote| {
+        self.records(slice, all, |vote| {
             if !question.admits(vote) {
                 return;
             }
