@@ -581,13 +581,15 @@ const SPARKLINE: (f64, f64) = (120.0, 30.0);
 /// A line of shares, 0 at the bottom and 1 at the top, without axes.
 pub fn sparkline(title: &str, shares: &[Option<f64>]) -> String {
     let (width, height) = SPARKLINE;
-    let step = width / shares.len().max(1) as f64;
+    // A dot at an end is not cut off.
+    let margin = 3.0;
+    let step = (width - 2.0 * margin) / shares.len().max(1) as f64;
     let mut pieces: Vec<Vec<(f64, f64)>> = vec![Vec::new()];
     for (index, share) in shares.iter().enumerate() {
         match (share, pieces.last_mut()) {
             (Some(share), Some(piece)) => {
                 let y = height - 4.0 - share.clamp(0.0, 1.0) * (height - 8.0);
-                piece.push((step * (index as f64 + 0.5), y));
+                piece.push((margin + step * (index as f64 + 0.5), y));
             }
             _ => pieces.push(Vec::new()),
         }
@@ -621,7 +623,7 @@ pub fn range(share: Share) -> String {
         number::percent_interval(share)
     );
     format!(
-        "<svg class=\"range\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\">\
+        "<svg class=\"range\" viewBox=\"0 0 {width} {height}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{title}\">\
          <title>{title}</title><path class=\"track\" d=\"M0 6H{width}\"/>\
          <path class=\"band\" d=\"M{} 6H{}\"/><path class=\"point\" d=\"M{} 1V11\"/></svg>",
         Units(low.min(width - 1.0)),
@@ -634,7 +636,7 @@ pub fn range(share: Share) -> String {
 pub fn meter(title: &str, share: f64) -> String {
     let (title, width) = (Escaped(title), Units((share.clamp(0.0, 1.0) * 100.0).max(1.0)));
     format!(
-        "<svg class=\"range meter\" viewBox=\"0 0 100 12\" role=\"img\" aria-label=\"{title}\">\
+        "<svg class=\"range meter\" viewBox=\"0 0 100 12\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{title}\">\
          <title>{title}</title><path class=\"track\" d=\"M0 6H100\"/><path class=\"band\" d=\"M0 6H{width}\"/></svg>"
     )
 }

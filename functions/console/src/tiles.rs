@@ -67,7 +67,7 @@ pub fn tiles(votes: &Tally, before: Option<&Tally>) -> Vec<Tile> {
             figure: number::or_none(votes.average(), |average| number::decimal(average, 2)),
             more: match votes.count() {
                 0 => "no values".to_owned(),
-                _ => "value × weight, −10 to 10".to_owned(),
+                _ => "value × weight, −10\u{a0}to\u{a0}10".to_owned(),
             },
             change: change(Tally::average),
         },
@@ -84,7 +84,7 @@ pub fn tiles(votes: &Tally, before: Option<&Tally>) -> Vec<Tile> {
             figure: number::or_none(votes.mean_rating(), |mean| number::decimal(mean, 2)),
             more: match votes.rated() {
                 0 => "no ratings".to_owned(),
-                rated => format!("of {}, 1 to 5", number::counted(rated, "rating")),
+                rated => format!("of {}, 1\u{a0}to\u{a0}5", number::counted(rated, "rating")),
             },
             change: change(Tally::mean_rating),
         },
