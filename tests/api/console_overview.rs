@@ -101,7 +101,7 @@ fn tile(page: &str, label: &str) -> String {
 
 /// The number of a tile: without commas, and with a minus that Rust reads.
 fn number(text: &str) -> f64 {
-    let plain = text.replace(',', "").replace('−', "-").replace(" %", "");
+    let plain = text.replace(',', "").replace('−', "-").replace("\u{a0}%", "");
     plain.parse().unwrap_or_else(|_| panic!("{text} is not a number"))
 }
 
@@ -233,11 +233,11 @@ async fn a_range_that_was_not_chosen_is_the_last_week_beside_the_one_before() {
     let browser = Browser::new(&api).await;
     let page = browser.get("/console").await;
     assert_eq!(tile(&page, "Votes"), "40");
-    assert_eq!(tile(&page, "Positive"), "75.0 %");
+    assert_eq!(tile(&page, "Positive"), "75.0\u{a0}%");
     for part in [
-        "95 % interval 59–86 %",
+        "95 % interval 59–86\u{a0}%",
         "<span class=\"more change good\">+50.0 points <span class=\"muted\">more than chance</span></span>",
-        "+100 %",
+        "+100\u{a0}%",
         "Changes are against the 7 days before: 20 votes.",
     ] {
         assert!(page.contains(part), "{part} is not in {page}");
@@ -426,7 +426,7 @@ async fn a_comparison_says_whether_it_is_more_than_chance() {
         "{page}"
     );
     assert!(
-        page.contains("Positive: 90.0 % of 50 votes against 47.1 % of 51 votes."),
+        page.contains("Positive: 90.0\u{a0}% of 50 votes against 47.1\u{a0}% of 51 votes."),
         "{page}"
     );
     assert!(page.contains("It forgot the date"), "{page}");
@@ -441,7 +441,7 @@ async fn a_comparison_says_whether_it_is_more_than_chance() {
     assert!(page.contains("Better: The last 7 days."), "{page}");
     let (from, to) = (ago(&api, 10 * DAY), ago(&api, 8 * DAY));
     let page = compared(&format!("compare=clear&from2={from}&to2={to}")).await;
-    assert!(page.contains("40.0 % of 50 votes"), "{page}");
+    assert!(page.contains("40.0\u{a0}% of 50 votes"), "{page}");
 
     for (query, says) in [
         ("compare=clear&with=none".to_owned(), "one side has no votes"),

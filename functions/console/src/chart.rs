@@ -85,12 +85,14 @@ pub struct Label {
 }
 
 /// A line of the grid.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tick {
     /// Where it is.
     pub y: f64,
     /// What it stands for.
     pub value: f64,
+    /// The same as text.
+    pub text: String,
 }
 
 /// A bar or a part of one.
@@ -119,6 +121,8 @@ pub struct Bars {
     pub columns: Vec<(Place, [i64; 3])>,
     /// How far apart labels may be, finest first.
     pub distances: &'static [i64],
+    /// The height of the axis at least, for charts that stand side by side.
+    pub least: i64,
     /// Whether the table tells the opinions apart. Where a place has just one, its name says it.
     pub is_stacked: bool,
 }
@@ -136,6 +140,8 @@ pub struct Line {
     pub points: Vec<(Place, Option<f64>)>,
     /// How far apart labels may be, finest first.
     pub distances: &'static [i64],
+    /// The ends of the vertical axis, if they are given; otherwise it contains 0 and every value.
+    pub ends: Option<(f64, f64)>,
 }
 
 /// Where everything of a chart is.
@@ -202,6 +208,7 @@ fn distribution(
         axis,
         columns: columns.collect(),
         distances,
+        least: 0,
         is_stacked: false,
     }
 }
@@ -210,7 +217,7 @@ impl Bars {
     /// Places the bars.
     pub fn layout(&self) -> Layout {
         let heights = self.columns.iter().map(|(_, parts)| parts.iter().sum::<i64>());
-        let highest = heights.max().unwrap_or_default().max(1);
+        let highest = heights.max().unwrap_or_default().max(self.least).max(1);
         let axis = Axis::new(0.0, highest as f64, 1.0, self.columns.len());
         let width = (axis.step() * 0.72).min(MAX_BAR);
         let mut bars = Vec::new();
@@ -294,11 +301,13 @@ impl Bars {
 }
 
 impl Line {
-    /// Places the line. The axis contains 0.
+    /// Places the line.
     pub fn layout(&self) -> Layout {
-        let values = || self.points.iter().filter_map(|(_, value)| *value);
-        let (low, high) = values().fold((0.0_f64, 0.0_f64), |(low, high), value| {
-            (low.min(value), high.max(value))
+        let values = self.points.iter().filter_map(|(_, value)| *value);
+        let (low, high) = self.ends.unwrap_or_else(|| {
+            values.fold((0.0, 0.0), |(low, high): (f64, f64), value| {
+                (low.min(value), high.max(value))
+            })
         });
         let axis = Axis::new(low, if low < high { high } else { 1.0 }, 0.01, self.points.len());
         let mut pieces: Vec<Vec<(f64, f64)>> = vec![Vec::new()];
@@ -367,8 +376,8 @@ struct Axis {
 impl Axis {
     fn new(low: f64, high: f64, finest: f64, places: usize) -> Self {
         let values = ticks(low, high, MAX_STEPS, finest);
-        let widest = values.iter().map(|value| width(&number::short(*value)));
-        let widest = widest.fold(0.0, f64::max);
+        let texts = number::axis(&values);
+        let widest = texts.iter().map(|text| width(text)).fold(0.0, f64::max);
         let mut axis = Self {
             plot: Plot {
                 left: widest + 10.0,
@@ -381,11 +390,12 @@ impl Axis {
             high: values.last().copied().unwrap_or(1.0),
             places: places.max(1),
         };
-        let tick = |value| Tick {
+        let tick = |(value, text)| Tick {
             y: axis.y(value),
             value,
+            text,
         };
-        axis.ticks = values.into_iter().map(tick).collect();
+        axis.ticks = values.into_iter().zip(texts).map(tick).collect();
         axis
     }
 
@@ -515,7 +525,7 @@ impl Display for Layout {
         let Plot {
             left, right, bottom, ..
         } = self.plot;
-        for Tick { y, value } in &self.ticks {
+        for Tick { y, value, text } in &self.ticks {
             write!(
                 f,
                 "<path class=\"{}\" d=\"M{} {}H{}\"/><text class=\"y\" x=\"{}\" y=\"{}\">{}</text>",
@@ -525,7 +535,7 @@ impl Display for Layout {
                 Units(right),
                 Units(left - 8.0),
                 Units(*y),
-                number::short(*value)
+                text
             )?;
         }
         for Label { x, text } in &self.labels {
@@ -687,6 +697,7 @@ mod tests {
                 .map(|(index, parts)| (place(index), *parts))
                 .collect(),
             distances: DISTANCES,
+            least: 0,
             is_stacked: true,
         }
     }
@@ -702,6 +713,7 @@ mod tests {
                 .map(|(index, value)| (place(index), *value))
                 .collect(),
             distances: DISTANCES,
+            ends: None,
         }
     }
 
@@ -819,6 +831,14 @@ mod tests {
             html.matches("&lt;script&gt;").count(),
             html.matches("script&gt;").count() / 2
         );
+    }
+
+    #[test]
+    fn an_axis_may_have_ends_of_its_own() {
+        let mut chart = line_of(&[Some(4.2), Some(4.4)]);
+        chart.ends = Some((1.0, 5.0));
+        let values: Vec<f64> = chart.layout().ticks.iter().map(|tick| tick.value).collect();
+        assert_eq!(values, [1.0, 2.0, 3.0, 4.0, 5.0]);
     }
 
     #[test]

@@ -5,6 +5,9 @@ use shared::stats::interval::{Difference, Share};
 /// The minus sign, as wide as a plus.
 pub const MINUS: char = '\u{2212}';
 
+/// A space that no line breaks at: between a number and its unit.
+pub const NO_BREAK: char = '\u{a0}';
+
 /// What stands where there is no number.
 pub const NONE: &str = "–";
 
@@ -53,6 +56,19 @@ pub fn short(number: f64) -> String {
     }
 }
 
+/// The numbers of an axis, all with as many decimal places as one of them needs, at most two.
+pub fn axis(numbers: &[f64]) -> Vec<String> {
+    let needs = |number: &f64| {
+        short(*number)
+            .split_once('.')
+            .map_or(0, |(_, places)| places.len())
+    };
+    match numbers.iter().map(needs).max().unwrap_or_default() {
+        0 => numbers.iter().map(|number| short(*number)).collect(),
+        places => numbers.iter().map(|number| decimal(*number, places)).collect(),
+    }
+}
+
 /// A number with its sign: `+0.12`, `−0.12`, `±0.00`.
 pub fn signed(number: f64, places: usize) -> String {
     let text = decimal(number, places);
@@ -68,14 +84,14 @@ pub fn signed(number: f64, places: usize) -> String {
 /// A share in percent: `61.4 %`. Whole only where it is 0 or 100.
 pub fn percent(share: f64) -> String {
     let places = usize::from(share != 0.0 && share != 1.0);
-    format!("{} %", decimal(share * 100.0, places))
+    format!("{}{NO_BREAK}%", decimal(share * 100.0, places))
 }
 
 /// An interval of a share in whole percent: `58–65 %`, rounded outwards.
 pub fn percent_interval(share: Share) -> String {
     let interval = share.interval();
     let (low, high) = ((interval.low * 100.0).floor(), (interval.high * 100.0).ceil());
-    format!("{}–{} %", decimal(low, 0), decimal(high, 0))
+    format!("{}–{}{NO_BREAK}%", decimal(low, 0), decimal(high, 0))
 }
 
 /// A difference of shares in percentage points: `+3.1 points`.
@@ -136,6 +152,8 @@ mod tests {
         ] {
             assert_eq!(short(number), text, "{number}");
         }
+        assert_eq!(axis(&[0.0, 0.5, 1.0]), ["0.0", "0.5", "1.0"]);
+        assert_eq!(axis(&[0.0, 1_000.0]), ["0", "1,000"]);
         for (number, text) in [(0.5, "+0.5"), (-0.5, "−0.5"), (0.01, "±0.0")] {
             assert_eq!(signed(number, 1), text, "{number}");
         }
@@ -152,7 +170,7 @@ mod tests {
             assert_eq!(percent(share), text);
         }
         let share = Share::new(2, 3).unwrap();
-        assert_eq!(percent_interval(share), "20–94 %");
+        assert_eq!(percent_interval(share), "20–94\u{a0}%");
         assert_eq!(points(share.minus(Share::new(1, 3).unwrap())), "+33.3 points");
     }
 }

@@ -194,6 +194,11 @@ pub async fn show(app: &App, visit: &Visit, session: &Session) -> Result<Reply, 
     }
     if total.source == Source::Records {
         notes.push(unanswered::from_records(&selection));
+    } else if groupings
+        .iter()
+        .any(|grouping| question.source(grouping.by) == Source::Records)
+    {
+        notes.push(unanswered::groups_from_records(&selection));
     }
     let before = match before {
         Ok(before) => Some(before.total()),
@@ -224,16 +229,13 @@ fn section(counts: Result<Counts, Unanswered>, selection: &Selection) -> Result<
     match counts {
         Ok(counts) => Ok(Ok(counts)),
         Err(Unanswered::Problem(problem)) => Err(problem),
-        Err(too_many) => Ok(Err(unanswered::words(&too_many, selection))),
+        Err(too_many) => Ok(Err(unanswered::of_group(&too_many, selection))),
     }
 }
 
 /// What the tiles' changes are against.
 fn against(selection: &Selection, before: Option<&Tally>) -> String {
-    let length = match selection.preset {
-        Some(preset) => preset.words().replacen("the last", "the", 1) + " before",
-        None => "the same length of time before".to_owned(),
-    };
+    let length = selection.words_before();
     match before {
         Some(before) if before.total() > 0 => {
             format!(
@@ -249,7 +251,7 @@ fn against(selection: &Selection, before: Option<&Tally>) -> String {
 /// The charts: votes and averages over time, and the distributions, of what there is.
 fn charts(unit: Unit, selection: &Selection, counts: &Counts, votes: &Tally) -> Vec<Figure> {
     let over_time = unit.fill(selection.range(), &counts.by_bucket());
-    let line = |title: &str, of, value: fn(&Tally) -> Option<f64>| Line {
+    let line = |title: &str, of, value: fn(&Tally) -> Option<f64>, ends| Line {
         title: title.to_owned(),
         axis: unit.name(),
         of,
@@ -258,13 +260,22 @@ fn charts(unit: Unit, selection: &Selection, counts: &Counts, votes: &Tally) -> 
             .map(|(bucket, tally)| (Place::of(*bucket), value(tally)))
             .collect(),
         distances: unit.distances(),
+        ends,
     };
-    let mut charts = vec![votes_over_time(unit, &over_time).figure("votes")];
+    let mut charts = vec![votes_over_time(unit, &over_time, 0).figure("votes")];
     if votes.count() > 0 {
-        charts.push(line("Average value over time", "Average", Tally::average).figure("average"));
+        charts.push(line("Average value over time", "Average", Tally::average, None).figure("average"));
     }
     if votes.rated() > 0 {
-        charts.push(line("Mean rating over time", "Mean rating", Tally::mean_rating).figure("rating"));
+        charts.push(
+            line(
+                "Mean rating over time",
+                "Mean rating",
+                Tally::mean_rating,
+                Some((1.0, 5.0)),
+            )
+            .figure("rating"),
+        );
     }
     if votes.count() > 0 {
         charts.push(chart::values(votes).figure("values"));
@@ -275,8 +286,8 @@ fn charts(unit: Unit, selection: &Selection, counts: &Counts, votes: &Tally) -> 
     charts
 }
 
-/// The chart of votes over time, by opinion.
-pub fn votes_over_time(unit: Unit, over_time: &[(Bucket, Tally)]) -> Bars {
+/// The chart of votes over time, by opinion. Its axis ends at `least` or above.
+pub fn votes_over_time(unit: Unit, over_time: &[(Bucket, Tally)], least: i64) -> Bars {
     let columns = over_time.iter();
     Bars {
         title: "Votes over time".to_owned(),
@@ -285,22 +296,25 @@ pub fn votes_over_time(unit: Unit, over_time: &[(Bucket, Tally)]) -> Bars {
             .map(|(bucket, tally)| (Place::of(*bucket), chart::opinions(tally)))
             .collect(),
         distances: unit.distances(),
+        least,
         is_stacked: true,
     }
 }
 
-/// The most frequent reasons.
+/// The most frequent reasons, with bars beside each other's.
 fn reasons_of(counts: &Counts, votes: &Tally, selection: &Selection) -> Vec<Reason> {
+    let reasons = counts.by_value();
+    let most = reasons.first().map_or(1, |(_, tally)| tally.total().max(1)) as f64;
     let all = votes.total().max(1) as f64;
-    let reasons = counts.by_value().into_iter().take(MAX_REASONS);
+    let reasons = reasons.into_iter().take(MAX_REASONS);
     reasons
         .map(|(name, tally)| {
-            let share = tally.total() as f64 / all;
+            let share = number::percent(tally.total() as f64 / all);
             Reason {
                 href: format!("{PATH}{}", selection.with("reason", Some(&name))),
                 votes: number::count(tally.total()),
-                share: number::percent(share),
-                meter: chart::meter(&format!("{} of all votes", number::percent(share)), share),
+                meter: chart::meter(&format!("{share} of all votes"), tally.total() as f64 / most),
+                share,
                 name,
             }
         })

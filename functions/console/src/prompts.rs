@@ -13,7 +13,7 @@ use shared::timestamp::Timestamp;
 
 use crate::App;
 use crate::buckets::{Bucket, Unit};
-use crate::chart::{self, Figure};
+use crate::chart;
 use crate::comments::{self, Said};
 use crate::number;
 use crate::overview::votes_over_time;
@@ -94,13 +94,13 @@ struct Side {
     name: String,
     words: String,
     tiles: Vec<Tile>,
-    chart: Figure,
+    /// The chart of votes over time.
+    chart: String,
     comments: Vec<Said>,
 }
 
 /// Whether a difference is more than chance.
 struct Verdict {
-    class: &'static str,
     text: String,
     numbers: String,
 }
@@ -198,7 +198,7 @@ impl Own {
         let other = self.with.clone().unwrap_or_else(|| one.clone());
         let (range, words) = (selection.range(), selection.words());
         let (other_range, other_words) = match (self.is_before, self.from, self.to) {
-            (true, _, _) => (selection.before(), format!("before {words}")),
+            (true, _, _) => (selection.before(), selection.words_before()),
             (false, None, None) => (range, words.clone()),
             (false, from, to) => {
                 let to = to.unwrap_or(now);
@@ -373,9 +373,9 @@ async fn compare(
         sides: Vec::new(),
         all: format!("{PATH}{}", selection.query()),
     };
-    let mut totals = Vec::new();
+    let (mut totals, mut charts) = (Vec::new(), Vec::new());
     let sides = [(one, one_side, first), (other, other_side, second)];
-    for (index, ((name, range, words), (_, unit), (counts, said))) in sides.into_iter().enumerate() {
+    for ((name, range, words), (_, unit), (counts, said)) in sides {
         let counts = match counts {
             Ok(counts) => counts,
             Err(Unanswered::Problem(problem)) => return Err(problem),
@@ -388,15 +388,22 @@ async fn compare(
             page.notes.push(unanswered::from_records(selection));
         }
         let votes = counts.total();
-        let over_time = unit.fill(*range, &counts.by_bucket());
+        charts.push((unit, unit.fill(*range, &counts.by_bucket())));
         page.sides.push(Side {
             name: name.clone(),
             words: words.clone(),
             tiles: tiles(&votes, None),
-            chart: votes_over_time(unit, &over_time).figure(&format!("votes-{index}")),
+            chart: String::new(),
             comments: said?,
         });
         totals.push(votes);
+    }
+    // Charts side by side have one scale.
+    let buckets = charts.iter().flat_map(|(_, over_time)| over_time);
+    let highest = buckets.map(|(_, tally)| tally.total()).max().unwrap_or_default();
+    for (index, (side, (unit, over_time))) in page.sides.iter_mut().zip(&charts).enumerate() {
+        let chart = votes_over_time(*unit, over_time, highest);
+        side.chart = chart.figure(&format!("votes-{index}")).to_string();
     }
     if let (None, [one, other]) = (&page.why, totals.as_slice()) {
         let names = if comparison.sides[0].0 == comparison.sides[1].0 {
@@ -427,31 +434,20 @@ impl Verdict {
     fn new(one: &Tally, other: &Tally, names: &[String; 2]) -> Self {
         let (Some(first), Some(second)) = (one.positive(), other.positive()) else {
             return Self {
-                class: "muted",
                 text: "There is nothing to compare: one side has no votes.".to_owned(),
                 numbers: String::new(),
             };
         };
         let difference = first.minus(second);
-        let (class, text) = if difference.is_more_than_chance() {
-            let better = if difference.points > 0.0 {
-                &names[0]
-            } else {
-                &names[1]
-            };
-            (
-                "good",
-                format!("The difference is more than chance would explain (95 %). Better: {better}."),
-            )
+        let [one, other] = names;
+        let better = if difference.points > 0.0 { one } else { other };
+        let text = if difference.is_more_than_chance() {
+            format!("The difference is more than chance would explain (95 %). Better: {better}.")
         } else {
-            (
-                "muted",
-                "Could be chance: with this many votes, either side may be the better one (95 %).".to_owned(),
-            )
+            "Could be chance: with this many votes, either side may be the better one (95 %).".to_owned()
         };
         let percent = |share: f64| number::signed(share * 100.0, 1);
         Self {
-            class,
             text,
             numbers: format!(
                 "Positive: {} of {} against {} of {}. Difference {} (95 % interval {} to {}).",

@@ -271,6 +271,14 @@ impl Selection {
         }
     }
 
+    /// The range before in words: `the 7 days before`.
+    pub fn words_before(&self) -> String {
+        match self.preset {
+            Some(preset) => preset.words().replacen("the last", "the", 1) + " before",
+            None => "the same length of time before".to_owned(),
+        }
+    }
+
     /// The value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         value(&self.parameters, name)

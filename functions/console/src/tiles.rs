@@ -2,7 +2,7 @@
 
 use shared::stats::tally::Tally;
 
-use crate::number;
+use crate::number::{self, NO_BREAK};
 
 /// A figure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ fn growth(now: i64, then: i64) -> Change {
     if share >= 9.95 {
         return Change::plain(format!("× {}", number::short((now as f64 / then as f64).round())));
     }
-    Change::plain(format!("{} %", number::signed(share * 100.0, 0)))
+    Change::plain(format!("{}{NO_BREAK}%", number::signed(share * 100.0, 0)))
 }
 
 /// The change of the positive share, and whether it is more than chance.
@@ -158,9 +158,9 @@ mod tests {
     #[test]
     fn growth_is_in_percent_or_a_factor() {
         for (now, before, text) in [
-            (150, 100, "+50 %"),
-            (50, 100, "−50 %"),
-            (100, 100, "±0 %"),
+            (150, 100, "+50\u{a0}%"),
+            (50, 100, "−50\u{a0}%"),
+            (100, 100, "±0\u{a0}%"),
             (4_000, 100, "× 40"),
         ] {
             let change = change(&votes(now, 0, 0, 0), &votes(before, 0, 0, 0), 0);

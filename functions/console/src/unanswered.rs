@@ -32,6 +32,28 @@ pub fn words(unanswered: &Unanswered, selection: &Selection) -> String {
     }
 }
 
+/// Why there is no list by a group although there are figures: roll-ups count by the filter or by the group, not
+/// by both.
+pub fn of_group(unanswered: &Unanswered, selection: &Selection) -> String {
+    match unanswered {
+        Unanswered::TooManyRecords(limit, _) if has_filter(selection) => format!(
+            "With {}, this list is counted one by one, and more than {} match. Choose a shorter time range.",
+            filters(selection),
+            number::grouped(&limit.to_string())
+        ),
+        _ => words(unanswered, selection),
+    }
+}
+
+/// What the page says of lists by groups that come from records.
+pub fn groups_from_records(selection: &Selection) -> String {
+    format!(
+        "With {}, reasons, and the best and worst of other groups, are counted one by one from at most {} records.",
+        filters(selection),
+        number::count(i64::try_from(MAX_RECORDS).unwrap_or(i64::MAX))
+    )
+}
+
 /// What the page says of figures that come from records.
 pub fn from_records(selection: &Selection) -> String {
     format!(

@@ -248,3 +248,90 @@ impl Question {
                 .is_none_or(|most| weighted.is_some_and(|weighted| weighted <= most))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::score::{Rating, ScoreRange};
+    use crate::target::TraceId;
+    use crate::timestamp::Timestamp;
+
+    const ALL_TIME: Range = Range {
+        from: Timestamp::EPOCH,
+        to: Timestamp::MAX,
+    };
+
+    fn of(fields: &[(Field, &str)]) -> Filter {
+        let mut filter = Filter::default();
+        for (field, text) in fields {
+            filter.indexed.set(*field, (*text).to_owned());
+        }
+        filter
+    }
+
+    #[test]
+    fn roll_ups_answer_a_filter_by_one_thing_and_group_by_it() {
+        let named = |name: &str| Filter {
+            name: Some(name.to_owned()),
+            ..Filter::default()
+        };
+        let traced = Filter {
+            trace: TraceId::parse("t"),
+            ..Filter::default()
+        };
+        let rated = Filter {
+            score: Some(ScoreRange::Ratings(Rating::MIN..=Rating::MAX)),
+            ..Filter::default()
+        };
+        let (rollups, records) = (Source::Rollups, Source::Records);
+        for (filter, model, all, by_prompt, by_model) in [
+            (Filter::default(), None, rollups, rollups, rollups),
+            (of(&[(Field::Prompt, "p")]), None, rollups, rollups, records),
+            (Filter::default(), Some("m"), rollups, records, rollups),
+            (named("helpful"), None, rollups, records, records),
+            (named(""), None, rollups, records, records),
+            (of(&[(Field::User, "u")]), None, records, records, records),
+            (of(&[(Field::Prompt, "p")]), Some("m"), records, records, records),
+            (
+                of(&[(Field::Prompt, "p"), (Field::Environment, "e")]),
+                None,
+                records,
+                records,
+                records,
+            ),
+            (traced, None, records, records, records),
+            (rated, None, records, records, records),
+        ] {
+            let question = Question::new(ALL_TIME, &filter, model);
+            let sources = [Group::All, Group::Metadata("_prompt"), Group::Metadata("_model")]
+                .map(|by| question.source(by));
+            assert_eq!(sources, [all, by_prompt, by_model], "{filter:?} {model:?}");
+            assert_eq!(
+                question.source(Group::Metadata("tier")),
+                records,
+                "no roll-ups count by it"
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_exist_is_not_looked_for() {
+        let long = "x".repeat(MAX_INDEXED + 1);
+        let question = Question::new(ALL_TIME, &of(&[(Field::User, &long)]), None);
+        assert_eq!(question.way(Group::All), Way::Nothing);
+    }
+
+    #[test]
+    fn metadata_is_read_only_if_something_needs_it() {
+        let columns = |filter: &Filter, model, by| {
+            let columns = Question::new(ALL_TIME, filter, model).columns([by]);
+            (columns.indexed, columns.metadata)
+        };
+        let user = of(&[(Field::User, "u")]);
+        assert_eq!(columns(&user, None, Group::All), (false, false));
+        assert_eq!(columns(&user, None, Group::Metadata("_prompt")), (true, false));
+        assert_eq!(columns(&user, None, Group::Metadata("_model")), (true, true));
+        assert_eq!(columns(&user, None, Group::Metadata("tier")), (false, true));
+        assert_eq!(columns(&user, Some("m"), Group::All), (false, true));
+    }
+}
