@@ -261,8 +261,12 @@ fn scopes(key: &KeyRecord) -> String {
 fn own_page(next: Option<&str>) -> &str {
     next.filter(|next| {
         let rest = next.strip_prefix(CONSOLE);
+        let path = next.split('?').next().unwrap_or_default();
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
             && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+            // A browser resolves `..` in a path, and `%2e` in it.
+            && !path.contains("..")
+            && !path.contains('%')
     })
     .unwrap_or(CONSOLE)
 }
@@ -288,6 +292,9 @@ mod tests {
             "https://evil.example/console",
             "/console/\r\nset-cookie: a=b",
             "/console\\evil.example",
+            "/console/../v1/feedback",
+            "/console/%2E%2e/health",
+            "/console/.%2e/health",
             "javascript:alert(1)",
         ] {
             assert_eq!(own_page(Some(other)), CONSOLE, "{other}");
