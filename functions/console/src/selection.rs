@@ -467,7 +467,7 @@ pub fn query_string(parameters: &[(String, String)]) -> String {
     if parameters.is_empty() {
         return String::new();
     }
-    let mut query = form_urlencoded::Serializer::new("?".to_owned());
+    let mut query = form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
     query.extend_pairs(parameters);
     query.finish()
 }
