@@ -15,8 +15,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::harness::{Answer, Api, event_json};
 
-/// Where every event of the harness was sent to.
-const HOST: &str = "id.execute-api.us-east-1.amazonaws.com";
+/// The origin of the console's pages there.
+pub const ORIGIN: &str = "https://id.execute-api.us-east-1.amazonaws.com";
 
 /// Checks what every answer of the console has, whatever it is about: no script and no style but its own, and
 /// nothing that a cache or another page may keep.
@@ -217,8 +217,7 @@ impl Browser {
 
     /// Sends a form as a page of the console does.
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let origin = format!("https://{HOST}");
-        self.post_from(Some(&origin), path, fields).await
+        self.post_from(Some(ORIGIN), path, fields).await
     }
 
     /// Sends a form with the token of this browser's session.
@@ -257,7 +256,7 @@ impl Browser {
 }
 
 /// A form's body.
-fn encoded(fields: &[(&str, &str)]) -> String {
+pub fn encoded(fields: &[(&str, &str)]) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
         byte => format!("%{byte:02X}"),
@@ -277,7 +276,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// Makes an invite for a key, and returns the path of its link.
-async fn invite(api: &Api, key: &str) -> String {
+pub async fn invite(api: &Api, key: &str) -> String {
     let id = shared::access::key::ApiKey::parse(key).unwrap().id().clone();
     let record = api.registry.find(&id).await.unwrap().unwrap();
     let token = Token::mint().unwrap();

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::access::key::ApiKey;
 use shared::config::{Config, TraceUrl};
+use shared::id::FeedbackId;
 
 use super::{Browser, as_scope, between, quoted};
 use crate::harness::{Api, PORTKEY, TRUEFOUNDRY};
@@ -82,7 +83,8 @@ async fn every_filter_of_the_list_is_in_the_address() {
     ] {
         made.push(api.post(PORTKEY, body).await.ok().id());
     }
-    made.push(api.rate(4, json!({})).await);
+    let rated = api.rate(4, json!({})).await;
+    made.push(FeedbackId::parse(&rated).unwrap().hyphenated());
     let browser = Browser::signed_in(&api).await;
     for (query, expected) in [
         ("value_min=0", &[2, 1][..]),
@@ -352,9 +354,8 @@ async fn a_trace_is_shown_by_span_with_its_raw_data() {
 #[tokio::test]
 async fn a_span_s_list_has_pages() {
     let api = Api::new().await;
-    for _ in 0..6 {
-        let votes = vec![json!({"trace_id": "t", "span_id": "s", "value": 1}); 20];
-        api.post(PORTKEY, json!(votes)).await.ok();
+    for _ in 0..120 {
+        api.rate(4, json!({})).await;
     }
     let browser = Browser::signed_in(&api).await;
     let first = browser.get("/console/span.json?trace_id=t&span_id=s").await;

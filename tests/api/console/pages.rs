@@ -90,7 +90,7 @@ async fn no_text_of_a_caller_becomes_markup() {
                 ],
             )
             .await;
-        assert_eq!(review.status, 200);
+        assert_eq!(review.status, 200, "{}", review.text);
         assert!(
             review.text.contains(&format!("<ins>{escaped} {escaped}</ins>")),
             "{}",

@@ -8,7 +8,7 @@ use shared::access::key::ApiKey;
 use shared::access::sessions::SESSION_LIFETIME;
 use shared::http::{Credential, ROUTES};
 
-use super::{Browser, HOST, as_scope, between};
+use super::{Browser, ORIGIN, as_scope, between};
 use crate::harness::{Api, event_json};
 
 /// Every page that needs a session.
@@ -246,9 +246,8 @@ async fn every_page_needs_a_session_and_leads_back_to_itself() {
         }
     }
     // The list above has every page.
-    for route in ROUTES {
-        let is_page =
-            route.method == Method::GET && route.operation.credential() == Some(Credential::Session);
+    for route in ROUTES.iter().filter(|route| route.method == Method::GET) {
+        let is_page = route.operation.credential() == Some(Credential::Session);
         let is_listed = PAGES
             .iter()
             .any(|page| page.split('?').next() == Some(route.path));
@@ -263,7 +262,6 @@ async fn a_form_is_taken_from_a_page_of_this_console_alone() {
     let id = api.vote(1, serde_json::json!({})).await;
     let link = super::invite(&api, &api.key).await;
     let token = browser.form_token().await;
-    let own = format!("https://{HOST}");
     let fields = [
         ("form_token", token.as_str()),
         ("key", &api.key),
@@ -295,11 +293,11 @@ async fn a_form_is_taken_from_a_page_of_this_console_alone() {
             for wrong in ["", "x", &token[1..], &other] {
                 let mut fields = fields;
                 fields[0].1 = wrong;
-                let answer = browser.post_from(Some(&own), &path, &fields).await;
+                let answer = browser.post_from(Some(ORIGIN), &path, &fields).await;
                 assert_eq!(answer.status, 403, "{path} with {wrong}");
             }
             let twice: Vec<_> = fields.iter().copied().chain([fields[0]]).collect();
-            assert_eq!(browser.post_from(Some(&own), &path, &twice).await.status, 403);
+            assert_eq!(browser.post_from(Some(ORIGIN), &path, &twice).await.status, 403);
         }
         count += 1;
     }
