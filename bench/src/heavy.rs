@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use fastrand::Rng;
 use lambda_http::http::Method;
 use local::dynamodb::Engine;
@@ -15,7 +14,7 @@ use shared::problem::Problem;
 use shared::score::{Score, Value as Vote, Weight};
 use shared::stats::dimension::Dimension;
 use shared::stats::generation::Generations;
-use shared::stats::rollup::{Rollup, Slots, counters, key_item, last_seen};
+use shared::stats::rollup::{Rollup, Slots, to_item};
 use shared::stats::series::Series;
 use shared::stats::tally::Tally;
 use shared::tables::STATS;
@@ -176,19 +175,10 @@ async fn busy_day() -> io::Result<Vec<(&'static str, Duration, f64)>> {
         start = start + Series::Minutes.slot_length();
     }
     for (rollup, slots) in &items {
-        let (pk, sk) = rollup.key();
-        let mut item = key_item(&pk, &sk);
-        let mut numbers = counters(rollup.series, slots);
-        numbers.extend(last_seen(rollup, slots));
-        item.extend(
-            numbers
-                .into_iter()
-                .map(|(name, number)| (name, AttributeValue::N(number))),
-        );
         client
             .put_item()
             .table_name(STATS.name)
-            .set_item(Some(item))
+            .set_item(Some(to_item(rollup, slots, None)))
             .send()
             .await
             .map_err(io::Error::other)?;

@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fastrand::Rng;
-use serde_json::{Value, json};
-use shared::dialect::portkey::{self, Create};
-use shared::feedback::Draft;
+use local::demo::generator::{
+    Generator, Mix, Phase, Prompt, Question, Scale as Answers, Sides, Words, World,
+};
 use shared::problem::Problem;
 use shared::stats::count::Counter;
 use shared::tables::STATS;
@@ -107,7 +107,7 @@ pub async fn measure(most: usize) -> io::Result<Scale> {
     let failed = |problem: Problem| io::Error::other(problem.log_message());
     let metered = Metered::new().await?;
     let counter = Counter::new(metered.client.clone(), STATS.name);
-    let mut rng = Rng::with_seed(20_261_001);
+    let mut generator = Generator::new(world(), 20_261_001);
     let mut scale = Scale {
         rows: QUERIES
             .iter()
@@ -131,7 +131,13 @@ pub async fn measure(most: usize) -> io::Result<Scale> {
             // Spread evenly over the whole time, so that every range grows with each stage.
             let place = length * (stored - before) as u64 / added as u64;
             let now = Timestamp::from_millis(from.millis() + place);
-            let drafts = drafts(&mut rng, count).map_err(failed)?;
+            let drafts = (0..count)
+                .map(|_| {
+                    let visit = generator.visit(0.0);
+                    generator.vote(&visit)
+                })
+                .collect::<Result<_, _>>()
+                .map_err(failed)?;
             metered
                 .store
                 .create(&metered.writer, drafts, now)
@@ -159,44 +165,43 @@ pub async fn measure(most: usize) -> io::Result<Scale> {
     Ok(scale)
 }
 
-/// Random votes with a realistic distribution: seven in ten are thumbs, few users give most of them, and
-/// four models and twenty prompts share them unevenly.
-fn drafts(rng: &mut Rng, count: usize) -> Result<Vec<Draft>, Problem> {
-    let votes: Vec<Value> = (0..count)
-        .map(|_| {
-            let value = match rng.u8(..10) {
-                0..5 => 10,
-                5..7 => -10,
-                _ => rng.i8(-10..=10),
-            };
-            let weight = [1.0, 1.0, 0.5, 0.1][rng.usize(..4)];
-            let environment = ["production", "production", "staging"][rng.usize(..3)];
-            json!({
-                "trace_id": format!("trace-{}", rng.u32(..500_000)),
-                "value": value,
-                "weight": weight,
-                "metadata": {
-                    "_user": format!("user-{}", skewed(rng, 5_000)),
-                    "_prompt": format!("prompt-{}", skewed(rng, 20)),
-                    "_environment": environment,
-                    "_model": format!("model-{}", skewed(rng, 4)),
+/// A world with a realistic distribution: seven in ten votes are thumbs, few users give most of them, and four
+/// models and twenty prompts share them unevenly. It is plain, so that what is measured is what is asked.
+fn world() -> World {
+    static WORDS: Words = Words {
+        comments: Sides::NONE,
+        reasons: Sides::NONE,
+        samples: &[],
+    };
+    let question = |scale| Question {
+        name: None,
+        scale,
+        weights: Mix::weighted(2.0, 1.0).or(1.0, 0.5).or(1.0, 0.1),
+        upserted: false,
+    };
+    World {
+        prompts: Mix::skewed(20, |number| {
+            Arc::new(Prompt {
+                name: format!("prompt-{number}"),
+                questions: Mix::weighted(7.0, question(Answers::Thumbs(10))).or(3.0, question(Answers::Even)),
+                phase: Phase {
+                    version: None,
+                    models: Mix::skewed(4, |number| format!("model-{number}")),
+                    liked: 5.0 / 7.0,
                 },
+                later: Vec::new(),
+                words: &WORDS,
             })
-        })
-        .collect();
-    match portkey::parse_create(&json!(votes).to_string())?.value {
-        Create::Bulk(drafts) => Ok(drafts),
-        Create::One(draft) => Ok(vec![*draft]),
+        }),
+        users: 5_000,
+        user: |number| format!("user-{number}"),
+        organisation: None,
+        bias: 0.0,
+        environments: Mix::weighted(2.0, "production").or(1.0, "staging"),
+        channels: None,
+        session: None,
+        trace: |rng| format!("trace-{}", rng.u32(..500_000)),
     }
-}
-
-/// A random number below `end`, with low numbers far more often: the cube of a uniform one. A fifth of the
-/// numbers get three fifths of the draws.
-fn skewed(rng: &mut Rng, end: u32) -> u32 {
-    let even = rng.f64();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let number = (even * even * even * f64::from(end)) as u32;
-    number
 }
 
 impl Scale {

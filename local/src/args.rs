@@ -34,7 +34,11 @@ pub struct Serve {
     #[arg(long, conflicts_with = "data_dir")]
     pub memory: bool,
 
-    /// File for the API key [default: <DATA_DIR>/api-key, none with --memory]
+    /// Fill a database in memory with a month of made-up feedback; nothing is kept
+    #[arg(long, conflicts_with = "data_dir")]
+    pub demo: bool,
+
+    /// File for the API key [default: <DATA_DIR>/api-key, none with --memory or --demo]
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
 

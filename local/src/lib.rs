@@ -5,6 +5,7 @@ pub mod args;
 pub mod connections;
 pub mod console;
 pub mod data;
+pub mod demo;
 pub mod dynamodb;
 pub mod home;
 pub mod invite;

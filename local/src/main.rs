@@ -16,6 +16,7 @@ use lambda_http::tracing::subscriber::{
 use local::args::{Arguments, Command, Serve};
 use local::console::{Console, report};
 use local::data::{DataDir, server_key};
+use local::demo;
 use local::dynamodb::{self, Engine};
 use local::invite;
 use local::server::Gateway;
@@ -92,7 +93,7 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
     let stop = stop_signal()?;
     let listener = bind(Ipv4Addr::LOCALHOST, arguments.port, "--port").await?;
     let warning = arguments.dynamodb_warning();
-    let (engine, key_file, _lock) = if arguments.memory {
+    let (engine, key_file, _lock) = if arguments.memory || arguments.demo {
         let engine =
             Engine::memory().map_err(|error| format!("cannot create a database in memory: {error}"))?;
         (engine, arguments.api_key_file, None)
@@ -120,6 +121,10 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
     let config = Arc::new(config.with_trace_url(trace_url));
     let registry = Registry::new(client.clone(), config.table(&API_KEYS).map_err(to_line)?);
     let key = server_key(&registry, key_file.as_deref()).await?;
+    let demo = match arguments.demo {
+        true => Some(demo::start(&engine, &client, config.retention).await?),
+        false => None,
+    };
     tokio::spawn(sweep(engine.clone()));
     tokio::spawn(watch(engine.clone()));
     tokio::spawn(stream::feed(
@@ -135,7 +140,7 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
         clock: Clock::system(),
     };
     let gateway = Gateway::new(&wiring, Some(stdout.clone())).map_err(to_line)?;
-    stdout.print(greeting(port, &key.reveal(), &link, dynamodb));
+    stdout.print(greeting(port, &key.reveal(), &link, dynamodb, demo));
     gateway.serve(listener, stop).await.map_err(to_line)
 }
 
@@ -232,7 +237,19 @@ async fn sweep(engine: Engine) {
     }
 }
 
-fn greeting(port: u16, key: &str, console: &str, dynamodb: Option<SocketAddr>) -> String {
+/// What the server says at its start. A demo has so many votes.
+fn greeting(
+    port: u16,
+    key: &str,
+    console: &str,
+    dynamodb: Option<SocketAddr>,
+    demo: Option<usize>,
+) -> String {
+    let demo = demo
+        .map(|votes| {
+            format!("Demo                   {votes} made-up votes of the last 30 days, lost at exit\n")
+        })
+        .unwrap_or_default();
     let dynamodb = dynamodb
         .map(|address| format!("DynamoDB endpoint      http://{address}\n"))
         .unwrap_or_default();
@@ -243,7 +260,7 @@ fn greeting(port: u16, key: &str, console: &str, dynamodb: Option<SocketAddr>) -
          Portkey base URL       http://127.0.0.1:{port}/v1\n\
          TrueFoundry base URL   http://127.0.0.1:{port}\n\
          API key                {key}\n\
-         {dynamodb}\
+         {dynamodb}{demo}\
          \n\
          Try it:\n\
          \n\

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::access::key::KeyId;
 use crate::fields::Patch;
-use crate::id::{FeedbackId, Workspace};
+use crate::id::{Entropy, FeedbackId, Workspace};
 use crate::indexed::{Field, Indexed};
 use crate::metadata::{self, Comment, Metadata};
 use crate::person::Person;
@@ -92,6 +92,24 @@ pub struct Feedback {
 }
 
 impl Feedback {
+    /// The record that a draft becomes at `now`, as the `index`-th of its request. It never
+    /// expires, and no key wrote it.
+    pub fn new(workspace: Workspace, draft: Draft, now: Timestamp, index: usize, entropy: Entropy) -> Self {
+        let id = match &draft.person {
+            Some(person) => FeedbackId::mint_upserted(now, index, entropy, person.hash()[31]),
+            None => FeedbackId::mint(now, index, entropy),
+        };
+        Self {
+            workspace,
+            id,
+            draft,
+            written_by: None,
+            updated_at: now,
+            version: 1,
+            expires_at: None,
+        }
+    }
+
     /// Whether it has expired at `now`, even if DynamoDB has not deleted it yet.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now.seconds())

@@ -180,6 +180,13 @@ pub fn name(metadata: Option<&Metadata>) -> String {
     read().unwrap_or_default()
 }
 
+/// Returns a member of a metadata object as text: a string's content, or the JSON of a number or boolean.
+/// If the name is repeated, the last one counts.
+pub fn member(json: &str, name: &str) -> Option<String> {
+    let object = Object::parse(json).ok()?;
+    scalar_text(object.get(name)?)
+}
+
 /// The model of a vote whose metadata names none.
 pub const UNKNOWN_MODEL: &str = "unknown";
 

@@ -2,16 +2,19 @@
 //!
 //! [`tally`] holds counts, [`dimension`] and [`series`] define by what and how finely they are grouped, and
 //! [`rollup`] stores them as items. [`image`] reads the counted parts of a record, [`count`] counts every
-//! change exactly once, and [`parked`] keeps changes that cannot be counted. [`read`] answers queries for a
-//! time range, [`verify`] compares roll-ups with records, and [`rebuild`] counts everything again.
+//! change exactly once, and [`parked`] keeps changes that cannot be counted. [`question`] says which records
+//! a query is about, [`read`] answers it for a time range, [`figures`] and [`interval`] say what counts mean, [`verify`] compares roll-ups with records, and [`rebuild`] counts everything again.
 
 pub mod change;
 pub mod count;
 pub mod decimal;
 pub mod dimension;
+pub mod figures;
 pub mod generation;
 pub mod image;
+pub mod interval;
 pub mod parked;
+pub mod question;
 pub mod read;
 pub mod rebuild;
 pub mod rollup;

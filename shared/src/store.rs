@@ -67,18 +67,10 @@ impl Store {
     fn record(&self, by: &Writer, draft: Draft, index: usize, now: Timestamp) -> Result<Feedback, Problem> {
         let mut entropy = [0; 10];
         random::fill(&mut entropy)?;
-        let expires_at = self.retention.map(|keep| (now + keep).seconds());
         Ok(Feedback {
-            workspace: by.workspace.clone(),
-            id: match &draft.person {
-                Some(person) => FeedbackId::mint_upserted(now, index, entropy, person.hash()[31]),
-                None => FeedbackId::mint(now, index, entropy),
-            },
-            draft,
             written_by: Some(by.key.clone()),
-            updated_at: now,
-            version: 1,
-            expires_at,
+            expires_at: self.retention.map(|keep| (now + keep).seconds()),
+            ..Feedback::new(by.workspace.clone(), draft, now, index, entropy)
         })
     }
 }

@@ -1,20 +1,28 @@
 //! The console: what people think of answers, as pages at `/console`.
 //!
 //! [`sign_in`] says who somebody is, [`session`] what protects them; [`page`] is what every page has, and
-//! [`selection`] which feedback it is about. The other modules are the pages.
+//! [`selection`] which feedback it is about. [`number`], [`buckets`], [`chart`], [`tiles`] and [`ranking`] show
+//! what counts say. The other modules are the pages.
 
+pub mod buckets;
 pub mod change;
+pub mod chart;
+pub mod comments;
 pub mod csv;
 pub mod feedback;
 pub mod list;
+pub mod number;
 pub mod overview;
 pub mod page;
 pub mod prompts;
+pub mod ranking;
 pub mod record;
 pub mod selection;
 pub mod session;
 pub mod sign_in;
+pub mod tiles;
 pub mod trace;
+pub mod unanswered;
 
 use std::sync::Arc;
 

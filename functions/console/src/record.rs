@@ -12,6 +12,7 @@ use shared::metadata::{self, UNKNOWN_MODEL};
 use shared::problem::Problem;
 use shared::query::Summary;
 use shared::score::Score;
+use shared::stats::figures::Opinion;
 use shared::timestamp::Timestamp;
 
 use crate::App;
@@ -205,22 +206,22 @@ impl RecordView {
 impl ScoreView {
     /// A score as people read it.
     pub fn new(score: Score) -> Self {
-        let class = |distance: i16| match distance {
-            0 => "flat",
-            1.. => "up",
-            _ => "down",
+        let class = |opinion| match opinion {
+            Opinion::Positive => "up",
+            Opinion::Neutral => "flat",
+            Opinion::Negative => "down",
         };
         match score {
             Score::Value(value, weight) => Self {
                 text: format!("{}: {}", value.get(), weight.get()),
                 words: format!("value {} of weight {}", value.get(), weight.get()),
-                class: class(value.get().into()),
+                class: class(Opinion::of_value(value.get().into())),
                 stars: None,
             },
             Score::Rating(rating) => Self {
                 text: format!("{} of 5", rating.get()),
                 words: format!("{} of 5 stars", rating.get()),
-                class: class(i16::from(rating.get()) - 3),
+                class: class(Opinion::of_rating(rating.get().into())),
                 stars: Some("★".repeat(rating.get().into())),
             },
         }

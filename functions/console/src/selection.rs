@@ -7,6 +7,7 @@ use shared::indexed::{Field, MAX_INDEXED};
 use shared::problem::{Fault, Problem};
 use shared::query::Filter;
 use shared::stats::read::Range;
+use shared::stats::series::Series;
 use shared::timestamp::Timestamp;
 
 /// A time range that ends now.
@@ -72,6 +73,16 @@ impl Preset {
             Self::Year => 365 * 24,
         };
         Duration::from_secs(hours * 60 * 60)
+    }
+
+    /// When it begins if it ends `now`: where a roll-up begins, so that none of its records have to be counted
+    /// one by one. That is a whole hour, and of the last hour whole two minutes.
+    pub fn start(self, now: Timestamp) -> Timestamp {
+        let series = match self {
+            Self::Hour => Series::Minutes,
+            _ => Series::Hours,
+        };
+        series.floor(before(now, self.length()))
     }
 }
 
@@ -207,9 +218,10 @@ impl Selection {
         if !faults.is_empty() {
             return Err(Problem::Invalid(faults));
         }
-        let to = listed.to.unwrap_or(now);
+        // Just after now, so that the roll-ups under way are counted whole.
+        let to = listed.to.unwrap_or(now + Duration::from_millis(1));
         let from = match preset {
-            Some(preset) => before(to, preset.length()),
+            Some(preset) => preset.start(now),
             None => listed.from.unwrap_or(to).min(to),
         };
         Ok(Self {
@@ -259,6 +271,14 @@ impl Selection {
         }
     }
 
+    /// The range before in words: `the 7 days before`.
+    pub fn words_before(&self) -> String {
+        match self.preset {
+            Some(preset) => preset.words().replacen("the last", "the", 1) + " before",
+            None => "the same length of time before".to_owned(),
+        }
+    }
+
     /// The value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         value(&self.parameters, name)
@@ -267,6 +287,20 @@ impl Selection {
     /// The URL's query, with its `?`; empty without parameters.
     pub fn query(&self) -> String {
         query_string(&self.parameters)
+    }
+
+    /// The parameters that say which feedback it is, in the URL's order.
+    pub fn parameters(&self) -> &[(String, String)] {
+        &self.parameters
+    }
+
+    /// The query with further parameters, which a page reads itself.
+    pub fn with_each(&self, others: &[(&str, &str)]) -> String {
+        let others = others
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let parameters: Vec<(String, String)> = self.parameters.iter().cloned().chain(others).collect();
+        query_string(&parameters)
     }
 
     /// The query of a page of counts, without the filters that only lists have.
@@ -506,13 +540,19 @@ mod tests {
         Timestamp::parse(text).unwrap()
     }
 
+    /// The end of a range that ends now.
+    fn end() -> Timestamp {
+        at(NOW) + Duration::from_millis(1)
+    }
+
     #[test]
     fn the_default_is_the_last_seven_days_and_the_seven_before_them() {
         let week = parse(&[]).unwrap();
         assert_eq!(week.preset, Some(Preset::Week));
-        assert_eq!((week.from, week.to), (at("2026-11-14T12:00:00Z"), at(NOW)));
+        assert_eq!((week.from, week.to), (at("2026-11-14T12:00:00Z"), end()));
         let before = week.before();
-        assert_eq!((before.from, before.to), (at("2026-11-07T12:00:00Z"), week.from));
+        assert_eq!(before.to, week.from);
+        assert_eq!(before.from.until(before.to), week.from.until(week.to));
         assert_eq!(week.query(), "");
     }
 
@@ -520,15 +560,20 @@ mod tests {
     fn each_preset_has_its_length() {
         for preset in Preset::ALL {
             let selection = parse(&[("range", preset.name())]).unwrap();
-            assert_eq!(selection.from.until(selection.to), preset.length());
+            assert_eq!((selection.from, selection.to), (preset.start(at(NOW)), end()));
+            assert_eq!(selection.from.until(at(NOW)), preset.length());
             assert_eq!(selection.preset, Some(preset));
         }
+        // It begins where roll-ups do.
+        let late = at("2026-11-21T12:47:31.005Z");
+        assert_eq!(Preset::Hour.start(late), at("2026-11-21T11:46:00Z"));
+        assert_eq!(Preset::Week.start(late), at("2026-11-14T12:00:00Z"));
     }
 
     #[test]
     fn a_custom_range_has_a_start_and_may_end_now() {
         let custom = parse(&[("range", "custom"), ("from", "2026-11-20T10:30")]).unwrap();
-        assert_eq!((custom.from, custom.to), (at("2026-11-20T10:30:00Z"), at(NOW)));
+        assert_eq!((custom.from, custom.to), (at("2026-11-20T10:30:00Z"), end()));
         assert_eq!(custom.preset, None);
         // A link may leave out the word.
         assert_eq!(parse(&[("from", "2026-11-20T10:30")]).unwrap().from, custom.from);

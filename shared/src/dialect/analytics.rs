@@ -3,7 +3,7 @@
 mod query;
 mod render;
 
-pub use query::{AnalyticsQuery, member};
+pub use query::AnalyticsQuery;
 pub use render::{render_feedbacks, render_groups, render_models, render_scores, render_weighted};
 
 use crate::problem::Problem;

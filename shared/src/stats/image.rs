@@ -1,13 +1,13 @@
 //! The counted parts of a record's state.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::Deserialize;
 
 use super::dimension::Dimension;
 use super::generation::Generation;
-use super::rollup::Rollup;
+use super::rollup::{Rollup, Slots};
 use super::tally::Tally;
 use crate::feedback::Feedback;
 use crate::id::{FeedbackId, Workspace};
@@ -172,6 +172,13 @@ impl Counted {
             Rollup::places(generation, &self.workspace, *dimension, value, created_at)
                 .map(move |(rollup, slot)| (rollup, slot, tally.clone()))
         })
+    }
+
+    /// Adds the record to every roll-up that it belongs to in a generation.
+    pub fn add_to(&self, rollups: &mut BTreeMap<Rollup, Slots>, generation: Generation) {
+        for (rollup, slot, tally) in self.contributions(generation) {
+            *rollups.entry(rollup).or_default().entry(slot).or_default() += &tally;
+        }
     }
 }
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, join3, try_join_all};
 
 use plan::Plan;
 pub use plan::Range;
 
 use super::dimension::Dimension;
 use super::generation::{Generation, Generations};
+use super::question::{Grouping, Question, Source, Way};
 use super::rollup::{COUNTED_TO, Rollup, from_item, key_item, start_key};
 use super::series::Series;
 use super::tally::Tally;
@@ -63,10 +64,12 @@ pub struct Counts {
     pub cells: Cells,
     /// All changes of the workspace up to this time are included; `None` if none was counted yet.
     pub as_of: Option<Timestamp>,
+    /// What they were read from.
+    pub source: Source,
 }
 
 /// The reason why a query has no result.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Unanswered {
     /// The records of this range that would have to be read exceed the limit.
     TooManyRecords(Limit, Range),
@@ -84,17 +87,40 @@ impl From<Problem> for Unanswered {
 
 /// The workspace, time range and bucket size of a query.
 #[derive(Clone, Copy, Debug)]
-pub struct Slice<'a> {
-    /// The workspace.
-    pub workspace: &'a Workspace,
-    /// The time range.
-    pub range: Range,
-    /// The bucket size.
-    pub buckets: Granularity,
+struct Slice<'a> {
+    workspace: &'a Workspace,
+    range: Range,
+    buckets: Granularity,
     /// Filters that find the records to be read one by one. A record must match at most one of them.
-    pub filters: &'a [Filter],
-    /// The current time.
-    pub now: Timestamp,
+    filters: &'a [Filter],
+    now: Timestamp,
+}
+
+/// The current generation of roll-ups, and the time up to which a workspace's changes are counted in it.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    generation: Generation,
+    as_of: Option<Timestamp>,
+}
+
+/// Counting by a dimension: by which time, and of which values; `None` means all.
+#[derive(Clone, Copy, Debug)]
+struct OfDimension<'a> {
+    buckets: Granularity,
+    dimension: Dimension,
+    values: Option<&'a [String]>,
+}
+
+impl OfDimension<'_> {
+    /// The values that a record counts in.
+    fn values_of(&self, vote: &Vote) -> Vec<String> {
+        let mut values = self.dimension.values_of(vote);
+        values.retain(|value| match self.values {
+            Some(values) => values.contains(value),
+            None => self.dimension == Dimension::All || !value.is_empty(),
+        });
+        values
+    }
 }
 
 /// Runs analytics queries.
@@ -119,77 +145,203 @@ impl Reader {
         })
     }
 
-    /// Counts a slice by bucket and by a dimension's value, exactly. If `values` are given, only those are
-    /// counted.
+    /// Counts the records of a question, exactly.
     ///
     /// # Errors
     ///
     /// [`Unanswered`] if more roll-ups or records would have to be read than one query may.
-    pub async fn by_dimension(
+    pub async fn count(
+        &self,
+        workspace: &Workspace,
+        question: &Question,
+        grouping: Grouping<'_>,
+        now: Timestamp,
+    ) -> Result<Counts, Unanswered> {
+        let mut counts = self.count_each(workspace, question, &[grouping], now).await?;
+        counts.pop().unwrap_or_else(|| Ok(Counts::default()))
+    }
+
+    /// Counts the records of a question in several ways, and returns a result for each. Roll-ups are read
+    /// concurrently, and a record is read once for all that need it.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB, or a generation of a newer schema version.
+    pub async fn count_each(
+        &self,
+        workspace: &Workspace,
+        question: &Question,
+        groupings: &[Grouping<'_>],
+        now: Timestamp,
+    ) -> Result<Vec<Result<Counts, Unanswered>>, Problem> {
+        let counted = self.counted(workspace).await?;
+        let slice = |buckets| Slice {
+            workspace,
+            range: question.range,
+            buckets,
+            filters: &question.filters,
+            now,
+        };
+        let ways: Vec<Way> = groupings
+            .iter()
+            .map(|grouping| question.way(grouping.by))
+            .collect();
+        let pairs = || groupings.iter().zip(&ways);
+        let of_dimensions: Vec<OfDimension<'_>> = pairs()
+            .filter_map(|(grouping, way)| match way {
+                Way::Dimension(dimension, values) => Some(OfDimension {
+                    buckets: grouping.buckets,
+                    dimension: *dimension,
+                    values: values.as_deref(),
+                }),
+                _ => None,
+            })
+            .collect();
+        let unnamed = pairs().filter(|(_, way)| **way == Way::Unnamed);
+        let unnamed = unnamed.map(|(grouping, _)| self.unnamed(slice(grouping.buckets), counted));
+        let of_records: Vec<Grouping<'_>> = pairs()
+            .filter(|(_, way)| **way == Way::Records)
+            .map(|(grouping, _)| *grouping)
+            .collect();
+        // Each bucket size is that of its grouping, not the slice's.
+        let whole = slice(Granularity::Day);
+        let (by_dimension, unnamed, by_records) = join3(
+            self.by_dimensions(&whole, counted, &of_dimensions),
+            join_all(unnamed),
+            self.by_records(&whole, counted, question, &of_records),
+        )
+        .await;
+        let by_records = match by_records {
+            Ok(counts) => counts.into_iter().map(Ok).collect(),
+            Err(unanswered) => vec![Err(unanswered); of_records.len()],
+        };
+        let mut by_dimension = by_dimension.into_iter();
+        let (mut unnamed, mut by_records) = (unnamed.into_iter(), by_records.into_iter());
+        let counts = ways.iter().map(|way| match way {
+            Way::Nothing => Some(Ok(Counts {
+                as_of: counted.as_of,
+                ..Counts::default()
+            })),
+            Way::Dimension(..) => by_dimension.next(),
+            Way::Unnamed => unnamed.next(),
+            Way::Records => by_records.next(),
+        });
+        Ok(counts.flatten().collect())
+    }
+
+    /// Counts a slice by bucket and by a dimension's value, exactly.
+    async fn by_dimension(
         &self,
         slice: &Slice<'_>,
+        counted: Counted,
         dimension: Dimension,
-        values: Option<&[String]>,
     ) -> Result<Counts, Unanswered> {
-        let (generation, as_of) = self.counted(slice.workspace).await?;
-        let plan = Plan::of(
-            slice.range,
-            slice.buckets,
-            dimension.series(generation.schema),
-            slice.now,
-        );
+        let asked = OfDimension {
+            buckets: slice.buckets,
+            dimension,
+            values: None,
+        };
+        let mut counts = self.by_dimensions(slice, counted, &[asked]).await;
+        counts.pop().unwrap_or_else(|| Ok(Counts::default()))
+    }
+
+    /// Counts the range of a slice by several dimensions, exactly. Records at its ends that several of them
+    /// need are read once.
+    async fn by_dimensions(
+        &self,
+        slice: &Slice<'_>,
+        counted: Counted,
+        asked: &[OfDimension<'_>],
+    ) -> Vec<Result<Counts, Unanswered>> {
+        let plan = |asked: &OfDimension<'_>| {
+            let series = asked.dimension.series(counted.generation.schema);
+            Plan::of(slice.range, asked.buckets, series, slice.now)
+        };
+        let plans: Vec<Plan> = asked.iter().map(plan).collect();
+        let pairs = || asked.iter().zip(&plans);
+        let whole = pairs().map(|(asked, plan)| self.whole_slots(slice, counted, *asked, plan));
+        let mut counts = join_all(whole).await;
+        let mut ends: Vec<Range> = Vec::new();
+        for end in plans.iter().flat_map(|plan| &plan.records) {
+            if !ends.contains(end) {
+                ends.push(*end);
+            }
+        }
+        // One after the other, to hold few pages at a time.
+        for end in ends {
+            let needs = |plan: &Plan| plan.records.contains(&end);
+            let needs_metadata = pairs().any(|(asked, plan)| needs(plan) && asked.dimension.needs_metadata());
+            let records = RecordRange {
+                range: end,
+                most: MAX_END_RECORDS,
+                columns: Columns {
+                    indexed: true,
+                    metadata: needs_metadata,
+                },
+            };
+            let read = self
+                .records(slice, records, |vote| {
+                    for ((asked, plan), counts) in pairs().zip(&mut counts) {
+                        let Some(counts) = counts.as_mut().ok().filter(|_| needs(plan)) else {
+                            continue;
+                        };
+                        for value in asked.values_of(vote) {
+                            add(&mut counts.cells, asked.buckets, value, vote);
+                        }
+                    }
+                })
+                .await;
+            if let Err(unanswered) = read {
+                for (plan, counts) in plans.iter().zip(&mut counts) {
+                    if counts.is_ok() && needs(plan) {
+                        *counts = Err(unanswered.clone());
+                    }
+                }
+            }
+        }
+        counts
+    }
+
+    /// Counts the part of a slice that roll-ups cover.
+    async fn whole_slots(
+        &self,
+        slice: &Slice<'_>,
+        counted: Counted,
+        asked: OfDimension<'_>,
+        plan: &Plan,
+    ) -> Result<Counts, Unanswered> {
+        let slice = Slice {
+            buckets: asked.buckets,
+            ..*slice
+        };
         let parts = plan.rollups.iter().map(|(series, range)| {
             let part = Part {
-                generation,
-                dimension,
+                generation: counted.generation,
+                dimension: asked.dimension,
                 series: *series,
                 range: *range,
             };
-            self.rollups(slice, part, values)
+            self.rollups(&slice, part, asked.values)
         });
         let mut cells = Cells::new();
         for (cell, tally) in try_join_all(parts).await?.into_iter().flatten() {
             *cells.entry(cell).or_default() += &tally;
         }
-        let columns = Columns {
-            indexed: true,
-            metadata: dimension.needs_metadata(),
-        };
-        let wanted = |value: &String| match values {
-            Some(values) => values.contains(value),
-            None => dimension == Dimension::All || !value.is_empty(),
-        };
-        let of_vote = |vote: &Vote| {
-            let mut values = dimension.values_of(vote);
-            values.retain(wanted);
-            values
-        };
-        for range in &plan.records {
-            let end = RecordRange {
-                range: *range,
-                most: MAX_END_RECORDS,
-                columns,
-            };
-            self.records(slice, end, &of_vote, &mut cells).await?;
-        }
         Ok(Counts {
             cells,
-            as_of: as_of_records(as_of, slice, !plan.records.is_empty()),
+            as_of: as_of_records(counted.as_of, &slice, !plan.records.is_empty()),
+            source: Source::Rollups,
         })
     }
 
     /// Counts the records of a slice without a name: all records minus those with a name. A record that is
     /// counted between the two reads would be in only one of them, so those with a name are read before and
     /// after.
-    ///
-    /// # Errors
-    ///
-    /// As [`Reader::by_dimension`].
-    pub async fn unnamed(&self, slice: &Slice<'_>) -> Result<Counts, Unanswered> {
-        let mut named = self.by_dimension(slice, Dimension::Name, None).await?;
+    async fn unnamed(&self, slice: Slice<'_>, mut counted: Counted) -> Result<Counts, Unanswered> {
+        let mut named = self.by_dimension(&slice, counted, Dimension::Name).await?;
         for _ in 0..MAX_REREADS {
-            let mut counts = self.by_dimension(slice, Dimension::All, None).await?;
-            let again = self.by_dimension(slice, Dimension::Name, None).await?;
+            let mut counts = self.by_dimension(&slice, counted, Dimension::All).await?;
+            let again = self.by_dimension(&slice, counted, Dimension::Name).await?;
             if again.cells == named.cells {
                 counts.as_of = counts.as_of.min(named.as_of);
                 for ((bucket, _), tally) in named.cells {
@@ -198,57 +350,57 @@ impl Reader {
                 counts.cells.retain(|_, tally| !tally.is_zero());
                 return Ok(counts);
             }
+            counted = self.counted(slice.workspace).await?;
             named = again;
         }
         Err(Problem::unavailable("roll-ups by name change faster than they are read").into())
     }
 
-    /// An empty result, with the `as_of` that other results would have.
-    ///
-    /// # Errors
-    ///
-    /// A failure of DynamoDB, or a generation of a newer schema version.
-    pub async fn nothing(&self, slice: &Slice<'_>) -> Result<Counts, Problem> {
-        let (_, as_of) = self.counted(slice.workspace).await?;
-        Ok(Counts {
-            cells: Cells::new(),
-            as_of,
-        })
-    }
-
-    /// Counts the records of a slice by bucket and by the text that a function returns for each. A record
-    /// without a text is left out.
-    ///
-    /// # Errors
-    ///
-    /// [`Unanswered`] if more records would have to be read than one query may.
-    pub async fn by_record(
+    /// Counts the records of a slice one by one, in each of these groupings. Reads nothing if there are
+    /// none.
+    async fn by_records(
         &self,
         slice: &Slice<'_>,
-        columns: Columns,
-        values: impl Fn(&Vote) -> Vec<String>,
-    ) -> Result<Counts, Unanswered> {
-        let (_, as_of) = self.counted(slice.workspace).await?;
-        let mut cells = Cells::new();
+        counted: Counted,
+        question: &Question,
+        groupings: &[Grouping<'_>],
+    ) -> Result<Vec<Counts>, Unanswered> {
+        let mut counts = vec![
+            Counts {
+                cells: Cells::new(),
+                as_of: as_of_records(counted.as_of, slice, true),
+                source: Source::Records,
+            };
+            groupings.len()
+        ];
+        if groupings.is_empty() {
+            return Ok(counts);
+        }
         let all = RecordRange {
             range: slice.range,
             most: MAX_RECORDS,
-            columns,
+            columns: question.columns(groupings.iter().map(|grouping| grouping.by)),
         };
-        self.records(slice, all, &values, &mut cells).await?;
-        Ok(Counts {
-            cells,
-            as_of: as_of_records(as_of, slice, true),
+        self.records(slice, all, |vote| {
+            if !question.admits(vote) {
+                return;
+            }
+            for (grouping, counts) in groupings.iter().zip(&mut counts) {
+                for value in question.values(grouping.by, vote) {
+                    add(&mut counts.cells, grouping.buckets, value, vote);
+                }
+            }
         })
+        .await?;
+        Ok(counts)
     }
 
-    /// Adds the records of a range one by one.
+    /// Visits the records of a range one by one.
     async fn records(
         &self,
         slice: &Slice<'_>,
         record_range: RecordRange,
-        values: &impl Fn(&Vote) -> Vec<String>,
-        cells: &mut Cells,
+        visit: impl FnMut(&Vote),
     ) -> Result<(), Unanswered> {
         let RecordRange { range, most, columns } = record_range;
         let within = |filter: &Filter| Filter {
@@ -257,16 +409,9 @@ impl Reader {
             ..filter.clone()
         };
         let filters: Vec<Filter> = slice.filters.iter().map(within).collect();
-        let add = |vote: &Vote| {
-            for value in values(vote) {
-                let created_at = vote.id.created_at();
-                let cell = (slice.buckets.floor(created_at), value);
-                *cells.entry(cell).or_default() += &Tally::of(vote.score, created_at);
-            }
-        };
         let read = self
             .store
-            .each_vote(slice.workspace, &filters, columns, most, slice.now, add);
+            .each_vote(slice.workspace, &filters, columns, most, slice.now, visit);
         read.await?
             .map_err(|limit| Unanswered::TooManyRecords(limit, range))
     }
@@ -390,7 +535,7 @@ impl Reader {
 
     /// Reads the current generation and the time up to which a workspace's changes are counted in it. This
     /// must come before reading the counts, so that they include at least all changes up to that time.
-    async fn counted(&self, workspace: &Workspace) -> Result<(Generation, Option<Timestamp>), Problem> {
+    async fn counted(&self, workspace: &Workspace) -> Result<Counted, Problem> {
         let generation = Generations::read(&self.client, &self.stats).await?.current;
         let newest = self
             .client
@@ -416,8 +561,18 @@ impl Reader {
             // Older code did not write `counted_to`. `last_seen` is never later.
             int(item, COUNTED_TO).or_else(|| int(item, "last_seen"))
         });
-        Ok((generation, counted_to.map(Timestamp::from_millis)))
+        Ok(Counted {
+            generation,
+            as_of: counted_to.map(Timestamp::from_millis),
+        })
     }
+}
+
+/// Adds a record to the cell of its bucket and this value.
+fn add(cells: &mut Cells, buckets: Granularity, value: String, vote: &Vote) {
+    let created_at = vote.id.created_at();
+    let cell = (buckets.floor(created_at), value);
+    *cells.entry(cell).or_default() += &Tally::of(vote.score, created_at);
 }
 
 /// A range whose records are read one by one.

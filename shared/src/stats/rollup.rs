@@ -15,7 +15,7 @@ use super::dimension::Dimension;
 use super::generation::Generation;
 use super::series::Series;
 use super::tally::Tally;
-use crate::dynamo::attributes::{Item, string};
+use crate::dynamo::attributes::{Item, number, string, text};
 use crate::id::Workspace;
 use crate::problem::Problem;
 use crate::schema;
@@ -149,16 +149,28 @@ pub fn from_item(item: &Item) -> Result<(Rollup, Slots), Problem> {
     read().ok_or_else(|| Problem::internal("a roll-up cannot be read"))
 }
 
+/// Builds the item that counting these slots results in, with the time up to which the workspace is counted
+/// if the roll-up has it.
+pub fn to_item(rollup: &Rollup, slots: &Slots, counted_to: Option<Timestamp>) -> Item {
+    let (pk, sk) = rollup.key();
+    let mut item = key_item(&pk, &sk);
+    item.insert(schema::ATTRIBUTE.to_owned(), number(rollup.schema()));
+    let mut numbers = counters(rollup.series, slots);
+    numbers.extend(last_seen(rollup, slots));
+    numbers.extend(counted_to.map(|time| (COUNTED_TO.to_owned(), time.millis().to_string())));
+    item.extend(numbers.into_iter().map(|(name, text)| (name, number(text))));
+    item
+}
+
 /// Builds the key attributes of an item.
 pub fn key_item(pk: &str, sk: &str) -> Item {
-    use crate::dynamo::attributes::text;
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dynamo::attributes::{AttributeValue, text};
+    use crate::dynamo::attributes::AttributeValue;
     use crate::indexed::Field;
     use crate::score::{Rating, Score, Value, Weight};
 
@@ -175,16 +187,8 @@ mod tests {
 
     /// The item that counting these slots results in.
     fn item(rollup: &Rollup, slots: &Slots) -> Item {
-        let (pk, sk) = rollup.key();
-        let mut item = key_item(&pk, &sk);
+        let mut item = to_item(rollup, slots, None);
         item.insert("later".to_owned(), text("an attribute of later code"));
-        let mut numbers = counters(rollup.series, slots);
-        numbers.extend(last_seen(rollup, slots));
-        item.extend(
-            numbers
-                .into_iter()
-                .map(|(name, number)| (name, AttributeValue::N(number))),
-        );
         item
     }
 
@@ -248,7 +252,6 @@ mod tests {
         // 100 votes a second, spread evenly over all values and ratings.
         let mut item = item(&rollup, &full(&rollup, 100 * 120 / 26));
         item.remove("later");
-        item.insert(schema::ATTRIBUTE.to_owned(), AttributeValue::N("2".to_owned()));
         let size: usize = item
             .iter()
             .map(|(name, value)| {

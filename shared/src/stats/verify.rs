@@ -94,9 +94,7 @@ impl Tables {
         self.each(&self.feedback, |item| match to_feedback(item) {
             Ok(feedback) => {
                 comparison.records += 1;
-                for (rollup, slot, tally) in Counted::from_feedback(&feedback).contributions(generation) {
-                    *expected.entry(rollup).or_default().entry(slot).or_default() += &tally;
-                }
+                Counted::from_feedback(&feedback).add_to(&mut expected, generation);
             }
             Err(problem) => comparison.unreadable.push(UnreadableItem {
                 key: string(item, "sk").unwrap_or("without a sort key").to_owned(),

@@ -2,16 +2,14 @@
 
 use crate::dialect::parameters::Parameters;
 use crate::dialect::portkey::SPAN_WITHOUT_TRACE;
-use crate::fields::{Object, scalar_text};
+use crate::fields::Object;
 use crate::id::Workspace;
 use crate::indexed::{Field, Indexed, MAX_INDEXED};
-use crate::metadata::model;
+use crate::metadata::member;
 use crate::problem::Problem;
 use crate::query::Filter;
-use crate::score::Score;
-use crate::stats::dimension::Dimension;
+use crate::stats::question::Question;
 use crate::stats::read::Range;
-use crate::store::votes::{Columns, Vote};
 use crate::target::{SpanId, TraceId};
 use crate::timestamp::Granularity;
 
@@ -67,21 +65,8 @@ const UNSUPPORTED: [&str; 19] = [
 /// A parsed analytics request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnalyticsQuery {
-    /// The time range.
-    pub range: Range,
-    /// Filters that the store's indexes support. A record must pass any one of them, and passes at most
-    /// one.
-    pub filters: Vec<Filter>,
-    /// Metadata members and the text each must have, including indexed fields.
-    pub metadata: Vec<(String, String)>,
-    /// The prompts to include; `None` means all.
-    pub prompts: Option<Vec<String>>,
-    /// The models to include; `None` means all.
-    pub models: Option<Vec<String>>,
-    /// The minimum of value × weight.
-    pub weighted_min: Option<f64>,
-    /// The maximum of value × weight.
-    pub weighted_max: Option<f64>,
+    /// Which records are counted.
+    pub question: Question,
     /// The page of groups or models, counted from 0.
     pub page: usize,
     /// The page size, if given; 0 returns only the totals.
@@ -180,13 +165,15 @@ impl AnalyticsQuery {
                 .and_then(|whole| usize::try_from(whole).ok())
         };
         let query = from.zip(to).map(|(from, to)| Self {
-            range: Range { from, to },
-            filters,
-            metadata,
-            prompts,
-            models,
-            weighted_min: parameters.take("weighted_feedback_min", "a number", finite),
-            weighted_max: parameters.take("weighted_feedback_max", "a number", finite),
+            question: Question {
+                range: Range { from, to },
+                filters,
+                metadata,
+                prompts,
+                models,
+                weighted_min: parameters.take("weighted_feedback_min", "a number", finite),
+                weighted_max: parameters.take("weighted_feedback_max", "a number", finite),
+            },
             page: parameters
                 .take("current_page", "an integer from 0 to 4294967295", whole)
                 .unwrap_or_default(),
@@ -199,91 +186,13 @@ impl AnalyticsQuery {
 
     /// The bucket size of a graph over this range.
     pub fn buckets(&self) -> Granularity {
-        let hours = (self.range.to.millis() - self.range.from.millis()).div_ceil(60 * 60 * 1000);
+        let Range { from, to } = self.question.range;
+        let hours = (to.millis() - from.millis()).div_ceil(60 * 60 * 1000);
         if hours <= MAX_HOURS_BY_HOUR {
             Granularity::Hour
         } else {
             Granularity::Day
         }
-    }
-
-    /// The one dimension that the whole filter is about, and the values it admits, if roll-ups of that
-    /// dimension can answer the query. Returns [`Dimension::All`] without a filter, and `None` if only
-    /// records can answer it.
-    pub fn dimension(&self) -> Option<(Dimension, Option<Vec<String>>)> {
-        let by_trace = self.filters.iter().any(|filter| filter.trace.is_some());
-        if by_trace || self.weighted_min.is_some() || self.weighted_max.is_some() {
-            return None;
-        }
-        match (self.metadata.as_slice(), &self.prompts, &self.models) {
-            ([], None, None) => Some((Dimension::All, None)),
-            ([], None, Some(models)) => Some((Dimension::Model, Some(models.clone()))),
-            ([], Some(prompts), None) => Some((Dimension::Field(Field::Prompt), Some(prompts.clone()))),
-            ([(name, text)], None, None) => match Dimension::of_metadata(name)? {
-                // These are counted by hour only, and a value has few records.
-                Dimension::Field(field) if field.has_many_values() => None,
-                // The roll-ups by model also count votes with `ai_model` or without a model.
-                Dimension::All | Dimension::Model => None,
-                Dimension::Field(_) | Dimension::Reason if text.is_empty() => None,
-                dimension => Some((dimension, Some(vec![text.clone()]))),
-            },
-            _ => None,
-        }
-    }
-
-    /// The parts of each record that must be read to decide whether it passes the filter.
-    pub fn columns(&self) -> Columns {
-        Columns {
-            indexed: self.prompts.is_some(),
-            metadata: !self.metadata.is_empty() || self.models.is_some(),
-        }
-    }
-
-    /// Whether the query asks only for values that are longer than an indexed field, prompt or model can
-    /// be. Then there is nothing to read, and DynamoDB would reject the key.
-    pub fn matches_nothing(&self) -> bool {
-        let long = |(name, text): &(String, String)| {
-            Dimension::of_metadata(name).is_some_and(|by| by != Dimension::Model) && text.len() > MAX_INDEXED
-        };
-        let none = |values: &Option<Vec<String>>| values.as_ref().is_some_and(Vec::is_empty);
-        self.metadata.iter().any(long) || none(&self.prompts) || none(&self.models)
-    }
-
-    /// Whether a record passes the filter.
-    pub fn admits(&self, vote: &Vote) -> bool {
-        let metadata = vote.metadata.as_ref();
-        let texts = self.metadata.iter();
-        let same = |(field, text): &(String, String)| {
-            match Dimension::of_metadata(field) {
-                Some(Dimension::Name) => return vote.name() == *text,
-                Some(Dimension::Reason) => return vote.reasons.contains(text),
-                _ => {}
-            }
-            metadata
-                .and_then(|metadata| member(metadata.json(), field))
-                .as_ref()
-                == Some(text)
-        };
-        let weighted = match vote.score {
-            Score::Value(value, weight) => Some(f64::from(value.get()) * weight.get()),
-            Score::Rating(_) => None,
-        };
-        texts.into_iter().all(same)
-            && self.prompts.as_ref().is_none_or(|prompts| {
-                vote.indexed
-                    .get(Field::Prompt)
-                    .is_some_and(|prompt| prompts.iter().any(|asked| asked == prompt))
-            })
-            && self
-                .models
-                .as_ref()
-                .is_none_or(|models| models.contains(&model(metadata)))
-            && self
-                .weighted_min
-                .is_none_or(|least| weighted.is_some_and(|weighted| weighted >= least))
-            && self
-                .weighted_max
-                .is_none_or(|most| weighted.is_some_and(|weighted| weighted <= most))
     }
 }
 
@@ -337,11 +246,4 @@ fn equalities(json: &str) -> Option<Vec<(String, String)>> {
     members
         .map(|(name, _)| Some((name.clone(), member(json, name)?)))
         .collect()
-}
-
-/// Returns a member of a metadata object as text: a string's content, or the JSON of a number or boolean.
-/// If the name is repeated, the last one counts.
-pub fn member(json: &str, name: &str) -> Option<String> {
-    let object = Object::parse(json).ok()?;
-    scalar_text(object.get(name)?)
 }

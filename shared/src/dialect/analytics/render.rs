@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::AnalyticsQuery;
 use super::query::MAX_PAGE;
 use crate::dialect::to_json;
-use crate::stats::read::Cells;
+use crate::stats::interval::Interval;
+use crate::stats::read::Counts;
 use crate::stats::tally::Tally;
 use crate::timestamp::Timestamp;
 
@@ -51,10 +52,9 @@ struct Rated {
 
 impl Ratings {
     fn of(tally: &Tally) -> Self {
-        let sum: i64 = tally.by_rating().map(|(rating, count)| rating * count).sum();
         Self {
             total: tally.rated(),
-            mean: ratio(sum as f64, tally.rated()),
+            mean: tally.mean_rating(),
             distribution: tally
                 .by_rating()
                 .filter(|(_, total)| *total != 0)
@@ -64,17 +64,12 @@ impl Ratings {
     }
 }
 
-/// The quotient, or `None` if the count is 0.
-fn ratio(sum: f64, count: i64) -> Option<f64> {
-    (count > 0).then(|| sum / count as f64)
-}
-
 /// Σ(value × weight) / n, or 0 if there are no votes, because Portkey has a number there.
 fn average(tally: &Tally) -> f64 {
-    ratio(tally.weighted.to_f64(), tally.count()).unwrap_or_default()
+    tally.average().unwrap_or_default()
 }
 
-/// The share of votes above 0, with its 95 % confidence interval (Wilson, J. Am. Stat. Assoc. 22, 1927).
+/// The share of votes above 0, with its 95 % confidence interval.
 #[derive(Serialize)]
 struct Positive {
     share: f64,
@@ -84,21 +79,12 @@ struct Positive {
 
 impl Positive {
     fn of(tally: &Tally) -> Option<Self> {
-        const Z: f64 = 1.959_963_984_540_054;
-        let positive: i64 = tally
-            .by_value()
-            .filter(|(value, _)| *value > 0)
-            .map(|(_, count)| count)
-            .sum();
-        let share = ratio(positive as f64, tally.count())?;
-        let n = tally.count() as f64;
-        let z2 = Z * Z;
-        let centre = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
-        let spread = Z / (1.0 + z2 / n) * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
+        let share = tally.positive_values()?;
+        let Interval { low, high } = share.interval();
         Some(Self {
-            share,
-            low: (centre - spread).max(0.0),
-            high: (centre + spread).min(1.0),
+            share: share.ratio(),
+            low,
+            high,
         })
     }
 }
@@ -131,79 +117,47 @@ struct Total {
     total: i64,
 }
 
-fn sum<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Tally {
-    tallies.into_iter().fold(Tally::default(), |mut sum, tally| {
-        sum += tally;
-        sum
-    })
-}
-
-fn by_bucket(cells: &Cells) -> Vec<(Timestamp, Tally)> {
-    let mut buckets: Vec<(Timestamp, Tally)> = Vec::new();
-    for ((bucket, _), tally) in cells {
-        match buckets.last_mut() {
-            Some((last, sum)) if last == bucket => *sum += tally,
-            _ => buckets.push((*bucket, tally.clone())),
-        }
-    }
-    buckets.retain(|(_, tally)| tally.count() > 0);
-    buckets
-}
-
-fn by_value(cells: &Cells) -> Vec<(String, Tally)> {
-    let mut values: std::collections::BTreeMap<&str, Tally> = std::collections::BTreeMap::new();
-    for ((_, value), tally) in cells {
-        *values.entry(value).or_default() += tally;
-    }
-    let mut groups: Vec<(String, Tally)> = values
-        .into_iter()
-        .filter(|(_, tally)| tally.count() + tally.rated() > 0)
-        .map(|(value, tally)| (value.to_owned(), tally))
-        .collect();
-    // Largest first, ties by name, so that pages do not overlap.
-    groups.sort_by(|(one_name, one), (other_name, other)| {
-        let size = |tally: &Tally| tally.count() + tally.rated();
-        size(other).cmp(&size(one)).then_with(|| one_name.cmp(other_name))
-    });
-    groups
+/// The buckets that have votes.
+fn voted(counts: &Counts) -> impl Iterator<Item = (Timestamp, Tally)> {
+    let buckets = counts.by_bucket().into_iter();
+    buckets.filter(|(_, tally)| tally.count() > 0)
 }
 
 /// `…/graphs/feedbacks`: the number of votes over time.
-pub fn render_feedbacks(cells: &Cells, as_of: Option<Timestamp>) -> String {
+pub fn render_feedbacks(counts: &Counts) -> String {
     #[derive(Serialize)]
     struct Point {
         timestamp: String,
         total: i64,
     }
-    let total = sum(cells.values());
-    let points = by_bucket(cells)
-        .into_iter()
+    let total = counts.total();
+    let points = voted(counts)
         .map(|(bucket, tally)| Point {
             timestamp: bucket.to_string(),
             total: tally.count(),
         })
         .collect();
-    graph(Total { total: total.count() }, points, &total, as_of)
+    graph(Total { total: total.count() }, points, &total, counts.as_of)
 }
 
 /// `…/feedbacks/scores`: the number of votes per value.
-pub fn render_scores(cells: &Cells, as_of: Option<Timestamp>) -> String {
+pub fn render_scores(counts: &Counts) -> String {
     #[derive(Serialize)]
     struct Point {
         score: i64,
         total: i64,
     }
-    let total = sum(cells.values());
+    let total = counts.total();
     let points = total
         .by_value()
         .filter(|(_, count)| *count != 0)
         .map(|(score, total)| Point { score, total })
         .collect();
-    graph(Total { total: total.count() }, points, &total, as_of)
+    graph(Total { total: total.count() }, points, &total, counts.as_of)
 }
 
 /// `…/feedbacks/weighted`: the average of value × weight over time.
-pub fn render_weighted(cells: &Cells, as_of: Option<Timestamp>) -> String {
+pub fn render_weighted(counts: &Counts) -> String {
     #[derive(Serialize)]
     struct Summary {
         avg: f64,
@@ -216,25 +170,23 @@ pub fn render_weighted(cells: &Cells, as_of: Option<Timestamp>) -> String {
         timestamp: String,
         avg: f64,
     }
-    let total = sum(cells.values());
-    let weight = total.weight.to_f64();
+    let total = counts.total();
     let summary = Summary {
         avg: average(&total),
-        mean: (weight > 0.0).then(|| total.weighted.to_f64() / weight),
+        mean: total.weighted_mean(),
         positive: Positive::of(&total),
     };
-    let points = by_bucket(cells)
-        .into_iter()
+    let points = voted(counts)
         .map(|(bucket, tally)| Point {
             timestamp: bucket.to_string(),
             avg: average(&tally),
         })
         .collect();
-    graph(summary, points, &total, as_of)
+    graph(summary, points, &total, counts.as_of)
 }
 
 /// `…/feedbacks/ai-models`: one page of the models that callers named in metadata.
-pub fn render_models(cells: &Cells, query: &AnalyticsQuery, as_of: Option<Timestamp>) -> String {
+pub fn render_models(counts: &Counts, query: &AnalyticsQuery) -> String {
     #[derive(Serialize)]
     struct Models {
         summary: Nothing,
@@ -254,8 +206,8 @@ pub fn render_models(cells: &Cells, query: &AnalyticsQuery, as_of: Option<Timest
         avg_weighted_feedback: f64,
         ratings: Ratings,
     }
-    let total = sum(cells.values());
-    let models = by_value(cells);
+    let total = counts.total();
+    let models = counts.by_value();
     to_json(&Models {
         summary: Nothing {},
         object: "analytics-graph",
@@ -268,12 +220,12 @@ pub fn render_models(cells: &Cells, query: &AnalyticsQuery, as_of: Option<Timest
                 ratings: Ratings::of(&tally),
             })
             .collect(),
-        extra: Extra::new(&total, as_of),
+        extra: Extra::new(&total, counts.as_of),
     })
 }
 
 /// `…/groups/metadata/{key}`: one page of the values of a metadata field.
-pub fn render_groups(cells: &Cells, query: &AnalyticsQuery, as_of: Option<Timestamp>) -> String {
+pub fn render_groups(counts: &Counts, query: &AnalyticsQuery) -> String {
     #[derive(Serialize)]
     struct Groups {
         object: &'static str,
@@ -291,8 +243,8 @@ pub fn render_groups(cells: &Cells, query: &AnalyticsQuery, as_of: Option<Timest
         object: &'static str,
         ratings: Ratings,
     }
-    let total = sum(cells.values());
-    let groups = by_value(cells);
+    let total = counts.total();
+    let groups = counts.by_value();
     let count = groups.len();
     let data = page(groups, query, DEFAULT_GROUPS)
         .map(|(metadata_value, tally)| Group {
@@ -308,6 +260,6 @@ pub fn render_groups(cells: &Cells, query: &AnalyticsQuery, as_of: Option<Timest
         object: "list",
         total: count,
         data,
-        extra: Extra::new(&total, as_of),
+        extra: Extra::new(&total, counts.as_of),
     })
 }
