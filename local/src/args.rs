@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use shared::config::TraceUrl;
 
 /// Run the Hindsight feedback API on this machine, over an embedded database.
 #[derive(Debug, Parser)]
@@ -45,9 +46,19 @@ pub struct Serve {
     #[arg(long, value_name = "PORT")]
     pub dynamodb_port: Option<u16>,
 
+    /// Where your tracing tool shows a trace, such as https://langfuse.example.com/trace/{trace_id}; the console
+    /// links to it
+    #[arg(long, value_name = "URL", value_parser = trace_url)]
+    pub trace_url: Option<TraceUrl>,
+
     /// Address for the DynamoDB API. It requires no key: choose an address that only this machine's containers reach
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), requires = "dynamodb_port")]
     pub dynamodb_host: IpAddr,
+}
+
+/// Reads the address of a trace.
+fn trace_url(text: &str) -> Result<TraceUrl, String> {
+    TraceUrl::parse(text).ok_or_else(|| format!("expected {}", TraceUrl::EXPECTED))
 }
 
 impl Serve {
@@ -75,6 +86,52 @@ pub enum Command {
     Stats(Stats),
     /// Sign vote tokens, to try them out
     Votes(Votes),
+    /// Invite people to the console
+    Console(Console),
+}
+
+/// The command `console`.
+#[derive(Args, Debug)]
+pub struct Console {
+    /// The subcommand
+    #[command(subcommand)]
+    pub action: ConsoleAction,
+}
+
+/// The subcommands of `console`.
+#[derive(Debug, Subcommand)]
+pub enum ConsoleAction {
+    /// Make a link that signs somebody in to the console, once and within 24 hours
+    Invite(Invite),
+}
+
+/// Who is invited, and to which console.
+#[derive(Args, Debug)]
+pub struct Invite {
+    /// Who it is for: the name of the API key that is made for them, 1 to 128 bytes
+    #[arg(long, required_unless_present = "key")]
+    pub name: Option<String>,
+    /// What they may do: read (see feedback), or admin (edit and delete it too)
+    #[arg(long, value_name = "SCOPE", required_unless_present = "key")]
+    pub scope: Option<String>,
+    /// Workspace they see
+    #[arg(long, default_value = "default")]
+    pub workspace: String,
+    /// How long the key is valid, in days, hours or minutes: 90d, 12h, 30m; without it, until revoked
+    #[arg(long, value_name = "DURATION")]
+    pub expires: Option<String>,
+    /// Make a new link for this key instead of a new key; its id, as shown by `keys list`
+    #[arg(long, value_name = "ID", conflicts_with_all = ["name", "scope", "workspace", "expires"])]
+    pub key: Option<String>,
+    /// Directory of the local database
+    #[arg(long, value_name = "DIR", default_value = ".hindsight")]
+    pub data_dir: PathBuf,
+    /// Name of a deployed stack, in the account and region of your AWS profile
+    #[arg(long, value_name = "NAME", conflicts_with = "url")]
+    pub stack: Option<String>,
+    /// URL of the local server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8787")]
+    pub url: String,
 }
 
 /// The command `votes`.
@@ -283,6 +340,12 @@ mod tests {
             let warning = serve.dynamodb_warning().unwrap();
             assert!(warning.contains(who), "{warning}");
         }
+        assert!(serve(&["--trace-url", "https://example.com/{trace_id}"]).is_ok());
+        let refused = serve(&["--trace-url", "http://example.com/{trace_id}"]).unwrap_err();
+        assert!(
+            refused.to_string().contains("expected an https address"),
+            "{refused}"
+        );
         // A host needs a port, and a name could resolve to any address.
         assert!(serve(&["--dynamodb-host", "172.17.0.1"]).is_err());
         assert!(serve(&["--dynamodb-port", "0", "--dynamodb-host", "localhost"]).is_err());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::access::key::KeyId;
+use shared::access::key::{ApiKey, KeyId};
 use shared::access::registry::{KeyRecord, Registry};
 use shared::access::{Scope, Upserts};
 use shared::id::Workspace;
@@ -32,25 +32,16 @@ pub async fn run(keys: Keys) -> Result<String, String> {
             user_field,
             place,
         } => {
-            let workspace = parse_workspace(&workspace)?;
             let scopes = parse_scopes(&scope)?;
-            let expires_at = match expires {
-                Some(text) => Some(now + parse_duration(&text)?),
-                None => None,
-            };
-            if name.trim().is_empty() || name.len() > 128 {
-                return Err(format!(
-                    "--name: expected 1 to 128 bytes, not all of them spaces, got {}",
-                    name.len()
-                ));
-            }
+            let (key, mut record) = new_key(&workspace, name, scopes, expires.as_deref(), now)?;
             let registry = registry(&place).await?;
-            if scopes.contains(&Scope::Vote) {
-                if scopes.len() > 1 || upsert {
+            if record.scopes.contains(&Scope::Vote) {
+                if record.scopes.len() > 1 || upsert {
                     return Err(
                         "--scope: expected vote alone, since its key only signs vote tokens".to_owned(),
                     );
                 }
+                let (workspace, name, expires_at) = (record.workspace, record.name, record.expires_at);
                 let (pair, record) = Registry::mint_vote(workspace, name, expires_at, now).map_err(line)?;
                 registry.insert(&record).await.map_err(line)?;
                 let (jwk, pem) = (pair.jwk(&record.id), pair.pem());
@@ -77,7 +68,6 @@ pub async fn run(keys: Keys) -> Result<String, String> {
                     field.len()
                 ));
             }
-            let (key, mut record) = Registry::mint(workspace, name, scopes, expires_at, now).map_err(line)?;
             record.upserts = upsert.then_some(Upserts { user_field });
             registry.insert(&record).await.map_err(line)?;
             let secret = key.reveal();
@@ -135,7 +125,7 @@ async fn registry(place: &Place) -> Result<Registry, String> {
         (Some(table), _) => Ok(Registry::new(Account::find().await?.dynamodb()?, table)),
         (None, Some(stack)) => {
             let account = Account::find().await?;
-            let table = account.table(stack, "ApiKeysTable").await?;
+            let table = account.resource(stack, "ApiKeysTable").await?;
             let client = account.dynamodb()?;
             Ok(Registry::new(client, table))
         }
@@ -151,7 +141,29 @@ fn parse_workspace(name: &str) -> Result<Workspace, String> {
         .ok_or_else(|| format!("--workspace: expected {}, got {name:?}", Workspace::EXPECTED))
 }
 
-fn parse_scopes(names: &[String]) -> Result<Vec<Scope>, String> {
+/// Makes a key and its record from what the command line says. It is not stored yet.
+pub(crate) fn new_key(
+    workspace: &str,
+    name: String,
+    scopes: Vec<Scope>,
+    expires: Option<&str>,
+    now: Timestamp,
+) -> Result<(ApiKey, KeyRecord), String> {
+    let workspace = parse_workspace(workspace)?;
+    let expires_at = match expires {
+        Some(text) => Some(now + parse_duration(text)?),
+        None => None,
+    };
+    if name.trim().is_empty() || name.len() > 128 {
+        return Err(format!(
+            "--name: expected 1 to 128 bytes, not all of them spaces, got {}",
+            name.len()
+        ));
+    }
+    Registry::mint(workspace, name, scopes, expires_at, now).map_err(line)
+}
+
+pub(crate) fn parse_scopes(names: &[String]) -> Result<Vec<Scope>, String> {
     let mut scopes = Vec::new();
     for name in names.iter().flat_map(|names| names.split(',')) {
         let scope = Scope::parse(name)

@@ -44,6 +44,7 @@ async fn main() -> ExitCode {
     let done = match arguments.command {
         Some(Command::Keys(keys)) => local::keys::run(keys).await.map(|text| println!("{text}")),
         Some(Command::Stats(stats)) => local::stats::run(stats).await.map(|text| println!("{text}")),
+        Some(Command::Console(console)) => invite::run(console).await.map(|text| println!("{text}")),
         Some(Command::Votes(votes)) => local::votes::run(&votes).map(|text| println!("{text}")),
         None => return serve_and_say(arguments.serve).await,
     };
@@ -115,7 +116,9 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
         tokio::spawn(dynamodb::serve(engine.clone(), listener));
     }
     let client = engine.client();
-    let config = Arc::new(Config::embedded().map_err(to_line)?);
+    let config = Config::embedded().map_err(to_line)?;
+    let trace_url = arguments.trace_url.or(config.trace_url.clone());
+    let config = Arc::new(config.with_trace_url(trace_url));
     let registry = Registry::new(client.clone(), config.table(&API_KEYS).map_err(to_line)?);
     let key = server_key(&registry, key_file.as_deref()).await?;
     let demo = match arguments.demo {

@@ -1,4 +1,4 @@
-//! The tables of a deployed stack.
+//! The tables and the URL of a deployed stack.
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_cloudformation::config::ProvideCredentials as _;
@@ -63,13 +63,33 @@ impl Account {
         dynamo::client_of(&self.0).map_err(no_tls)
     }
 
-    /// The name of the table behind a resource of a stack. It asks CloudFormation, because tables of deleted
+    /// The URL of a stack's API, without a final slash: the operator's own domain if it has one.
+    ///
+    /// # Errors
+    ///
+    /// One line to print.
+    pub async fn base_url(&self, stack: &str) -> Result<String, String> {
+        // A stack has one if DomainName is given. Its API works at its first address too.
+        if let Ok(domain) = self.resource(stack, "Domain").await {
+            return Ok(format!("https://{domain}"));
+        }
+        let api = self.resource(stack, "HttpApi").await?;
+        let region = self.0.region().map_or("", |region| region.as_ref());
+        // CloudFormation's AWS::URLSuffix.
+        let suffix = match region.starts_with("cn-") {
+            true => "amazonaws.com.cn",
+            false => "amazonaws.com",
+        };
+        Ok(format!("https://{api}.execute-api.{region}.{suffix}"))
+    }
+
+    /// The physical id of a resource of a stack, such as a table's name. It asks CloudFormation, because tables of deleted
     /// stacks of the same name may exist too.
     ///
     /// # Errors
     ///
     /// One line to print.
-    pub async fn table(&self, stack: &str, resource: &str) -> Result<String, String> {
+    pub async fn resource(&self, stack: &str, resource: &str) -> Result<String, String> {
         let config = aws_sdk_cloudformation::config::Builder::from(&self.0)
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(

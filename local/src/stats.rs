@@ -82,8 +82,8 @@ async fn find(place: &StatsPlace) -> Result<Place, String> {
     }
     if let Some(name) = &place.stack {
         let account = Account::find().await?;
-        let feedback = account.table(name, "FeedbackTable").await?;
-        let stats = account.table(name, "StatsTable").await?;
+        let feedback = account.resource(name, "FeedbackTable").await?;
+        let stats = account.resource(name, "StatsTable").await?;
         let client = account.dynamodb()?;
         return Ok(deployed(client, feedback, stats));
     }

@@ -9,9 +9,11 @@ use std::time::Duration;
 use lambda_http::http::Method;
 use serde_json::{Value, json};
 use shared::http::{Function, ROUTES, Route};
+use shared::indexed::Field;
 use shared::stats::rebuild::Rebuild;
 use shared::tables::{FEEDBACK, STATS};
 
+use crate::console::{Browser, ORIGIN, encoded, invite};
 use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 use crate::template::{allowed, deployed_tables, resources, template, text};
 use crate::vote::signing_key;
@@ -185,6 +187,7 @@ async fn requests(api: &Api) -> Vec<Request> {
         // Roll-ups of a given value are read by key.
         read(format!("{path}?{ragged}&prompt_slug=p"));
     }
+    requests.extend(of_a_browser(api).await);
     // All other routes.
     for route in ROUTES {
         let path = match route.parameter() {
@@ -192,6 +195,58 @@ async fn requests(api: &Api) -> Vec<Request> {
             None => route.path.to_owned(),
         };
         requests.push(Request::new(route.method.clone(), path, json!({})));
+    }
+    requests
+}
+
+/// The requests of somebody who is signed in to the console. Each is sent in a session of its own, since signing
+/// in and out ends one.
+async fn of_a_browser(api: &Api) -> Vec<Request> {
+    let mut requests = Vec::new();
+    let all = "range=custom&from=2020-01-01T00:10&to=2099-01-01";
+    let mut pages = vec![
+        "/console/feedback.csv".to_owned(),
+        "/console/trace?trace_id=t".to_owned(),
+        "/console/span.json?trace_id=t&span_id=s".to_owned(),
+        invite(api, &api.key).await,
+    ];
+    for page in ["/console", "/console/prompts", "/console/feedback"] {
+        pages.push(page.to_owned());
+        for field in Field::ALL.map(Field::name) {
+            pages.push(format!("{page}?{all}&{field}=x"));
+        }
+    }
+    let (one, other) = (record(api).await, record(api).await);
+    pages.extend([
+        format!("/console/edit?id={one}"),
+        format!("/console/delete?id={one}"),
+    ]);
+    for path in pages {
+        let browser = Browser::signed_in(api).await;
+        let cookie = browser.cookie.unwrap();
+        requests.push(Request::new(Method::GET, path, Value::Null).with("cookie", &cookie));
+    }
+    let changed = [("version", "1"), ("rating", "1"), ("confirmed", "yes")];
+    for (path, fields) in [
+        (
+            "/console/edit".to_owned(),
+            [&changed[..], &[("id", &one)]].concat(),
+        ),
+        (
+            "/console/delete".to_owned(),
+            vec![("version", "1"), ("id", &other)],
+        ),
+        (invite(api, &api.key).await, Vec::new()),
+        ("/console/sign-in".to_owned(), vec![("key", api.key.as_str())]),
+        ("/console/sign-out".to_owned(), Vec::new()),
+    ] {
+        let browser = Browser::signed_in(api).await;
+        let token = browser.form_token().await;
+        let mut request = Request::new(Method::POST, path, Value::Null)
+            .with("cookie", browser.cookie.as_deref().unwrap())
+            .with("origin", ORIGIN);
+        request.body = encoded(&[&fields[..], &[("form_token", &token)]].concat());
+        requests.push(request);
     }
     requests
 }

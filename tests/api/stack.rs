@@ -92,7 +92,7 @@ impl CloudFormation {
 
     async fn table(&self, stack: &str, resource: &str) -> Result<String, String> {
         let account = Account::of(self.config()).await.unwrap();
-        let found = account.table(stack, resource).await;
+        let found = account.resource(stack, resource).await;
         if let Err(line) = &found {
             assert!(
                 !line.contains('\n') && !line.is_empty() && line.len() < 250,

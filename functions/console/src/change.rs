@@ -120,11 +120,11 @@ pub async fn edit(app: &App, visit: &Visit, session: &Session) -> Result<Reply, 
         let faults = vec!["Nothing is changed yet.".to_owned()];
         return edit_page(app, visit, session, &record, after, faults, false).await;
     }
-    // The same body, and so the same rules, as through the API.
-    let body = body(after.iter().filter(|field| {
-        // Portkey's PUT asks for a value, changed or not. The version says that it is the one that was looked at.
-        field.name == "value" || changed.iter().any(|(_, changed)| changed.name == field.name)
-    }));
+    // The same body, and so the same rules, as through the API. Portkey's has to name the value.
+    let is_sent = |field: &&FieldView| {
+        field.name == "value" || changed.iter().any(|(_, after)| after.name == field.name)
+    };
+    let body = body(after.iter().filter(is_sent));
     let id = record.id.hyphenated();
     let parsed = match record.draft.score {
         Score::Value(..) => portkey::parse_update(&id, &body).map(|parsed| (parsed.value.0, parsed.value.1)),
