@@ -78,7 +78,7 @@ it("the list, the trace, the forms and the span's JSON show every text as it is"
     await page.goto(`${hub.url}/console/trace?${query}`);
     await harmless(page, text);
     assert.equal(await page.locator("h1 .id").textContent(), text);
-    assert.deepEqual(await page.locator("article .comment").allTextContents(), [text, text, text]);
+    assert.deepEqual(await page.locator("article .remark").allTextContents(), [text, text, text]);
     assert.deepEqual(await page.locator("article .chip").allTextContents(), [text.slice(0, 64)]);
     for (const said of await page.locator("dl.said dd").allTextContents()) assert.equal(said.trim(), text);
     const ids = await page.getByRole("article").evaluateAll((nodes) => nodes.map(({ id }) => id.replace(/^r-/, "")));

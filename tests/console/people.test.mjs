@@ -203,7 +203,7 @@ describe("without JavaScript", () => {
         for (const [name, path] of Object.entries(paths)) {
           if (OPEN.includes(name)) continue;
           await page.goto(hub.url + path);
-          found[name] = await page.locator("h1, h2, td, th, dd, .figure, .comment").allTextContents();
+          found[name] = await page.locator("h1, h2, td, th, dd, .figure, .remark").allTextContents();
         }
       })();
       return found;

@@ -16,7 +16,7 @@ after(() => hub.close());
 const inBrowser = (options, test) => () => hub.test(options, test)();
 
 const records = (page) => page.getByRole("article");
-const traces = async (page) => (await page.locator("article p.about a.mono").allInnerTexts()).map((text) => text.replace("trace-", ""));
+const traces = async (page) => (await page.locator("article a.mono").allInnerTexts()).map((text) => text.replace("trace-", ""));
 const record = (page, trace) => records(page).filter({ has: page.getByRole("link", { name: trace, exact: true }) });
 const chip = (page, text) => page.getByRole("list", { name: "Active filters" }).getByRole("link", { name: text });
 const open = (page) => page.getByText(/^Filter/).first().click();
@@ -61,13 +61,13 @@ describe("with feedback", () => {
     assert.deepEqual(await traces(page), ["rated", "rated", "rated", "11", "10", "9", "8", "7", "6", "5", "4", "3", "2", "1", "0"]);
     const worst = record(page, "trace-11");
     assert.equal(await worst.locator(".pair").innerText(), "-10: 1");
-    assert.equal(await worst.locator(".comment").innerText(), COMMENTS[0]);
+    assert.equal(await worst.locator(".remark").innerText(), COMMENTS[0]);
     const said = await worst.locator("dl.said > div").allInnerTexts();
     assert.deepEqual(said.map((text) => text.split(/\s*\n\s*/)), [["Input", "Is it covered?"], ["Output", "Perhaps."], ["Correction", "Yes."]]);
     const [five] = await records(page).all();
-    assert.match(await five.innerText(), /3 on it: /);
+    assert.match(await five.innerText(), /3 on this trace/);
     assert.match(await record(page, "trace-8").innerText(), /5: 0\.5/);
-    assert.match(await worst.innerText(), /Written by cargo run/);
+    assert.match(await worst.innerText(), /Written by\s+cargo run/);
     assert.deepEqual(page.problems, []);
   }));
 
@@ -107,7 +107,7 @@ describe("with feedback", () => {
     await page.getByLabel("Comment", { exact: true }).selectOption("with a comment");
     await page.getByRole("button", { name: "Apply" }).click();
     await chip(page, "true").waitFor();
-    assert.deepEqual(await page.locator("article .comment").allInnerTexts(), COMMENTS);
+    assert.deepEqual(await page.locator("article .remark").allInnerTexts(), COMMENTS);
     await page.goto(`${hub.url}/console/feedback?has_comment=false`);
     assert.equal((await traces(page)).length, TOTAL - COMMENTS.length);
   }));
@@ -194,7 +194,7 @@ describe("changing and deleting", () => {
       [id, -2, 0.25, "As it should be.\nOn two lines.", ["wrong", "too long"], 2],
     );
     assert.deepEqual(record.metadata, { _prompt: "p", other: 1 });
-    assert.match(await page.getByRole("article").innerText(), /Last written by cargo run/);
+    assert.match(await page.getByRole("article").innerText(), /Last written by\s+cargo run/);
     assert.deepEqual(page.problems, []);
   }));
 

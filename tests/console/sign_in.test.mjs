@@ -160,6 +160,63 @@ describe("a session", () => {
   }));
 });
 
+describe("an invite", () => {
+  const invite = async (...options) => {
+    const text = await hub.server.print("console", "invite", "--url", hub.url, ...options);
+    return text.split("\n")[0];
+  };
+  const made = (name, scope) => invite("--workspace", "local", "--name", name, "--scope", scope);
+
+  it("signs a person in, once, with what they may do", inBrowser({}, async (context) => {
+    for (const [name, scope] of [["support", "read"], ["Zoë & <b>Co</b>", "admin"]]) {
+      const link = await made(name, scope);
+      assert.ok(link.startsWith(`${hub.url}/console/invite/`), link);
+      for (const method of ["GET", "HEAD", "GET"]) await fetch(link, { method });
+      const page = await hub.open(context, new URL(link).pathname);
+      await page.getByText(name, { exact: true }).waitFor();
+      await press(page);
+      await overview(page).waitFor();
+      await page.locator(".account summary").click();
+      assert.deepEqual(await page.locator(".menu dd").allInnerTexts(), ["local", name, scope]);
+      assert.equal((await fetch(link)).status, 404);
+      assert.deepEqual(page.problems, []);
+      await context.clearCookies();
+      await page.close();
+    }
+  }));
+
+  it("works without JavaScript", inBrowser({ javaScriptEnabled: false }, async (context) => {
+    const page = await hub.open(context, new URL(await made("plain", "read")).pathname);
+    await press(page);
+    await overview(page).waitFor();
+  }));
+
+  it("is accepted by one of two who press at once", async () => {
+    const link = await made("race", "read");
+    const post = () => fetch(link, { method: "POST", headers: { origin: hub.url }, redirect: "manual" });
+    const answers = await Promise.all(Array.from({ length: 8 }, post));
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [303, ...Array(7).fill(404)]);
+    assert.equal(answers.filter(({ headers }) => headers.get("set-cookie")).length, 1);
+  });
+
+  it("is accepted by a form of its own page alone", async () => {
+    const link = await made("elsewhere", "read");
+    for (const headers of [{}, { origin: "https://evil.example" }, { origin: "null" }]) {
+      assert.equal((await fetch(link, { method: "POST", headers, redirect: "manual" })).status, 403);
+    }
+    assert.equal((await fetch(link)).status, 200);
+  });
+
+  it("of a key that is revoked lets nobody in", inBrowser({}, async (context) => {
+    const { id } = await hub.key("read", "leaver");
+    const link = await invite("--key", id);
+    await hub.server.command("keys", "revoke", id);
+    const page = await hub.open(context, new URL(link).pathname);
+    await page.getByText("revoked or expired").waitFor();
+    assert.equal(await page.getByRole("button").count(), 0);
+  }));
+});
+
 describe("the link that the server prints", () => {
   it("shows a page with a button, however often it is looked at, and signs in once", inBrowser({}, async (context) => {
     const link = /^Console +(\S+)$/m.exec(hub.server.log())[1];

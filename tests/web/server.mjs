@@ -17,8 +17,8 @@ export const BINARY = process.env.HINDSIGHT_BIN ?? fileURLToPath(new URL("../../
 const DEFECT = /^.*(panicked at| 5\d\d [0-9.]+ ms$|^failed: |"level":"ERROR").*$/m;
 
 /**
- * Starts it with these options besides a port and a data directory: `{ url, folder, apiKey, log, command, close }`.
- * `command` runs an administrative command on its database and parses the JSON that it prints.
+ * Starts it with these options besides a port and a data directory: `{ url, folder, apiKey, log, print, command, close }`.
+ * `print` runs an administrative command on its database; `command` also parses the JSON that it prints.
  */
 export async function startServer(...options) {
   const folder = mkdtempSync(join(tmpdir(), "hindsight-server-"));
@@ -46,15 +46,14 @@ export async function startServer(...options) {
   });
   const url = await Promise.race([listening, ended]);
   ended.catch(() => {});
+  const print = async (...command) => (await run(BINARY, [...command, "--data-dir", folder])).stdout;
   return {
     url,
     folder,
     apiKey: readFileSync(file, "utf8").trim(),
     log: () => log,
-    command: async (...command) => {
-      const { stdout } = await run(BINARY, [...command, "--data-dir", folder, "--json"]);
-      return JSON.parse(stdout);
-    },
+    print,
+    command: async (...command) => JSON.parse(await print(...command, "--json")),
     close: async () => {
       child.kill();
       await exited;
