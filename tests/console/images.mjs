@@ -31,7 +31,7 @@ const hub = await start("--demo");
 const desk = { viewport: { width: 1280, height: 860 }, deviceScaleFactor: 2, timezoneId: "UTC", locale: "en-US" };
 const phone = { ...desk, viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
-/** Makes an image of a page after `act`; `clip` may be a locator, else it is the viewport. */
+/** Makes an image of what a page shows first, after `act`. */
 async function picture(name, options, path, act = () => {}) {
   await hub.test(options, async (context) => {
     const page = await hub.signedIn(context, path);
@@ -74,7 +74,9 @@ await picture("compare", desk, "/console/prompts?range=7d", async (page) => {
   await page.getByRole("heading", { name: "Compare", exact: true }).waitFor();
 });
 await picture("list", desk, "/console/feedback?range=30d&has_comment=true");
-await picture("trace", desk, `/console/trace?${new URLSearchParams({ trace_id: await busiest() })}`);
+await picture("trace", desk, `/console/trace?${new URLSearchParams({ trace_id: await busiest() })}`, (page) =>
+  page.locator("details.raw summary").last().click(),
+);
 await picture("phone", phone, "/console", counted);
 await hub.close();
 rmSync(work, { recursive: true });
