@@ -228,8 +228,14 @@ async fn of_a_browser(api: &Api) -> Vec<Request> {
     }
     let changed = [("version", "1"), ("rating", "1"), ("confirmed", "yes")];
     for (path, fields) in [
-        ("/console/edit".to_owned(), [&changed[..], &[("id", &one)]].concat()),
-        ("/console/delete".to_owned(), vec![("version", "1"), ("id", &other)]),
+        (
+            "/console/edit".to_owned(),
+            [&changed[..], &[("id", &one)]].concat(),
+        ),
+        (
+            "/console/delete".to_owned(),
+            vec![("version", "1"), ("id", &other)],
+        ),
         (invite(api, &api.key).await, Vec::new()),
         ("/console/sign-in".to_owned(), vec![("key", api.key.as_str())]),
         ("/console/sign-out".to_owned(), Vec::new()),
