@@ -3,7 +3,8 @@
 //! [`tally`] holds counts, [`dimension`] and [`series`] define by what and how finely they are grouped, and
 //! [`rollup`] stores them as items. [`image`] reads the counted parts of a record, [`count`] counts every
 //! change exactly once, and [`parked`] keeps changes that cannot be counted. [`question`] says which records
-//! a query is about, [`read`] answers it for a time range, [`figures`] and [`interval`] say what counts mean, [`verify`] compares roll-ups with records, and [`rebuild`] counts everything again.
+//! a query is about, [`read`] answers it for a time range, and [`figures`] and [`interval`] say what the
+//! counts mean. [`verify`] compares roll-ups with records, and [`rebuild`] counts everything again.
 
 pub mod change;
 pub mod count;

@@ -264,7 +264,7 @@ async fn the_best_and_the_worst_go_by_their_interval() {
     // One model is the best, and not the worst too.
     assert_eq!(
         ranked(&page, "Models"),
-        [("Best".to_owned(), vec!["m".to_owned()])]
+        [("All".to_owned(), vec!["m".to_owned()])]
     );
 }
 
@@ -436,9 +436,13 @@ async fn a_comparison_says_whether_it_is_more_than_chance() {
         "{page}"
     );
 
+    // Another range of the same comparison is a link.
+    let link = "href=\"/console/prompts?range=30d&#38;compare=close&#38;with=closer\"";
+    assert!(page.contains(link), "{page}");
+
     // A prompt beside itself in the week before.
     let page = compared("compare=clear&range2=before").await;
-    assert!(page.contains("Better: The last 7 days."), "{page}");
+    assert!(page.contains("Better: the last 7 days."), "{page}");
     let (from, to) = (ago(&api, 10 * DAY), ago(&api, 8 * DAY));
     let page = compared(&format!("compare=clear&from2={from}&to2={to}")).await;
     assert!(page.contains("40.0\u{a0}% of 50 votes"), "{page}");

@@ -323,13 +323,16 @@ fn reasons_of(counts: &Counts, votes: &Tally, selection: &Selection) -> Vec<Reas
 
 /// The best and the worst of a group, as far as there are any.
 fn ranked(counts: &Counts, parameter: &str, selection: &Selection) -> Vec<(&'static str, Vec<Row>)> {
-    let Ranking { best, worst } = Ranking::new(counts.by_value(), MAX_RANKED);
+    let groups = counts.by_value();
+    let all = groups.len();
+    let Ranking { best, worst } = Ranking::new(groups, MAX_RANKED);
     let rows = |list: Vec<Ranked>| -> Vec<Row> {
         let rows = list.into_iter();
         rows.map(|ranked| Row::new(ranked, selection, parameter))
             .collect()
     };
-    let mut lists = vec![("Best", rows(best)), ("Worst", rows(worst))];
+    let heading = if best.len() == all { "All" } else { "Best" };
+    let mut lists = vec![(heading, rows(best)), ("Worst", rows(worst))];
     lists.retain(|(_, rows)| !rows.is_empty());
     lists
 }
@@ -392,8 +395,7 @@ fn nothing(selection: &Selection, is_new: bool, origin: Option<&str>) -> Empty {
         links: Vec::new(),
         call: Some(format!(
             "curl {origin}/v1/feedback \\\n  -H \"Authorization: Bearer $KEY\" \\\n  -d '{{\"trace_id\": \
-             \"trace-1\", \"value\": 1, \"metadata\": {{\"_prompt\": \"greeting\", \"_model\": \"small\", \
-             \"_user\": \"ada\"}}}}'"
+             \"trace-1\", \"value\": 1, \"metadata\": {{\"_prompt\": \"greeting\"}}}}'"
         )),
     }
 }

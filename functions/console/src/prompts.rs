@@ -27,7 +27,7 @@ use crate::unanswered;
 const PATH: &str = "/console/prompts";
 
 /// The most prompts that one page shows.
-const MAX_SHOWN: usize = 50;
+const MAX_SHOWN: usize = 40;
 
 /// The most comments of each side of a comparison.
 const MAX_COMMENTS: usize = 4;
@@ -343,6 +343,11 @@ async fn compare(
     selection: &Selection,
     comparison: Comparison,
 ) -> Result<Reply, Problem> {
+    let own = visit.query().iter();
+    let own = own
+        .filter(|(name, value)| OWN.contains(&name.as_str()) && name != "page" && !value.is_empty())
+        .cloned()
+        .collect();
     let [one, other] = &comparison.sides;
     let side = |(name, range, _): &(String, Range, String)| {
         let mut side = selection.clone();
@@ -366,7 +371,7 @@ async fn compare(
     let (first, second) = tokio::join!(counts(&one_side), counts(&other_side));
     let mut page = ComparePage {
         shell: Shell::new(session, "Compare", Tab::Prompts, Some(selection)),
-        bar: FilterBar::new(PATH, selection),
+        bar: FilterBar::new(PATH, selection).keeping(own),
         notes: Vec::new(),
         why: comparison.fault().map(str::to_owned),
         verdict: None,
@@ -407,26 +412,13 @@ async fn compare(
     }
     if let (None, [one, other]) = (&page.why, totals.as_slice()) {
         let names = if comparison.sides[0].0 == comparison.sides[1].0 {
-            [one_range(&comparison, 0), one_range(&comparison, 1)]
+            [comparison.sides[0].2.clone(), comparison.sides[1].2.clone()]
         } else {
             [comparison.sides[0].0.clone(), comparison.sides[1].0.clone()]
         };
         page.verdict = Some(Verdict::new(one, other, &names));
     }
     Ok(page::html(StatusCode::OK, &page))
-}
-
-/// The range of a side in words, with a capital.
-fn one_range(comparison: &Comparison, side: usize) -> String {
-    let words = comparison
-        .sides
-        .get(side)
-        .map_or("", |(_, _, words)| words.as_str());
-    let mut characters = words.chars();
-    characters
-        .next()
-        .map(|first| first.to_uppercase().chain(characters).collect())
-        .unwrap_or_default()
 }
 
 impl Verdict {
