@@ -101,7 +101,8 @@ fn tags(html: &str) -> Vec<(String, Attributes)> {
 pub fn well_formed(html: &str) {
     let tags = tags(html);
     let of = |name: &str| tags.iter().filter(|(tag, _)| tag == name).count();
-    assert_eq!((of("main"), of("h1"), of("title")), (1, 1, 1), "{html}");
+    // A chart has a title too.
+    assert!((of("main"), of("h1")) == (1, 1) && of("title") > 0, "{html}");
     let mut headings = 0;
     for (tag, attributes) in &tags {
         let attribute = |name: &str| {

@@ -436,6 +436,10 @@ async fn a_comparison_says_whether_it_is_more_than_chance() {
         "{page}"
     );
 
+    // Another range of the same comparison is a link.
+    let link = "href=\"/console/prompts?range=30d&#38;compare=close&#38;with=closer\"";
+    assert!(page.contains(link), "{page}");
+
     // A prompt beside itself in the week before.
     let page = compared("compare=clear&range2=before").await;
     assert!(page.contains("Better: the last 7 days."), "{page}");

@@ -9,9 +9,10 @@ use time::{Date, Month, OffsetDateTime, Time};
 const DAY: u64 = 24 * HOUR;
 const HOUR: u64 = 60 * 60 * 1000;
 
-/// The longest range in hours, and the longest in days.
+/// The longest ranges by the hour, by the day and by the week. The last 90 days begin on a whole hour, so they
+/// may be almost an hour longer.
 const MAX_BY_HOUR: u64 = 48 * HOUR;
-const MAX_BY_DAY: u64 = 90 * DAY;
+const MAX_BY_DAY: u64 = 90 * DAY + HOUR;
 const MAX_BY_WEEK: u64 = 366 * DAY;
 
 /// The most buckets of a chart. A longer range is shown from its first bucket with votes to its last.
@@ -33,7 +34,6 @@ pub enum Unit {
 impl Unit {
     /// The unit for a range of this length.
     pub fn of(range: Range) -> Self {
-        // An end within a unit may make a range one longer than its preset says.
         let length = range.to.millis().saturating_sub(range.from.millis());
         match length {
             ..=MAX_BY_HOUR => Self::Hour,
@@ -260,6 +260,7 @@ mod tests {
             ("2026-11-19T12:30", "2026-11-21T12:30", Unit::Hour),
             ("2026-11-19T12:30", "2026-11-21T12:31", Unit::Day),
             ("2026-08-23", "2026-11-21", Unit::Day),
+            ("2026-08-23", "2026-11-21T00:59:59.999Z", Unit::Day),
             ("2026-08-22", "2026-11-21", Unit::Week),
             ("2025-11-21", "2026-11-21", Unit::Week),
             ("2025-11-19", "2026-11-21", Unit::Month),

@@ -395,8 +395,7 @@ fn nothing(selection: &Selection, is_new: bool, origin: Option<&str>) -> Empty {
         links: Vec::new(),
         call: Some(format!(
             "curl {origin}/v1/feedback \\\n  -H \"Authorization: Bearer $KEY\" \\\n  -d '{{\"trace_id\": \
-             \"trace-1\", \"value\": 1, \"metadata\": {{\"_prompt\": \"greeting\", \"_model\": \"small\", \
-             \"_user\": \"ada\"}}}}'"
+             \"trace-1\", \"value\": 1, \"metadata\": {{\"_prompt\": \"greeting\"}}}}'"
         )),
     }
 }

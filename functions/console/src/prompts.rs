@@ -343,6 +343,11 @@ async fn compare(
     selection: &Selection,
     comparison: Comparison,
 ) -> Result<Reply, Problem> {
+    let own = visit.query().iter();
+    let own = own
+        .filter(|(name, value)| OWN.contains(&name.as_str()) && name != "page" && !value.is_empty())
+        .cloned()
+        .collect();
     let [one, other] = &comparison.sides;
     let side = |(name, range, _): &(String, Range, String)| {
         let mut side = selection.clone();
@@ -366,7 +371,7 @@ async fn compare(
     let (first, second) = tokio::join!(counts(&one_side), counts(&other_side));
     let mut page = ComparePage {
         shell: Shell::new(session, "Compare", Tab::Prompts, Some(selection)),
-        bar: FilterBar::new(PATH, selection),
+        bar: FilterBar::new(PATH, selection).keeping(own),
         notes: Vec::new(),
         why: comparison.fault().map(str::to_owned),
         verdict: None,

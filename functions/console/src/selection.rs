@@ -345,6 +345,8 @@ pub struct FilterBar {
     pub clear: String,
     /// The filters that only lists have.
     pub more: Option<MoreFilters>,
+    /// What the form sends besides, because its page reads it itself.
+    pub beside: Vec<(String, String)>,
 }
 
 /// The filters that only lists have.
@@ -492,7 +494,21 @@ impl FilterBar {
                 .collect(),
             clear: format!("{path}{}", query_string(&range)),
             more: None,
+            beside: Vec::new(),
         }
+    }
+
+    /// The same bar, whose links and form keep parameters that the page reads itself.
+    pub fn keeping(mut self, beside: Vec<(String, String)>) -> Self {
+        let more = query_string(&beside).replacen('?', "", 1);
+        let presets = self.presets.iter_mut().map(|preset| &mut preset.href);
+        let chips = self.chips.iter_mut().map(|chip| &mut chip.without);
+        for href in presets.chain(chips).chain([&mut self.clear]) {
+            let separator = if href.contains('?') { '&' } else { '?' };
+            href.push(separator);
+            href.push_str(&more);
+        }
+        Self { beside, ..self }
     }
 }
 
@@ -594,6 +610,17 @@ mod tests {
             "?user=a%26b&model=m&range=1h"
         );
         assert_eq!(selection.list_filter().from, Some(selection.from));
+    }
+
+    #[test]
+    fn a_bar_keeps_what_its_page_reads_itself() {
+        let selection = parse(&[("user", "ada")]).unwrap();
+        let beside = vec![("compare".to_owned(), "a&b".to_owned())];
+        let bar = FilterBar::new("/p", &selection).keeping(beside.clone());
+        assert_eq!(bar.presets[0].href, "/p?user=ada&range=1h&compare=a%26b");
+        assert_eq!(bar.chips[0].without, "/p?compare=a%26b");
+        assert_eq!(bar.clear, "/p?compare=a%26b");
+        assert_eq!(bar.beside, beside);
     }
 
     #[test]
