@@ -17,10 +17,7 @@ use crate::selection::Selection;
 use crate::session::Session;
 
 /// The style of every page, inlined so that a page is one round trip.
-pub const STYLE: &str = concat!(
-    include_str!("../assets/console.css"),
-    include_str!("../assets/charts.css")
-);
+pub const STYLE: &str = include_str!(concat!(env!("OUT_DIR"), "/console.css"));
 
 /// The script of every page, inlined too. Everything works without it.
 pub const SCRIPT: &str = include_str!("../assets/console.js");
