@@ -14,9 +14,11 @@ after(() => hub.close());
 const inBrowser = (options, test) => () => hub.test(options, test)();
 
 const heading = (page, name) => page.getByRole("heading", { name, exact: true }).first().waitFor();
+/** A text with plain spaces, of which the pages have some that do not break. */
+const plain = (text) => text.replaceAll("\u00a0", " ").trim();
 const tile = async (page, label) => {
   const text = await page.locator(".tile").filter({ has: page.getByText(label, { exact: true }) }).innerText();
-  return text.split("\n").map((line) => line.trim()).filter(Boolean);
+  return text.split("\n").map(plain).filter(Boolean);
 };
 const chip = (page, text) => page.getByRole("list", { name: "Active filters" }).getByRole("link", { name: text });
 const filter = async (page, fields) => {
@@ -181,7 +183,7 @@ describe("with feedback", () => {
   it("the prompts have their figures", inBrowser({}, async (context) => {
     const page = await hub.signedIn(context, "/console/prompts");
     const rows = page.getByRole("region", { name: "Prompts" }).getByRole("row");
-    const row = async (name) => (await rows.filter({ hasText: name }).getByRole("cell").allInnerTexts()).map((text) => text.trim());
+    const row = async (name) => (await rows.filter({ hasText: name }).getByRole("cell").allInnerTexts()).map(plain);
     assert.deepEqual((await row("greeting")).slice(0, 2), ["8", "0.75"]);
     assert.deepEqual((await row("refund")).slice(0, 2), ["4", "−3.12"]);
     assert.equal((await row("rated"))[2], "3.67");
