@@ -78,7 +78,7 @@ describe("with feedback", () => {
     const reasons = page.locator("section").filter({ has: page.getByRole("heading", { name: "Reasons", exact: true }) }).last();
     const rows = (await reasons.getByRole("row").allInnerTexts()).map((row) => row.trim().split(/\s*\t\s*/)[0]);
     assert.deepEqual(rows.slice(-2).sort(), ["too long", "wrong"]);
-    const said = await page.locator("ul.comments .said").allInnerTexts();
+    const said = await page.locator("ul.comments li div p:first-child").allInnerTexts();
     assert.deepEqual(said, COMMENTS);
     assert.deepEqual(page.problems, []);
   }));
