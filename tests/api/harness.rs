@@ -152,10 +152,15 @@ impl Api {
         delivered
     }
 
-    /// All changes in the feedback table's stream, in Lambda's format.
+    /// All changes in the feedback table's stream, in Lambda's format. The database's clock is the machine's, on
+    /// which it may be another day than in this deployment, so they happened at the deployment's time.
     pub async fn changes(&self) -> Vec<Value> {
         let shards = self.database.store.stream().await;
-        shards.into_iter().flat_map(|(_, changes)| changes).collect()
+        let mut changes: Vec<Value> = shards.into_iter().flat_map(|(_, changes)| changes).collect();
+        for change in &mut changes {
+            change["dynamodb"]["ApproximateCreationDateTime"] = json!(self.time.now().seconds());
+        }
+        changes
     }
 
     /// Makes counting begin after all current changes, as if the stream had lost them.
