@@ -41,6 +41,11 @@ async fn main() -> ExitCode {
         Some(Command::Keys(keys)) => local::keys::run(keys).await.map(|text| println!("{text}")),
         Some(Command::Stats(stats)) => local::stats::run(stats).await.map(|text| println!("{text}")),
         Some(Command::Votes(votes)) => local::votes::run(&votes).map(|text| println!("{text}")),
+        // Standard output is for the records.
+        Some(Command::Export(export)) => match stop_signal() {
+            Ok(stop) => local::export::run(*export, stop).await.map(report),
+            Err(line) => Err(line),
+        },
         None => return serve_and_say(arguments.serve).await,
     };
     let exit = match done {

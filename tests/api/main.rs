@@ -11,6 +11,7 @@ mod counting;
 mod dates;
 mod demo;
 mod dynamodb;
+mod export;
 mod faults;
 mod harness;
 mod headers;
