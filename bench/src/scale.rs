@@ -140,7 +140,7 @@ pub async fn measure(most: usize) -> io::Result<Scale> {
                 .map_err(failed)?;
             metered
                 .store
-                .create(&metered.workspace, drafts, now)
+                .create(&metered.writer, drafts, now)
                 .await
                 .map_err(failed)?;
             stored += count;

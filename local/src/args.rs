@@ -141,6 +141,21 @@ pub struct Filters {
     /// With this reason
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// With this value or a higher one
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub value_min: Option<String>,
+    /// With this value or a lower one
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub value_max: Option<String>,
+    /// With this rating or a higher one
+    #[arg(long, value_name = "N")]
+    pub rating_min: Option<String>,
+    /// With this rating or a lower one
+    #[arg(long, value_name = "N")]
+    pub rating_max: Option<String>,
+    /// With a comment (true), or without one (false)
+    #[arg(long, value_name = "BOOL")]
+    pub has_comment: Option<String>,
 }
 
 impl Filters {
@@ -158,6 +173,11 @@ impl Filters {
             environment,
             name,
             reason,
+            value_min,
+            value_max,
+            rating_min,
+            rating_max,
+            has_comment,
         } = self;
         [
             ("from", from),
@@ -171,6 +191,11 @@ impl Filters {
             ("environment", environment),
             ("name", name),
             ("reason", reason),
+            ("value_min", value_min),
+            ("value_max", value_max),
+            ("rating_min", rating_min),
+            ("rating_max", rating_max),
+            ("has_comment", has_comment),
         ]
         .into_iter()
         .filter_map(|(name, text)| Some((name.to_owned(), text.clone()?)))

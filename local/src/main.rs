@@ -120,7 +120,7 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
     let registry = Registry::new(client.clone(), config.table(&API_KEYS).map_err(to_line)?);
     let key = server_key(&registry, key_file.as_deref()).await?;
     let demo = match arguments.demo {
-        true => Some(demo::start(&engine, &client, config.retention).await?),
+        true => Some(demo::start(&engine, &client, key.id(), config.retention).await?),
         false => None,
     };
     tokio::spawn(sweep(engine.clone()));

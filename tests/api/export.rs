@@ -168,6 +168,9 @@ async fn the_filters_are_those_of_lists_and_read_what_they_need() {
         (&[("trace_id", "t"), ("span_id", "s")], None),
         (&[("name", "")], Some("by-time")),
         (&[("reason", "wrong")], Some("by-time")),
+        (&[("value_min", "-2"), ("value_max", "3")], Some("by-time")),
+        (&[("rating_min", "3"), ("prompt", "greeting")], Some("by-prompt")),
+        (&[("has_comment", "false")], Some("by-time")),
         (&[("from", middle.as_str())], Some("by-time")),
         (&[("to", middle.as_str())], Some("by-time")),
     ] {
@@ -241,18 +244,21 @@ async fn csv_has_a_row_per_record() {
         .ok()
         .id();
     let (first, second) = (api.record(&id).await, api.record(&other).await);
-    let time = |record: &Value| format!("{0},{0}", record["created_at"].as_str().unwrap());
+    let end = |record: &Value| {
+        let text = |name: &str| record[name].as_str().unwrap();
+        format!("{},{1},{1},1", text("written_by"), text("created_at"))
+    };
     let expected = [
         "id,trace_id,span_id,tracing_project_fqn,scale,value,weight,rating,comment,reasons,name,user,session,prompt,\
-         organisation,environment,model,metadata,created_at,updated_at,version"
+         organisation,environment,model,metadata,written_by,created_at,updated_at,version"
             .to_owned(),
         format!(
             "{id},\"=1,2\",,,value,-3,1.0,,\"two\r\nlines\",\"[\"\"wrong\"\",\"\"too long\"\"]\",helpful,ann,s1,,,,m,\
-             \"{}\",{},1",
+             \"{}\",{}",
             metadata.to_string().replace('"', "\"\""),
-            time(&first)
+            end(&first)
         ),
-        format!("{},t,s,acme:x,rating,,,5,,[],,,,,,,unknown,,{},1", second["id"].as_str().unwrap(), time(&second)),
+        format!("{},t,s,acme:x,rating,,,5,,[],,,,,,,unknown,,{}", second["id"].as_str().unwrap(), end(&second)),
         String::new(),
     ];
     assert_eq!(

@@ -8,7 +8,7 @@ use shared::score::Score;
 use shared::target::{Project, SpanId};
 
 /// The columns, in their order. docs/export.md describes them.
-pub(super) const COLUMNS: [&str; 21] = [
+pub(super) const COLUMNS: [&str; 22] = [
     "id",
     "trace_id",
     "span_id",
@@ -27,6 +27,7 @@ pub(super) const COLUMNS: [&str; 21] = [
     "environment",
     "model",
     "metadata",
+    "written_by",
     "created_at",
     "updated_at",
     "version",
@@ -83,6 +84,11 @@ pub(super) fn row(feedback: &Feedback) -> Vec<u8> {
             .metadata
             .as_ref()
             .map_or_else(String::new, |metadata| metadata.json().to_owned()),
+        feedback
+            .written_by
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         feedback.id.created_at().to_string(),
         feedback.updated_at.to_string(),
         feedback.version.to_string(),
