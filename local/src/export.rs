@@ -27,13 +27,14 @@ use shared::problem::Problem;
 use shared::query::Filter;
 use shared::stats::rebuild::{CLOCK_SKEW, WRITE_TIME};
 use shared::store::Store;
-use shared::store::read::walk::Step;
+use shared::store::read::walk::{Step, Walk};
 use shared::tables::FEEDBACK;
 use shared::timestamp::Timestamp;
 use tokio::time::Instant;
 
 use self::part::Part;
 use crate::args::Export;
+use crate::console;
 use crate::data::{DataDir, WORKSPACE};
 use crate::stack::Account;
 
@@ -245,20 +246,14 @@ pub async fn write(
     let now = dynamo::server_time(&source.client, &source.table)
         .await
         .map_err(|problem| problem.log_message())?;
-    // Rounded down to the second, so that it is not ahead.
-    let now = now + Duration::from_millis(if source.margin.is_zero() { 1_000 } else { 0 });
-    let settled = Timestamp::from_millis(
-        now.millis()
-            .saturating_sub(u64::try_from(source.margin.as_millis()).unwrap_or(u64::MAX)),
-    );
-    let fault = |error: io::Error| format!("cannot write the export: {error}");
     let mut position = match sink.resumed() {
         Some(position) => {
-            crate::console::report(format_args!("going on after {} records", position.records));
+            console::report(format_args!("going on after {} records", position.records));
             position
         }
         None => {
-            sink.write(&request.format.head()).map_err(fault)?;
+            sink.write(&request.format.head()).map_err(unwritten)?;
+            let settled = source.settled(now);
             Position {
                 until: filter.to.map_or(settled, |to| to.min(settled)),
                 records: 0,
@@ -267,41 +262,24 @@ pub async fn write(
         }
     };
     filter.to = Some(position.until);
-    let config = Config::of_tables([(&FEEDBACK, source.table.clone())]);
-    let store = Store::new(source.client.clone(), &config).map_err(|error| error.to_string())?;
-    let mut walk = store.walk(&workspace, filter, position.last);
-    let metered = Invocation::new(None);
-    let mut pace = Pace::new(source.max_read_units);
+    let mut reader = Reader::new(source, &workspace, filter, position.last, now)?;
     let mut stop = pin!(stop);
-    let (mut failures, mut unsaved) = (0, 0);
+    let mut unsaved = 0;
     loop {
         let step = tokio::select! {
             biased;
-            () = &mut stop => Err(None),
-            step = async {
-                pace.wait(metered.units().read).await;
-                metered.run(store.step(&mut walk, now)).await
-            } => step.map_err(Some),
+            () = &mut stop => Err("interrupted".to_owned()),
+            step = reader.next() => step.map_err(|problem| problem.log_message()),
         };
-        let cause = match step {
-            Ok(step) => Ok(step),
-            Err(Some(Problem::Throttled | Problem::Unavailable { .. })) if failures < WAITS.len() => {
-                tokio::select! {
-                    biased;
-                    () = &mut stop => Err(None),
-                    () = tokio::time::sleep(WAITS[failures]) => {
-                        failures += 1;
-                        continue;
-                    }
-                }
+        let (id, written) = match step {
+            Ok(None) => break,
+            Ok(Some(Step::Skipped(id))) => (id, Ok(())),
+            Ok(Some(Step::Matched(record))) => {
+                position.records += 1;
+                (record.id, sink.write(&request.format.render(&record)))
             }
-            Err(cause) => Err(cause),
-        };
-        let step = match cause {
-            Ok(step) => step,
             Err(cause) => {
-                sink.save(&position).map_err(fault)?;
-                let cause = cause.map_or("interrupted".to_owned(), |problem| problem.log_message());
+                sink.save(&position).map_err(unwritten)?;
                 let again = match sink {
                     Sink::File(_) => "; run the same command again to go on",
                     Sink::Stream(_) => "",
@@ -309,38 +287,95 @@ pub async fn write(
                 return Err(format!("{cause} after {} records{again}", position.records));
             }
         };
-        failures = 0;
-        let id = match step {
-            None => break,
-            Some(Step::Skipped(id)) => id,
-            Some(Step::Matched(record)) => {
-                match sink.write(&request.format.render(&record)) {
-                    // Who reads it has enough, as `head` does.
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(position.records),
-                    written => written.map_err(fault)?,
-                }
-                position.records += 1;
-                record.id
-            }
-        };
         position.last = Some(id);
         unsaved += 1;
-        if unsaved == SAVED {
-            sink.save(&position).map_err(fault)?;
+        let is_due = unsaved == SAVED;
+        match written.and_then(|()| if is_due { sink.save(&position) } else { Ok(()) }) {
+            Ok(()) => {}
+            Err(error) if has_enough(&error) => return Ok(position.records),
+            Err(error) => return Err(unwritten(error)),
+        }
+        if is_due {
             unsaved = 0;
         }
         show(bar, &position, id.created_at());
     }
     match sink.finish(&position) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(position.records),
-        finished => finished.map_err(fault)?,
+        Ok(()) => {}
+        Err(error) if has_enough(&error) => return Ok(position.records),
+        Err(error) => return Err(unwritten(error)),
     }
-    match walk.unreadable() {
+    match reader.walk.unreadable() {
         0 => Ok(position.records),
         count => Err(format!(
             "exported {} records, and left out {count} that cannot be read; `stats verify` names them",
             position.records
         )),
+    }
+}
+
+fn unwritten(error: io::Error) -> String {
+    format!("cannot write the export: {error}")
+}
+
+/// Whether the reader of a stream has closed it, as `head` does.
+fn has_enough(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+impl Source {
+    /// The time before which every record is in the indexes, given the time of DynamoDB, which is rounded down to
+    /// the second.
+    fn settled(&self, now: Timestamp) -> Timestamp {
+        if self.margin.is_zero() {
+            return now + Duration::from_secs(1);
+        }
+        let margin = u64::try_from(self.margin.as_millis()).unwrap_or(u64::MAX);
+        Timestamp::from_millis(now.millis().saturating_sub(margin))
+    }
+}
+
+/// Reads records, no faster than it may and with patience.
+struct Reader {
+    store: Store,
+    walk: Walk,
+    metered: Invocation,
+    pace: Pace,
+    now: Timestamp,
+}
+
+impl Reader {
+    fn new(
+        source: &Source,
+        workspace: &Workspace,
+        filter: Filter,
+        after: Option<FeedbackId>,
+        now: Timestamp,
+    ) -> Result<Self, String> {
+        let config = Config::of_tables([(&FEEDBACK, source.table.clone())]);
+        let store = Store::new(source.client.clone(), &config).map_err(|error| error.to_string())?;
+        Ok(Self {
+            walk: store.walk(workspace, filter, after),
+            store,
+            metered: Invocation::new(None),
+            pace: Pace::new(source.max_read_units),
+            now,
+        })
+    }
+
+    /// The next record. Waits and tries again while DynamoDB throttles or does not answer.
+    async fn next(&mut self) -> Result<Option<Step>, Problem> {
+        let mut waits = WAITS.iter();
+        loop {
+            self.pace.wait(self.metered.units().read).await;
+            let step = self.store.step(&mut self.walk, self.now);
+            match (self.metered.run(step).await, waits.next()) {
+                (Err(Problem::Throttled | Problem::Unavailable { .. }), Some(wait)) => {
+                    tokio::time::sleep(*wait).await;
+                }
+                (done, _) => return done,
+            }
+        }
     }
 }
 
