@@ -1,10 +1,13 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use shared::config::TraceUrl;
+
+use crate::export::Format;
 
 /// Run the Hindsight feedback API on this machine, over an embedded database.
 #[derive(Debug, Parser)]
@@ -88,6 +91,8 @@ pub enum Command {
     Votes(Votes),
     /// Invite people to the console
     Console(Console),
+    /// Write feedback to a file, as JSON Lines or CSV
+    Export(Box<Export>),
 }
 
 /// The command `console`.
@@ -132,6 +137,143 @@ pub struct Invite {
     /// URL of the local server
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8787")]
     pub url: String,
+}
+
+/// The command `export`.
+#[derive(Args, Debug)]
+pub struct Export {
+    /// Format of the output
+    #[arg(long)]
+    pub format: Format,
+    /// File to write; an interrupted export to a file goes on when it is run again [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Workspace to export [default: local, none for a deployed table]
+    #[arg(long)]
+    pub workspace: Option<String>,
+    /// Which records
+    #[command(flatten)]
+    pub filters: Filters,
+    /// Read units per second at most [default: 500 for a deployed table, not limited for a local one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_read_units: Option<u32>,
+    /// The table to read
+    #[command(flatten)]
+    pub place: FeedbackPlace,
+}
+
+/// The filters of a list, as options.
+#[derive(Args, Debug)]
+pub struct Filters {
+    /// Created at this time or later: an ISO 8601 date, or date and time
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Created before this time [default: now, 15 seconds ago for a deployed table]
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Of this trace, including its spans
+    #[arg(long, value_name = "ID")]
+    pub trace_id: Option<String>,
+    /// Of this span of the trace
+    #[arg(long, value_name = "ID")]
+    pub span_id: Option<String>,
+    /// With this _user
+    #[arg(long, value_name = "TEXT")]
+    pub user: Option<String>,
+    /// With this _session
+    #[arg(long, value_name = "TEXT")]
+    pub session: Option<String>,
+    /// With this _prompt
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// With this _organisation
+    #[arg(long, value_name = "TEXT")]
+    pub organisation: Option<String>,
+    /// With this _environment
+    #[arg(long, value_name = "TEXT")]
+    pub environment: Option<String>,
+    /// With this _name; empty for those without one
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// With this reason
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// With this value or a higher one
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub value_min: Option<String>,
+    /// With this value or a lower one
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub value_max: Option<String>,
+    /// With this rating or a higher one
+    #[arg(long, value_name = "N")]
+    pub rating_min: Option<String>,
+    /// With this rating or a lower one
+    #[arg(long, value_name = "N")]
+    pub rating_max: Option<String>,
+    /// With a comment (true), or without one (false)
+    #[arg(long, value_name = "BOOL")]
+    pub has_comment: Option<String>,
+}
+
+impl Filters {
+    /// The filters that are given, by the names of the list's parameters.
+    pub fn pairs(&self) -> BTreeMap<String, String> {
+        let Self {
+            from,
+            to,
+            trace_id,
+            span_id,
+            user,
+            session,
+            prompt,
+            organisation,
+            environment,
+            name,
+            reason,
+            value_min,
+            value_max,
+            rating_min,
+            rating_max,
+            has_comment,
+        } = self;
+        [
+            ("from", from),
+            ("to", to),
+            ("trace_id", trace_id),
+            ("span_id", span_id),
+            ("user", user),
+            ("session", session),
+            ("prompt", prompt),
+            ("organisation", organisation),
+            ("environment", environment),
+            ("name", name),
+            ("reason", reason),
+            ("value_min", value_min),
+            ("value_max", value_max),
+            ("rating_min", rating_min),
+            ("rating_max", rating_max),
+            ("has_comment", has_comment),
+        ]
+        .into_iter()
+        .filter_map(|(name, text)| Some((name.to_owned(), text.clone()?)))
+        .collect()
+    }
+}
+
+/// The table of feedback: in the local database unless a stack or a table is given.
+#[derive(Args, Debug)]
+pub struct FeedbackPlace {
+    /// Directory of the local database
+    #[arg(long, value_name = "DIR", default_value = ".hindsight")]
+    pub data_dir: PathBuf,
+
+    /// Name of a deployed stack, in the account and region of your AWS profile
+    #[arg(long, value_name = "NAME", conflicts_with = "feedback_table")]
+    pub stack: Option<String>,
+
+    /// Name of a deployed feedback table
+    #[arg(long, value_name = "NAME")]
+    pub feedback_table: Option<String>,
 }
 
 /// The command `votes`.

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use fastrand::Rng;
+use shared::access::key::KeyId;
 use shared::dynamo::attributes::{AttributeValue, Item};
-use shared::feedback::Feedback;
+use shared::feedback::{Feedback, Writer};
 use shared::id::Workspace;
 use shared::problem::Problem;
 use shared::stats::generation::{Generation, Generations};
@@ -237,14 +238,9 @@ fn rare() -> Mix<Arc<Prompt>> {
 /// # Errors
 ///
 /// If the API would refuse one of them, which is a defect.
-pub fn month(
-    workspace: &Workspace,
-    votes: usize,
-    seed: u64,
-    now: Timestamp,
-) -> Result<Vec<Feedback>, Problem> {
+pub fn month(by: &Writer, votes: usize, seed: u64, now: Timestamp) -> Result<Vec<Feedback>, Problem> {
     let mut cast = Cast {
-        workspace,
+        by,
         start: Timestamp::from_millis(now.millis().saturating_sub(millis(MONTH))),
         now,
         records: Vec::with_capacity(votes),
@@ -283,7 +279,7 @@ fn millis(span: Duration) -> u64 {
 
 /// The records so far.
 struct Cast<'a> {
-    workspace: &'a Workspace,
+    by: &'a Writer,
     start: Timestamp,
     now: Timestamp,
     records: Vec<Feedback>,
@@ -333,7 +329,7 @@ impl Cast<'_> {
         rng.fill(&mut entropy);
         let created_at = Timestamp::from_millis(time);
         let is_final = draft.score.scale() == "value" && draft.person.is_none();
-        let mut record = Feedback::new(self.workspace.clone(), draft, created_at, 0, entropy);
+        let mut record = Feedback::new(self.by, draft, created_at, 0, entropy);
         if !is_final && rng.f64() < CHANGED {
             let later = created_at + Duration::from_millis(rng.u64(3_000..CHANGE));
             record.updated_at = later.min(self.now);
@@ -343,16 +339,25 @@ impl Cast<'_> {
     }
 }
 
-/// Fills the database of a server that starts, and returns with how many votes.
+/// Fills the database of a server that starts, as written with its key, and returns with how many votes.
 ///
 /// # Errors
 ///
 /// One line to print.
-pub async fn start(engine: &Engine, client: &Client, retention: Option<Duration>) -> Result<usize, String> {
+pub async fn start(
+    engine: &Engine,
+    client: &Client,
+    key: &KeyId,
+    retention: Option<Duration>,
+) -> Result<usize, String> {
     let workspace =
         Workspace::parse(data::WORKSPACE).ok_or_else(|| format!("not a workspace: {}", data::WORKSPACE))?;
+    let by = Writer {
+        workspace,
+        key: key.clone(),
+    };
     let now = Timestamp::now();
-    let records = month(&workspace, VOTES, SEED, now).map_err(|problem| problem.log_message())?;
+    let records = month(&by, VOTES, SEED, now).map_err(|problem| problem.log_message())?;
     fill(engine, client, records, retention, now).await
 }
 

@@ -7,6 +7,7 @@ pub mod console;
 pub mod data;
 pub mod demo;
 pub mod dynamodb;
+pub mod export;
 pub mod home;
 pub mod invite;
 pub mod keys;

@@ -46,6 +46,11 @@ async fn main() -> ExitCode {
         Some(Command::Stats(stats)) => local::stats::run(stats).await.map(|text| println!("{text}")),
         Some(Command::Console(console)) => invite::run(console).await.map(|text| println!("{text}")),
         Some(Command::Votes(votes)) => local::votes::run(&votes).map(|text| println!("{text}")),
+        // Standard output is for the records.
+        Some(Command::Export(export)) => match stop_signal() {
+            Ok(stop) => local::export::run(*export, stop).await.map(report),
+            Err(line) => Err(line),
+        },
         None => return serve_and_say(arguments.serve).await,
     };
     let exit = match done {
@@ -122,7 +127,7 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
     let registry = Registry::new(client.clone(), config.table(&API_KEYS).map_err(to_line)?);
     let key = server_key(&registry, key_file.as_deref()).await?;
     let demo = match arguments.demo {
-        true => Some(demo::start(&engine, &client, config.retention).await?),
+        true => Some(demo::start(&engine, &client, key.id(), config.retention).await?),
         false => None,
     };
     tokio::spawn(sweep(engine.clone()));

@@ -75,6 +75,7 @@ pub fn client_of(account: &SdkConfig) -> Result<Client, rustls::Error> {
         .http_client(Transport::new()?)
         .retry_config(retries())
         .timeout_config(timeouts())
+        .interceptor(Metering)
         .build();
     Ok(Client::from_conf(config))
 }

@@ -92,18 +92,17 @@ pub struct Feedback {
 }
 
 impl Feedback {
-    /// The record that a draft becomes at `now`, as the `index`-th of its request. It never
-    /// expires, and no key wrote it.
-    pub fn new(workspace: Workspace, draft: Draft, now: Timestamp, index: usize, entropy: Entropy) -> Self {
+    /// The record that a draft becomes at `now`, as the `index`-th of its request. It never expires.
+    pub fn new(by: &Writer, draft: Draft, now: Timestamp, index: usize, entropy: Entropy) -> Self {
         let id = match &draft.person {
             Some(person) => FeedbackId::mint_upserted(now, index, entropy, person.hash()[31]),
             None => FeedbackId::mint(now, index, entropy),
         };
         Self {
-            workspace,
+            workspace: by.workspace.clone(),
             id,
             draft,
-            written_by: None,
+            written_by: Some(by.key.clone()),
             updated_at: now,
             version: 1,
             expires_at: None,

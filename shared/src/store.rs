@@ -68,9 +68,8 @@ impl Store {
         let mut entropy = [0; 10];
         random::fill(&mut entropy)?;
         Ok(Feedback {
-            written_by: Some(by.key.clone()),
             expires_at: self.retention.map(|keep| (now + keep).seconds()),
-            ..Feedback::new(by.workspace.clone(), draft, now, index, entropy)
+            ..Feedback::new(by, draft, now, index, entropy)
         })
     }
 }

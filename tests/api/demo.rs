@@ -7,8 +7,9 @@ use std::time::Duration;
 use lambda_http::http::Method;
 use local::demo::{self, MONTH, RARE, RARE_VOTES, SEED, VOTES, WORSE};
 use serde_json::{Value, json};
+use shared::access::key::KeyId;
 use shared::dynamo::attributes::{Item, string};
-use shared::feedback::Feedback;
+use shared::feedback::{Feedback, Writer};
 use shared::id::Workspace;
 use shared::indexed::Field;
 use shared::metadata::model;
@@ -30,7 +31,11 @@ fn end() -> Timestamp {
 }
 
 fn month(votes: usize, seed: u64) -> Vec<Feedback> {
-    demo::month(&Workspace::parse("test").unwrap(), votes, seed, end()).unwrap()
+    let by = Writer {
+        workspace: Workspace::parse("test").unwrap(),
+        key: KeyId::parse("hsk_0123456789abcdef").unwrap(),
+    };
+    demo::month(&by, votes, seed, end()).unwrap()
 }
 
 /// As many as a test stores: a month is a month with fewer votes too.
@@ -305,6 +310,8 @@ async fn the_records_are_stored_as_the_api_stores_them() {
         "environment_key",
         "updated_at",
         "version",
+        "written_by",
+        "written_version",
         "write_id",
     ];
     for record in records.iter().step_by(7) {

@@ -3,6 +3,7 @@
 pub(super) mod paths;
 mod size;
 mod summary;
+pub mod walk;
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -263,6 +264,7 @@ impl Store {
                     .iter()
                     .filter_map(|item| readable(item::to_feedback(item))),
             );
+            lane.unreadable += page.items().len() - lane.ready.len();
         }
         Ok(())
     }
@@ -281,6 +283,8 @@ struct Lane {
     rest: Ids,
     ready: VecDeque<Feedback>,
     done: bool,
+    /// How many of its records could not be read.
+    unreadable: usize,
 }
 
 impl Lane {
@@ -290,6 +294,7 @@ impl Lane {
             rest: ids,
             ready: VecDeque::new(),
             done: false,
+            unreadable: 0,
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Database {
 #[derive(Debug, Default)]
 struct State {
     faults: VecDeque<(Option<&'static str>, Fault)>,
+    /// The operation that fails for good, after how many calls, and how.
+    broken: Option<(&'static str, usize, Fault)>,
     calls: Vec<(String, Value)>,
     consumed: BTreeMap<String, f64>,
 }
@@ -104,9 +106,16 @@ impl Database {
         self.state.lock().unwrap().faults.extend(faults);
     }
 
+    /// Makes every call of this operation fail like this after so many more.
+    pub fn fail_after(&self, operation: &'static str, calls: usize, fault: Fault) {
+        self.state.lock().unwrap().broken = Some((operation, calls, fault));
+    }
+
     /// Ends all faults.
     pub fn recover(&self) {
-        self.state.lock().unwrap().faults.clear();
+        let mut state = self.state.lock().unwrap();
+        state.faults.clear();
+        state.broken = None;
     }
 
     /// The operations that were called since the last call of this.
@@ -211,6 +220,14 @@ impl Database {
         let mut state = self.state.lock().unwrap();
         let call = serde_json::from_str(body).unwrap();
         state.calls.push((operation.to_owned(), call));
+        if let Some((broken, left, fault)) = &mut state.broken
+            && *broken == operation
+        {
+            match left.checked_sub(1) {
+                Some(less) => *left = less,
+                None => return Some(*fault),
+            }
+        }
         let place = state
             .faults
             .iter()
