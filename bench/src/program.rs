@@ -10,10 +10,11 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 /// The functions, by the names of their packages and binaries.
-pub const FUNCTIONS: [&str; 7] = [
+pub const FUNCTIONS: [&str; 8] = [
     "create",
     "update",
     "delete",
+    "erase",
     "read",
     "analytics",
     "vote",

@@ -69,6 +69,8 @@ pub enum Command {
     Keys(Keys),
     /// Verify or rebuild analytics
     Stats(Stats),
+    /// Delete all records of a user, and what else names it
+    Erase(Erase),
     /// Sign vote tokens, to try them out
     Votes(Votes),
 }
@@ -121,6 +123,20 @@ pub struct Sign {
     /// How long the token is valid, at most 30d
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     pub expires: String,
+}
+
+/// The command `erase`.
+#[derive(Args, Debug)]
+pub struct Erase {
+    /// The user, as in _user: 1 to 512 bytes
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// Workspace of the records
+    #[arg(long, default_value = "default")]
+    pub workspace: String,
+    /// The tables to use
+    #[command(flatten)]
+    pub place: StatsPlace,
 }
 
 /// The command `stats`.

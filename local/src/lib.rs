@@ -6,6 +6,7 @@ pub mod connections;
 pub mod console;
 pub mod data;
 pub mod dynamodb;
+pub mod erasure;
 pub mod home;
 pub mod keys;
 pub mod server;
@@ -30,5 +31,6 @@ pub fn function(name: Function, wiring: Wiring) -> Result<ApiService, ConfigErro
         Function::Read => read::service(wiring),
         Function::Analytics => analytics::service(wiring),
         Function::Vote => vote::service(wiring),
+        Function::Erase => erase::service(wiring),
     }
 }

@@ -39,6 +39,7 @@ async fn main() -> ExitCode {
     let done = match arguments.command {
         Some(Command::Keys(keys)) => local::keys::run(keys).await.map(|text| println!("{text}")),
         Some(Command::Stats(stats)) => local::stats::run(stats).await.map(|text| println!("{text}")),
+        Some(Command::Erase(erase)) => local::erasure::run(erase).await.map(|text| println!("{text}")),
         Some(Command::Votes(votes)) => local::votes::run(&votes).map(|text| println!("{text}")),
         None => return serve_and_say(arguments.serve).await,
     };

@@ -3,12 +3,14 @@
 //! [`tally`] holds counts, [`dimension`] and [`series`] define by what and how finely they are grouped, and
 //! [`rollup`] stores them as items. [`image`] reads the counted parts of a record, [`count`] counts every
 //! change exactly once, and [`parked`] keeps changes that cannot be counted. [`read`] answers queries for a
-//! time range, [`verify`] compares roll-ups with records, and [`rebuild`] counts everything again.
+//! time range, [`verify`] compares roll-ups with records, [`rebuild`] counts everything again, and [`erase`] deletes
+//! what names a user.
 
 pub mod change;
 pub mod count;
 pub mod decimal;
 pub mod dimension;
+pub mod erase;
 pub mod generation;
 pub mod image;
 pub mod parked;

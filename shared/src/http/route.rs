@@ -20,17 +20,20 @@ pub enum Function {
     Analytics,
     /// Casts, retracts and reads one person's votes.
     Vote,
+    /// Erases users.
+    Erase,
 }
 
 impl Function {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Create,
         Self::Update,
         Self::Delete,
         Self::Read,
         Self::Analytics,
         Self::Vote,
+        Self::Erase,
     ];
 
     /// The name of the function's package.
@@ -42,6 +45,7 @@ impl Function {
             Self::Read => "read",
             Self::Analytics => "analytics",
             Self::Vote => "vote",
+            Self::Erase => "erase",
         }
     }
 }
@@ -61,6 +65,8 @@ pub enum Operation {
     Analytics(Report),
     /// One person's votes, with a vote token; or the element that casts them.
     Vote(Vote),
+    /// Erases a user, step by step.
+    Erase,
 }
 
 /// What is done with one person's votes.
@@ -127,6 +133,7 @@ impl Operation {
             Self::Read(_) => Function::Read,
             Self::Analytics(_) => Function::Analytics,
             Self::Vote(_) => Function::Vote,
+            Self::Erase => Function::Erase,
         }
     }
 
@@ -135,6 +142,7 @@ impl Operation {
         match self {
             Self::Create | Self::Update | Self::Delete => Some(Credential::Key(Scope::Write)),
             Self::Read(Read::One | Read::List) | Self::Analytics(_) => Some(Credential::Key(Scope::Read)),
+            Self::Erase => Some(Credential::Key(Scope::Admin)),
             Self::Vote(Vote::Cast | Vote::Retract | Vote::Own | Vote::OwnOfSeveral) => {
                 Some(Credential::Token)
             }
@@ -193,6 +201,7 @@ pub const ROUTES: &[Route] = &[
     analytics("/v1/analytics/graphs/feedbacks/weighted", Report::Weighted),
     analytics("/v1/analytics/graphs/feedbacks/ai-models", Report::Models),
     analytics("/v1/analytics/groups/metadata/{key}", Report::Groups),
+    portkey(Method::POST, "/v1/erasures", Operation::Erase),
     portkey(Method::GET, "/openapi.json", Operation::Read(Read::Specification)),
     portkey(Method::GET, "/health", Operation::Read(Read::Health)),
     vote(Method::PUT, "/v1/vote", Vote::Cast),

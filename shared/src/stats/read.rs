@@ -100,9 +100,9 @@ pub struct Slice<'a> {
 /// Runs analytics queries.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    client: Client,
-    stats: String,
-    store: Store,
+    pub(super) client: Client,
+    pub(super) stats: String,
+    pub(super) store: Store,
 }
 
 impl Reader {
@@ -352,7 +352,7 @@ impl Reader {
     }
 
     /// Reads the existing roll-ups among these keys, in any order, consistently.
-    async fn each_of_keys(
+    pub(super) async fn each_of_keys(
         &self,
         keys: Vec<Item>,
         visit: &mut impl FnMut(&Item) -> Result<(), Unanswered>,
@@ -390,7 +390,7 @@ impl Reader {
 
     /// Reads the current generation and the time up to which a workspace's changes are counted in it. This
     /// must come before reading the counts, so that they include at least all changes up to that time.
-    async fn counted(&self, workspace: &Workspace) -> Result<(Generation, Option<Timestamp>), Problem> {
+    pub(super) async fn counted(&self, workspace: &Workspace) -> Result<(Generation, Option<Timestamp>), Problem> {
         let generation = Generations::read(&self.client, &self.stats).await?.current;
         let newest = self
             .client
