@@ -148,3 +148,48 @@ async fn a_read_reads_one_place() {
     // The page and the trace's summary.
     assert_eq!(api.database.consumed(), units(&[("read feedback/by-trace", 1.0)]));
 }
+
+/// A record that is erased costs its writes as any delete does, and nothing else by itself: reading a hundred of them
+/// from the index costs a query.
+#[tokio::test]
+async fn an_erased_record_costs_a_delete() {
+    let api = warm().await;
+    let votes: Vec<Value> = (0..10)
+        .map(|_| vote(json!({"_user": "u", "_session": "s"})))
+        .collect();
+    api.post(PORTKEY, json!(votes)).await.ok();
+    api.database.consumed();
+    api.post("/v1/erasures", json!({"user": "u"})).await.ok();
+    let deleted = [
+        ("write feedback", 10.0),
+        ("write feedback/by-time", 10.0),
+        ("write feedback/by-trace", 10.0),
+        ("write feedback/by-user", 10.0),
+        ("write feedback/by-session", 10.0),
+        ("read feedback/by-user", 0.5),
+    ];
+    assert_eq!(api.database.consumed(), units(&deleted));
+}
+
+/// The count that empties a user's or session's roll-up reads it first, and deletes it in the place of a write.
+#[tokio::test]
+async fn counting_a_deletion_reads_the_roll_ups_of_user_and_session() {
+    let api = warm().await;
+    let id = api
+        .post(PORTKEY, vote(json!({"_user": "u", "_session": "s"})))
+        .await
+        .ok()
+        .id();
+    api.count().await;
+    api.delete(&format!("{PORTKEY}/{id}")).await.ok();
+    let changes = api.changes().await.split_off(1);
+    let records = serde_json::from_value(json!(changes)).unwrap();
+    api.database.consumed();
+    let shard = "shardId-00000001-feedback";
+    api.counter().count(shard, records).await.unwrap();
+    // The checkpoint, the generations, and the two roll-ups; then seven items in a transaction.
+    assert_eq!(
+        api.database.consumed(),
+        units(&[("read stats", 4.0), ("write stats", 14.0)])
+    );
+}

@@ -10,6 +10,7 @@ mod costs;
 mod counting;
 mod dates;
 mod dynamodb;
+mod erasure;
 mod faults;
 mod harness;
 mod headers;
