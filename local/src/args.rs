@@ -229,7 +229,7 @@ pub enum KeysAction {
         /// Label shown by `keys list`, 1 to 128 bytes
         #[arg(long)]
         name: String,
-        /// What the key allows: write (create, update, delete), read (reads, analytics), admin (both); repeatable.
+        /// What the key allows: write (create, update, delete), read (reads, analytics), admin (both, and erasing users); repeatable.
         /// Or vote: a key pair whose private key signs vote tokens for pages
         #[arg(long, required = true, value_name = "SCOPE")]
         scope: Vec<String>,

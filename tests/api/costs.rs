@@ -184,12 +184,22 @@ async fn counting_a_deletion_reads_the_roll_ups_of_user_and_session() {
     api.delete(&format!("{PORTKEY}/{id}")).await.ok();
     let changes = api.changes().await.split_off(1);
     let records = serde_json::from_value(json!(changes)).unwrap();
-    api.database.consumed();
+    api.database.requests();
     let shard = "shardId-00000001-feedback";
     api.counter().count(shard, records).await.unwrap();
-    // The checkpoint, the generations, and the two roll-ups; then seven items in a transaction.
+    let requests = api.database.requests();
+    let operations: Vec<&str> = requests.iter().map(|(operation, _)| operation.as_str()).collect();
+    // The checkpoint, the generations, and the two roll-ups; then seven items.
     assert_eq!(
-        api.database.consumed(),
-        units(&[("read stats", 4.0), ("write stats", 14.0)])
+        operations,
+        ["GetItem", "GetItem", "GetItem", "GetItem", "TransactWriteItems"]
     );
+    let kinds: Vec<&String> = requests[4].1["TransactItems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|action| action.as_object().unwrap().keys())
+        .collect();
+    let deletes = kinds.iter().filter(|kind| **kind == "Delete").count();
+    assert_eq!((kinds.len(), deletes), (7, 2));
 }

@@ -243,7 +243,8 @@ impl Counter {
             let part = stored.counted_part()?;
             let mut batch = Batch::new(generations, self.max_items.saturating_sub(stored.chunks).max(1));
             batch.add(&stored.record, difference, part.as_ref());
-            let mut actions = self.writes(&batch).await?;
+            // Later changes may have been counted before it, so that even an addition may leave nothing.
+            let mut actions = self.writes(&batch, |_| true).await?;
             actions.extend(match &batch.part {
                 Some(part) => vec![parked::advance(&self.stats, &stored, part.attribute())?],
                 None => parked::remove(&self.stats, &stored)?,
@@ -265,7 +266,7 @@ impl Counter {
     async fn commit(&self, shard: &str, before: &Checkpoint, batch: &Batch<'_>) -> Result<(), Cancelled> {
         let actions = async || {
             let mut actions = vec![self.advance(shard, before, batch)?];
-            actions.extend(self.writes(batch).await?);
+            actions.extend(self.writes(batch, Counts::is_falling).await?);
             for (record, reason) in &batch.parked {
                 actions.extend(parked::put(&self.stats, shard, record, reason)?);
             }
@@ -339,13 +340,17 @@ impl Counter {
 
     /// Builds the writes that add a batch's counts to its roll-ups. A fleeting roll-up that counts nothing
     /// afterwards is deleted instead, on the condition that it is still what was read. So none is left behind,
-    /// however late the last of its changes is counted.
-    async fn writes(&self, batch: &Batch<'_>) -> Result<Vec<TransactWriteItem>, Problem> {
-        let falling = batch
+    /// however late the last of its changes is counted. Only those are read whose counts `may_empty` it.
+    async fn writes(
+        &self,
+        batch: &Batch<'_>,
+        may_empty: impl Fn(&Counts) -> bool,
+    ) -> Result<Vec<TransactWriteItem>, Problem> {
+        let read = batch
             .rollups
             .iter()
-            .filter(|(rollup, counts)| rollup.is_fleeting() && counts.is_falling());
-        let emptied = falling.map(async |(rollup, counts)| {
+            .filter(|(rollup, counts)| rollup.is_fleeting() && may_empty(counts));
+        let emptied = read.map(async |(rollup, counts)| {
             let item = self.rollup(rollup).await?;
             let is_empty = item.as_ref().map_or(Ok(false), |item| empties(item, counts))?;
             Ok::<_, Problem>(item.filter(|_| is_empty).map(|item| (rollup, item)))

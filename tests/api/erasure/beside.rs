@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use shared::id::FeedbackId;
 
 use super::*;
-use crate::counting::{count_at_intervals, pass, rebuilt_beside};
+use crate::counting::{assert_no_name_outlives_its_feedback, count_at_intervals, pass, rebuilt_beside};
 use crate::dynamodb::cases;
 
 /// A write beside the erasure.
@@ -105,6 +105,7 @@ proptest! {
                 let id = FeedbackId::parse(&record).unwrap();
                 assert!(id.created_at() > began || ids.contains(&record));
             }
+            assert_no_name_outlives_its_feedback(&api);
             // Whatever came later is erased in turn.
             erase(&api, "erin-9f").await;
             assert_unknown(&api, "erin-9f").await;

@@ -149,7 +149,7 @@ impl Counter {
                 if !batch.add(&stored.record, difference, part.as_ref()) {
                     return Err(Problem::internal("a parked change does not fit into a transaction"));
                 }
-                let mut actions = self.writes(&batch).await?;
+                let mut actions = self.writes(&batch, |_| true).await?;
                 actions.extend(match &split.rest {
                     Some(rest) => parked::rewrite(&self.stats, &stored, &rest.to_string())?,
                     None => parked::remove(&self.stats, &stored)?,
