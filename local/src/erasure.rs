@@ -26,7 +26,11 @@ pub async fn run(erase: Erase) -> Result<String, String> {
     let eraser = Eraser::new(place.client.clone(), &config).map_err(|error| error.to_string())?;
     let line = |problem: Problem| format!("{}; run it again to go on", problem.log_message());
     // The clock of this machine may be wrong.
-    let now = async || dynamo::server_time(&place.client, &place.stats).await.map_err(line);
+    let now = async || {
+        dynamo::server_time(&place.client, &place.stats)
+            .await
+            .map_err(line)
+    };
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{pos} records deleted, {per_sec}; {msg}") {
         bar.set_style(style);

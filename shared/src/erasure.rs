@@ -341,7 +341,10 @@ mod tests {
                 assert_eq!(Progress::from_cursor(&text, &workspace("w"), &user("ada")), None);
                 changed[place] = right;
             }
-            assert_eq!(Progress::from_cursor(&cursor[1..], &workspace("w"), &user("ada")), None);
+            assert_eq!(
+                Progress::from_cursor(&cursor[1..], &workspace("w"), &user("ada")),
+                None
+            );
         }
     }
 

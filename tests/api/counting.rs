@@ -281,7 +281,8 @@ pub(crate) fn assert_no_name_outlives_its_feedback(api: &Api) {
     for item in api.database.items_of_all_pages("stats") {
         let pk = item["pk"]["S"].as_str().unwrap();
         if pk.contains("#user#") || pk.contains("#session#") {
-            let is_counter = |name: &str| !["pk", "sk", "schema", "writes"].contains(&name) && !name.ends_with('t');
+            let is_counter =
+                |name: &str| !["pk", "sk", "schema", "writes"].contains(&name) && !name.ends_with('t');
             let counts = item.as_object().unwrap().iter();
             let mut counts = counts.filter(|(name, _)| is_counter(name));
             assert!(counts.any(|(_, number)| number["N"] != "0"), "{item}");

@@ -96,11 +96,18 @@ fn naming(api: &Api, name: &str) -> Vec<Value> {
     let names = |item: &Value| {
         let mut found = Vec::new();
         texts(item, &mut found);
-        found.iter().any(|text| forms.iter().any(|form| text.contains(form.as_str())))
+        found
+            .iter()
+            .any(|text| forms.iter().any(|form| text.contains(form.as_str())))
     };
     let mut items = Vec::new();
     for table in tables::ALL {
-        items.extend(api.database.items_of_all_pages(table.name).into_iter().filter(names));
+        items.extend(
+            api.database
+                .items_of_all_pages(table.name)
+                .into_iter()
+                .filter(names),
+        );
     }
     items
 }
@@ -163,7 +170,14 @@ async fn write(api: &Api, user: &str) {
     keyed(api, Method::PUT, &path, false, &bobs).await;
     let id = api.vote(3, json!({"_user": "bob"})).await;
     let path = format!("{PORTKEY}/{id}");
-    keyed(api, Method::PUT, &path, false, &json!({"value": 4, "metadata": metadata})).await;
+    keyed(
+        api,
+        Method::PUT,
+        &path,
+        false,
+        &json!({"value": 4, "metadata": metadata}),
+    )
+    .await;
     let id = keyed(api, Method::POST, PORTKEY, false, &vote).await.id();
     let path = format!("{PORTKEY}/{id}");
     keyed(api, Method::DELETE, &path, false, &Value::Null).await;
@@ -207,19 +221,35 @@ async fn nothing_is_left_of_an_erased_user() {
         // Some of it expired, and not deleted yet.
         let expired = api.vote(1, json!({"_user": name})).await;
         let is_it = |item: &&Value| item["id"]["S"] == expired.as_str();
-        let item = api.database.items("feedback").iter().find(is_it).cloned().unwrap();
+        let item = api
+            .database
+            .items("feedback")
+            .iter()
+            .find(is_it)
+            .cloned()
+            .unwrap();
         api.database.expire("feedback", &item);
         assert!(naming(&api, name).len() > 10);
         // The idempotency keys are not there to be erased.
         assert!(api.database.items("idempotency").len() > 10);
-        let bobs = api.get(&format!("{PORTKEY}?user=bob&limit=100")).await.ok().json()["data"].clone();
+        let bobs = api
+            .get(&format!("{PORTKEY}?user=bob&limit=100"))
+            .await
+            .ok()
+            .json()["data"]
+            .clone();
 
         let answer = erase(&api, name).await;
         assert_eq!(answer["deleted"]["records"], 11);
         assert_eq!(answer["deleted"]["parked"], 0);
         assert_unknown(&api, name).await;
         assert_eq!(verified(&api).await, Ok(()));
-        let after = api.get(&format!("{PORTKEY}?user=bob&limit=100")).await.ok().json()["data"].clone();
+        let after = api
+            .get(&format!("{PORTKEY}?user=bob&limit=100"))
+            .await
+            .ok()
+            .json()["data"]
+            .clone();
         assert_eq!(after, bobs);
         // Again there is nothing to do, and later votes are new.
         assert_eq!(erase(&api, name).await["deleted"]["records"], 0);
@@ -235,7 +265,9 @@ async fn nothing_is_left_of_an_erased_user() {
 async fn other_users_and_workspaces_keep_everything() {
     let api = behind().await;
     let theirs = api.as_key(&api.key_for("other", &[Scope::Admin]).await);
-    let names = ["ada", "ada2", "ad", "ada#", "ada%", "ADA", "ada%23", "#ada", "test#ada"];
+    let names = [
+        "ada", "ada2", "ad", "ada#", "ada%", "ADA", "ada%23", "#ada", "test#ada",
+    ];
     for name in names {
         write(&api, name).await;
         write(&theirs, name).await;
@@ -244,10 +276,14 @@ async fn other_users_and_workspaces_keep_everything() {
     let kept = || {
         let is_ours = |item: &Value| {
             let text = |name: &str| item[name]["S"].as_str().unwrap_or_default().to_owned();
-            let rollup = text("pk").starts_with("test#user#") && text("sk").split_once('#').unwrap().1 == "ada";
+            let rollup =
+                text("pk").starts_with("test#user#") && text("sk").split_once('#').unwrap().1 == "ada";
             text("user_key") == "test#ada" || rollup
         };
-        let all = [api.database.items_of_all_pages("feedback"), api.database.items_of_all_pages("stats")];
+        let all = [
+            api.database.items_of_all_pages("feedback"),
+            api.database.items_of_all_pages("stats"),
+        ];
         let mut users: Vec<Value> = all.concat();
         users.retain(|item| {
             let pk = item["pk"]["S"].as_str().unwrap();
@@ -283,7 +319,10 @@ async fn it_is_pending_until_the_deletions_are_counted() {
         for _ in 0..40 {
             let answer = step(&api, "erin-9f", &cursor).await.ok().json();
             assert_eq!(answer["status"], "pending");
-            assert_eq!(answer["deleted"], json!({"records": 5, "rollups": 0, "parked": 0}));
+            assert_eq!(
+                answer["deleted"],
+                json!({"records": 5, "rollups": 0, "parked": 0})
+            );
             cursor = answer["cursor"].clone();
             api.time.forward(Duration::from_secs(2));
         }
@@ -319,7 +358,9 @@ async fn it_waits_for_the_time_of_its_deletions() {
         api.time.forward(Duration::from_secs(2));
     }
     // A change that happened after the deletion is counted, as far as DynamoDB's clock can be told from ours.
-    api.put(&format!("{PORTKEY}/{id}"), json!({"value": 2})).await.ok();
+    api.put(&format!("{PORTKEY}/{id}"), json!({"value": 2}))
+        .await
+        .ok();
     let mut changes = api.changes().await.split_off(3);
     deliver(0, &mut changes).await;
     assert_eq!(step(&api, "erin-9f", &cursor).await.ok().json()["status"], "done");
@@ -329,8 +370,12 @@ async fn it_waits_for_the_time_of_its_deletions() {
 #[tokio::test]
 async fn changes_that_are_counted_late_bring_nothing_back() {
     let api = behind().await;
-    let id = api.vote(1, json!({"_user": "erin-9f", "_session": "erin-9f"})).await;
-    api.put(&format!("{PORTKEY}/{id}"), json!({"value": 2})).await.ok();
+    let id = api
+        .vote(1, json!({"_user": "erin-9f", "_session": "erin-9f"}))
+        .await;
+    api.put(&format!("{PORTKEY}/{id}"), json!({"value": 2}))
+        .await
+        .ok();
     // It ends although nothing was counted, as where another shard of the stream is far ahead.
     let ahead = json!([{"dynamodb": {
         "ApproximateCreationDateTime": Timestamp::now().seconds(), "SequenceNumber": "1",
@@ -363,7 +408,13 @@ async fn parked_changes_are_counted_as_far_as_they_can_be_read_and_removed() {
         let (ours, bobs) = (json!({"_user": name}), json!({"_user": "bob"}));
         let make_newer = |id: &str, metadata: &Value| {
             let is_it = |item: &&Value| item["id"]["S"] == id;
-            let mut item = api.database.items("feedback").iter().find(is_it).cloned().unwrap();
+            let mut item = api
+                .database
+                .items("feedback")
+                .iter()
+                .find(is_it)
+                .cloned()
+                .unwrap();
             item["schema"] = json!({"N": "9"});
             item["metadata"] = json!({"S": metadata.to_string()});
             // A newer version might keep the user elsewhere too.
@@ -384,12 +435,17 @@ async fn parked_changes_are_counted_as_far_as_they_can_be_read_and_removed() {
         make_newer(&ids[2], &bobs);
         make_newer(&ids[3], &ours);
         api.count().await;
-        api.database
-            .direct("DeleteItem", {
-                let is_it = |item: &&Value| item["id"]["S"] == ids[1].as_str();
-                let item = api.database.items("feedback").iter().find(is_it).cloned().unwrap();
-                json!({"TableName": "feedback", "Key": {"pk": item["pk"], "sk": item["sk"]}})
-            });
+        api.database.direct("DeleteItem", {
+            let is_it = |item: &&Value| item["id"]["S"] == ids[1].as_str();
+            let item = api
+                .database
+                .items("feedback")
+                .iter()
+                .find(is_it)
+                .cloned()
+                .unwrap();
+            json!({"TableName": "feedback", "Key": {"pk": item["pk"], "sk": item["sk"]}})
+        });
         api.count().await;
         let comparison = compared(&api).await;
         assert_eq!((comparison.parked.len(), comparison.agrees()), (6, true));
@@ -449,18 +505,24 @@ async fn roll_ups_of_every_generation_are_deleted() {
         for (start, generation) in [(0, ""), (1_600_000_000_000_u64, ""), (1_799_000_000_000, "")] {
             let start = start - start % 86_400_000;
             for series in ["day", "hours"] {
-                api.database.direct("PutItem", json!({"TableName": "stats", "Item": {
-                    "pk": {"S": format!("test#user#{series}{generation}")},
-                    "sk": {"S": format!("{start:015}#erin-9f")},
-                    "schema": {"N": "1"},
-                }}));
+                api.database.direct(
+                    "PutItem",
+                    json!({"TableName": "stats", "Item": {
+                        "pk": {"S": format!("test#user#{series}{generation}")},
+                        "sk": {"S": format!("{start:015}#erin-9f")},
+                        "schema": {"N": "1"},
+                    }}),
+                );
             }
         }
         // Two rebuilds, the first of which did not delete what it replaced; a third is going on.
         let stale: Vec<Value> = api.database.items("stats");
         rebuilt(&api).await;
         rebuilt(&api).await;
-        for item in stale.iter().filter(|item| item["pk"]["S"].as_str().unwrap().contains("#user#")) {
+        for item in stale
+            .iter()
+            .filter(|item| item["pk"]["S"].as_str().unwrap().contains("#user#"))
+        {
             api.database
                 .direct("PutItem", json!({"TableName": "stats", "Item": item}));
         }
@@ -624,7 +686,9 @@ async fn only_an_admin_may_and_every_fault_of_the_request_is_named() {
     }
     let cursor = step(&api, "bob", &Value::Null).await.ok().json()["cursor"].clone();
     let theirs = api.as_key(&api.key_for("other", &[Scope::Admin]).await);
-    step(&theirs, "bob", &cursor).await.refused(400, "cursor: expected");
+    step(&theirs, "bob", &cursor)
+        .await
+        .refused(400, "cursor: expected");
     for (body, says) in [
         (json!({}), "user: missing, expected a string, number or boolean"),
         (json!({"user": null}), "user: expected"),
@@ -634,8 +698,14 @@ async fn only_an_admin_may_and_every_fault_of_the_request_is_named() {
         (json!({"user": "erin-9f", "cursor": 5}), "cursor: expected"),
         (json!({"user": "erin-9f", "cursor": "AAAA"}), "cursor: expected"),
         (json!({"user": "erin-9f", "cursor": cursor}), "cursor: expected"),
-        (json!({"user": "erin-9f", "workspace": "other"}), "workspace: unknown field"),
-        (json!({"user": 5, "from": 1, "to": 2}), "from: unknown field; to: unknown field"),
+        (
+            json!({"user": "erin-9f", "workspace": "other"}),
+            "workspace: unknown field",
+        ),
+        (
+            json!({"user": 5, "from": 1, "to": 2}),
+            "from: unknown field; to: unknown field",
+        ),
         (json!(["erin-9f"]), "body: "),
     ] {
         let answer = api.post(ERASURES, body).await;

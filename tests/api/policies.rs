@@ -279,13 +279,15 @@ async fn called() -> Actions {
     for mut item in api.database.items_of_all_pages("feedback") {
         if item["id"]["S"].as_str().unwrap().replace('-', "") == id {
             item["schema"] = json!({"N": "9"});
-            api.database.direct("PutItem", json!({"TableName": "feedback", "Item": item}));
+            api.database
+                .direct("PutItem", json!({"TableName": "feedback", "Item": item}));
         }
     }
     let empty = json!({
         "pk": {"S": "test#user#hours"}, "sk": {"S": "001600041600000#u"}, "schema": {"N": "2"},
     });
-    api.database.direct("PutItem", json!({"TableName": "stats", "Item": empty}));
+    api.database
+        .direct("PutItem", json!({"TableName": "stats", "Item": empty}));
     let mut cursor = Value::Null;
     for _ in 0..20 {
         api.database.requests();

@@ -53,7 +53,10 @@ impl Reader {
     /// A failure of DynamoDB, or an item of a newer schema version. Another call continues.
     pub async fn erase_user(&self, workspace: &Workspace, user: &str) -> Result<Erased, Problem> {
         let generations = Generations::read(&self.client, &self.stats).await?;
-        let counted: BTreeSet<u32> = generations.counted().map(|generation| generation.number).collect();
+        let counted: BTreeSet<u32> = generations
+            .counted()
+            .map(|generation| generation.number)
+            .collect();
         let newest = counted.last().copied().unwrap_or_default();
         // Users were and are counted in these series, one in each schema version.
         let series: BTreeSet<Series> = (1..=schema::STATS)
@@ -129,12 +132,20 @@ impl Reader {
     }
 
     /// Whether a roll-up counts more records in one of its slots than there are.
-    async fn is_behind(&self, workspace: &Workspace, rollup: &Rollup, slots: &Slots) -> Result<bool, Problem> {
+    async fn is_behind(
+        &self,
+        workspace: &Workspace,
+        rollup: &Rollup,
+        slots: &Slots,
+    ) -> Result<bool, Problem> {
         let filled: BTreeMap<_, _> = slots.iter().filter(|(_, tally)| !tally.is_zero()).collect();
         for (slot, tally) in filled {
             let from = rollup.series.slot_start(rollup.start, *slot);
             let to = from + rollup.series.slot_length();
-            let there = self.store.count_of_user(workspace, &rollup.value, from, to).await?;
+            let there = self
+                .store
+                .count_of_user(workspace, &rollup.value, from, to)
+                .await?;
             // Below zero, or sums without a count, are changes that the stream lost.
             let counted = u64::try_from(tally.count() + tally.rated()).unwrap_or_default();
             if counted == 0 || counted > there {

@@ -390,7 +390,10 @@ impl Reader {
 
     /// Reads the current generation and the time up to which a workspace's changes are counted in it. This
     /// must come before reading the counts, so that they include at least all changes up to that time.
-    pub(super) async fn counted(&self, workspace: &Workspace) -> Result<(Generation, Option<Timestamp>), Problem> {
+    pub(super) async fn counted(
+        &self,
+        workspace: &Workspace,
+    ) -> Result<(Generation, Option<Timestamp>), Problem> {
         let generation = Generations::read(&self.client, &self.stats).await?.current;
         let newest = self
             .client

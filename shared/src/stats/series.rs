@@ -104,7 +104,10 @@ impl Series {
     /// The start of the item that is `items` items after the one that starts at `item`.
     pub fn later(self, item: Timestamp, items: usize) -> Timestamp {
         let items = u64::try_from(items).unwrap_or(u64::MAX);
-        Timestamp::from_millis(item.millis().saturating_add(items.saturating_mul(self.item_millis())))
+        Timestamp::from_millis(
+            item.millis()
+                .saturating_add(items.saturating_mul(self.item_millis())),
+        )
     }
 
     /// The start of a slot in an item.

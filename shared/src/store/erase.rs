@@ -4,8 +4,8 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::Select;
 use futures_util::future::join_all;
 
-use super::read::paths::{Ids, Path, paths};
 use super::Store;
+use super::read::paths::{Ids, Path, paths};
 use crate::dynamo::attributes::{Item, string, text};
 use crate::dynamo::retry::retry_conflicts;
 use crate::dynamo::{self, Attempts};

@@ -136,7 +136,11 @@ async fn later_votes_stay() {
         () = count_at_intervals(&api) => {}
     }
     api.count().await;
-    let mut left = api.get(&format!("{PORTKEY}?user=erin-9f&order=asc")).await.ok().ids();
+    let mut left = api
+        .get(&format!("{PORTKEY}?user=erin-9f&order=asc"))
+        .await
+        .ok()
+        .ids();
     left.sort();
     assert_eq!(left, later);
     assert_eq!(verified(&api).await, Ok(()));

@@ -50,7 +50,9 @@ async fn a_user_is_erased_from_a_tenth_of_many_records_under_load() {
             let user = format!("u{}", written % 997);
             let id = api.vote(1, json!({"_user": user})).await;
             if written % 3 == 0 {
-                api.put(&format!("{PORTKEY}/{id}"), json!({"value": -1})).await.ok();
+                api.put(&format!("{PORTKEY}/{id}"), json!({"value": -1}))
+                    .await
+                    .ok();
             }
             written += 1;
             tokio::time::sleep(Duration::from_millis(20)).await;

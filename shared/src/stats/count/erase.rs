@@ -147,7 +147,9 @@ impl Counter {
                 let part = stored.counted_part()?;
                 let mut batch = Batch::new(generations, self.max_items.saturating_sub(stored.chunks).max(1));
                 if !batch.add(&stored.record, difference, part.as_ref()) {
-                    return Err(Problem::internal("a parked change does not fit into a transaction"));
+                    return Err(Problem::internal(
+                        "a parked change does not fit into a transaction",
+                    ));
                 }
                 let mut actions = self.writes(&batch, |_| true).await?;
                 actions.extend(match &split.rest {
