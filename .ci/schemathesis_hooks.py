@@ -108,6 +108,17 @@ def mend_query(query):
     for earlier, later in (("from", "to"), ("time_of_generation_min", "time_of_generation_max")):
         if earlier in query and later in query and not in_order(query[earlier], query[later]):
             query[earlier], query[later] = query[later], query[earlier]
+    # A range is of values or of ratings, and its ends are in order.
+    for value_min, value_max, rating_min, rating_max in (
+        ("value_min", "value_max", "rating_min", "rating_max"),
+        ("valueMin", "valueMax", "ratingMin", "ratingMax"),
+    ):
+        if value_min in query or value_max in query:
+            query.pop(rating_min, None)
+            query.pop(rating_max, None)
+        for least, most in ((value_min, value_max), (rating_min, rating_max)):
+            if least in query and most in query and int(query[most]) < int(query[least]):
+                query[least], query[most] = query[most], query[least]
     # A cursor goes on in the order in which it was given out.
     if "cursor" in query:
         query.pop("order", None)

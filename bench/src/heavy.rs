@@ -161,8 +161,13 @@ async fn busy_day() -> io::Result<Vec<(&'static str, Duration, f64)>> {
                 (Dimension::All, String::new()),
                 (Dimension::Field(Field::Prompt), format!("prompt-{prompt}")),
             ] {
-                let places =
-                    Rollup::places(generations.current, &metered.workspace, dimension, &value, start);
+                let places = Rollup::places(
+                    generations.current,
+                    &metered.writer.workspace,
+                    dimension,
+                    &value,
+                    start,
+                );
                 for (rollup, slot) in places {
                     *items.entry(rollup).or_default().entry(slot).or_default() += &tally;
                 }
@@ -209,7 +214,7 @@ async fn busy_day() -> io::Result<Vec<(&'static str, Duration, f64)>> {
             };
             metered
                 .store
-                .create(&metered.workspace, drafts, second)
+                .create(&metered.writer, drafts, second)
                 .await
                 .map_err(failed)?;
             second = second + Duration::from_secs(1);

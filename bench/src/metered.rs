@@ -22,6 +22,7 @@ use shared::access::Scope;
 use shared::access::keyring::Keyring;
 use shared::access::registry::Registry;
 use shared::config::Config;
+use shared::feedback::Writer;
 use shared::http::{ApiService, Function, Wiring};
 use shared::id::Workspace;
 use shared::problem::Problem;
@@ -40,7 +41,7 @@ pub(crate) struct Metered {
     /// A client whose calls are not metered.
     pub(crate) client: Client,
     pub(crate) store: Store,
-    pub(crate) workspace: Workspace,
+    pub(crate) writer: Writer,
     key: String,
     analytics: ApiService,
     units: Units,
@@ -82,7 +83,10 @@ impl Metered {
             engine,
             client,
             store,
-            workspace,
+            writer: Writer {
+                workspace,
+                key: record.id,
+            },
             key: key.reveal(),
             units,
         })

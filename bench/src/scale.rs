@@ -134,7 +134,7 @@ pub async fn measure(most: usize) -> io::Result<Scale> {
             let drafts = drafts(&mut rng, count).map_err(failed)?;
             metered
                 .store
-                .create(&metered.workspace, drafts, now)
+                .create(&metered.writer, drafts, now)
                 .await
                 .map_err(failed)?;
             stored += count;

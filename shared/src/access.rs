@@ -7,6 +7,7 @@ pub mod token;
 
 use std::fmt;
 
+use self::key::KeyId;
 use crate::id::Workspace;
 
 /// What an API key allows.
@@ -48,9 +49,11 @@ impl fmt::Display for Scope {
     }
 }
 
-/// The workspace and scopes of the API key that a request came with.
+/// The API key that a request came with, or that signed its vote token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
+    /// The id of the key.
+    pub key: KeyId,
     /// The workspace that the request acts in.
     pub workspace: Workspace,
     /// The scopes of the key.
@@ -83,6 +86,7 @@ mod tests {
     fn admin_allows_everything_and_other_scopes_only_themselves() {
         for held in Scope::ALL {
             let caller = Caller {
+                key: KeyId::parse("0123456789abcdef").unwrap(),
                 workspace: Workspace::parse("w").unwrap(),
                 scopes: vec![held],
                 upserts: None,

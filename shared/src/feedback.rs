@@ -1,5 +1,8 @@
 //! A feedback record, the draft it is created from, and changes to it.
 
+use std::borrow::Cow;
+
+use crate::access::key::KeyId;
 use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::{Field, Indexed};
@@ -49,6 +52,24 @@ impl Draft {
             None => metadata::name(self.metadata.as_ref()),
         }
     }
+
+    /// What a person reads as the comment: `comment`, or else what the metadata has in its place
+    /// ([`Metadata::comment`]). An empty text is none.
+    pub fn comment_text(&self) -> Option<Cow<'_, str>> {
+        match self.comment.as_ref().and_then(Comment::text) {
+            Some(text) => Some(Cow::Borrowed(text)),
+            None => self.metadata.as_ref()?.comment().map(Cow::Owned),
+        }
+    }
+}
+
+/// Who makes a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// The workspace that the write acts in.
+    pub workspace: Workspace,
+    /// The API key it is made with; of a vote by token, the key that signed the token.
+    pub key: KeyId,
 }
 
 /// A stored feedback record.
@@ -60,6 +81,8 @@ pub struct Feedback {
     pub id: FeedbackId,
     /// The content.
     pub draft: Draft,
+    /// The API key that wrote it last; `None` if it was written by a version of Hindsight that did not store it.
+    pub written_by: Option<KeyId>,
     /// When it was last written.
     pub updated_at: Timestamp,
     /// The number of writes so far: 1 after the create.
@@ -107,4 +130,33 @@ pub enum ScoreChange {
     Value(Value, Patch<Weight>),
     /// Sets a rating.
     Rating(Rating),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::TraceId;
+
+    #[test]
+    fn the_comment_is_the_record_s_own_or_one_in_its_metadata() {
+        for (comment, metadata, text) in [
+            (None, None, None),
+            (Some("own"), Some(r#"{"comment":"other"}"#), Some("own")),
+            (Some(""), Some(r#"{"comments":"other"}"#), Some("other")),
+            (Some(" \n"), None, None),
+            (None, Some(r#"{"text":"other"}"#), Some("other")),
+            (None, Some(r#"{"note":"other"}"#), None),
+        ] {
+            let draft = Draft {
+                target: Target::Trace(TraceId::parse("t").unwrap()),
+                project: None,
+                score: Score::Rating(Rating::MAX),
+                comment: comment.map(|text| Comment::from_stored(text.to_owned())),
+                reasons: Reasons::default(),
+                metadata: metadata.map(|json| Metadata::from_stored(json.to_owned())),
+                person: None,
+            };
+            assert_eq!(draft.comment_text().as_deref(), text, "{comment:?} {metadata:?}");
+        }
+    }
 }

@@ -16,6 +16,9 @@ pub const MAX_METADATA_DEPTH: usize = 100;
 /// The maximum size of a comment, in bytes.
 pub const MAX_COMMENT: usize = 16 * 1024;
 
+/// The members in which Portkey's samples put a comment, in the order in which they are looked at.
+const COMMENTS: [&str; 3] = ["comment", "comments", "text"];
+
 /// A JSON object, kept as the text it came as. It is never converted, because DynamoDB's numbers cannot
 /// hold all of JSON's (`1e300`, `1.0`, an integer of 40 digits).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +55,16 @@ impl Metadata {
         }
         let object = Object::parse(&self.json).ok()?;
         scalar_text(object.get(field?)?).filter(|text| (1..=MAX_INDEXED).contains(&text.len()))
+    }
+
+    /// The first text among the members `comment`, `comments` and `text`. An empty text is none. Lone
+    /// surrogates are replaced as in a [`Comment`].
+    pub fn comment(&self) -> Option<String> {
+        let object = Object::parse(&self.json).ok()?;
+        COMMENTS.into_iter().find_map(|name| {
+            let text = string_with(object.get(name)?, replace_surrogate).ok()?;
+            is_text(&text).then_some(text)
+        })
     }
 
     /// The object, unless the stored text is not one.
@@ -181,6 +194,16 @@ pub fn model(metadata: Option<&Metadata>) -> String {
     read().unwrap_or_else(|| UNKNOWN_MODEL.to_owned())
 }
 
+/// Stands for a lone surrogate in a comment, which UTF-8 cannot hold.
+fn replace_surrogate(_: u16) -> String {
+    char::REPLACEMENT_CHARACTER.to_string()
+}
+
+/// Whether a text says anything: it is neither empty nor only white space.
+fn is_text(text: &str) -> bool {
+    !text.trim().is_empty()
+}
+
 /// A comment: text of at most [`MAX_COMMENT`] bytes. Lone surrogates, which UTF-8 cannot hold, are replaced
 /// with U+FFFD.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +213,11 @@ impl Comment {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The text, unless it is empty or only white space.
+    pub fn text(&self) -> Option<&str> {
+        is_text(&self.0).then_some(&self.0)
     }
 
     /// Returns a warning if the comment is not stored exactly as it was sent.
@@ -208,7 +236,7 @@ impl FromJson for Comment {
     const EXPECTED: &str = "a string of at most 16384 bytes";
 
     fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal> {
-        let text = string_with(json, |_| "\u{fffd}".to_owned())?;
+        let text = string_with(json, replace_surrogate)?;
         if text.len() > MAX_COMMENT {
             return Err(Refusal::TooLarge(format!(
                 "expected at most {MAX_COMMENT} bytes, got {}",
@@ -304,6 +332,30 @@ mod tests {
             faults[1].message,
             "_prompt: expected a string, number or boolean of at most 512 bytes, got an array"
         );
+    }
+
+    #[test]
+    fn a_comment_is_the_first_text_among_the_members_that_hold_one() {
+        for (json, comment) in [
+            (r"{}", None),
+            (r#"{"comment":"a","comments":"b","text":"c"}"#, Some("a")),
+            (r#"{"text":"c","comments":"b"}"#, Some("b")),
+            (r#"{"text":"c","Comment":"no","note":"no"}"#, Some("c")),
+            (r#"{"comment":"","comments":" \n","text":"c"}"#, Some("c")),
+            (
+                r#"{"comment":null,"comments":["b"],"text":{"comment":"c"}}"#,
+                None,
+            ),
+            (r#"{"comment":5,"comments":true,"text":" 5 "}"#, Some(" 5 ")),
+            (r#"{"comment":"first","comment":"last"}"#, Some("last")),
+            (r#"{"comment":"half \ud83d"}"#, Some("half \u{fffd}")),
+            (r#"{"\ud83d":1,"text":"c"}"#, Some("c")),
+            ("[]", None),
+            ("not JSON", None),
+        ] {
+            let metadata = Metadata::from_stored(json.to_owned());
+            assert_eq!(metadata.comment().as_deref(), comment, "{json}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::feedback::Draft;
 use crate::id::FeedbackId;
 use crate::indexed::Indexed;
-use crate::score::Score;
+use crate::score::{Score, ScoreRange};
 use crate::target::{SpanId, Target, TraceId};
 use crate::timestamp::Timestamp;
 
@@ -38,8 +38,12 @@ pub struct Filter {
     pub indexed: Indexed,
     /// The text of `_name`; empty for records without one.
     pub name: Option<String>,
+    /// The scores that a record may have.
+    pub score: Option<ScoreRange>,
     /// A reason that a record must have.
     pub reason: Option<String>,
+    /// Whether a record must have a comment ([`Draft::comment_text`]), or must have none.
+    pub has_comment: Option<bool>,
     /// The earliest creation time, inclusive.
     pub from: Option<Timestamp>,
     /// The latest creation time, exclusive.
@@ -67,6 +71,13 @@ impl Filter {
                 .reason
                 .as_ref()
                 .is_none_or(|reason| draft.reasons.contains(reason))
+            && self
+                .score
+                .as_ref()
+                .is_none_or(|range| range.contains(draft.score))
+            && self
+                .has_comment
+                .is_none_or(|asked| draft.comment_text().is_some() == asked)
     }
 
     /// The number of fields that are set, not counting times.
@@ -75,7 +86,9 @@ impl Filter {
             self.trace.is_some(),
             self.span.is_some(),
             self.name.is_some(),
+            self.score.is_some(),
             self.reason.is_some(),
+            self.has_comment.is_some(),
         ]
         .into_iter()
         .filter(|given| *given)

@@ -1,5 +1,7 @@
 //! Scores: Portkey's value and weight, or TrueFoundry's rating. They are never converted into one another.
 
+use std::ops::RangeInclusive;
+
 use crate::fields::{FromJson, JsonRef, Kind, Refusal, document, string};
 
 /// Portkey's feedback value: an integer from −10 to 10. 0 is a vote too.
@@ -7,12 +9,16 @@ use crate::fields::{FromJson, JsonRef, Kind, Refusal, document, string};
 pub struct Value(i8);
 
 impl Value {
+    /// The lowest value, −10.
+    pub const MIN: Self = Self(-10);
+
+    /// The highest value, 10.
+    pub const MAX: Self = Self(10);
+
     /// Creates a value. Returns `None` outside −10 to 10.
     pub fn new(value: i64) -> Option<Self> {
-        i8::try_from(value)
-            .ok()
-            .filter(|value| (-10..=10).contains(value))
-            .map(Self)
+        let value = Self(i8::try_from(value).ok()?);
+        (Self::MIN..=Self::MAX).contains(&value).then_some(value)
     }
 
     /// The number, −10 to 10.
@@ -34,12 +40,16 @@ impl FromJson for Value {
 pub struct Rating(u8);
 
 impl Rating {
+    /// The lowest rating, 1.
+    pub const MIN: Self = Self(1);
+
+    /// The highest rating, 5.
+    pub const MAX: Self = Self(5);
+
     /// Creates a rating. Returns `None` outside 1 to 5.
     pub fn new(rating: i64) -> Option<Self> {
-        u8::try_from(rating)
-            .ok()
-            .filter(|rating| (1..=5).contains(rating))
-            .map(Self)
+        let rating = Self(u8::try_from(rating).ok()?);
+        (Self::MIN..=Self::MAX).contains(&rating).then_some(rating)
     }
 
     /// The number, 1 to 5.
@@ -115,6 +125,26 @@ impl Score {
         match self {
             Self::Value(..) => "value",
             Self::Rating(_) => "rating",
+        }
+    }
+}
+
+/// A range of scores on one scale, both ends inclusive. A score on the other scale is outside of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScoreRange {
+    /// A range on Portkey's scale.
+    Values(RangeInclusive<Value>),
+    /// A range on TrueFoundry's scale.
+    Ratings(RangeInclusive<Rating>),
+}
+
+impl ScoreRange {
+    /// Whether the score is on the range's scale and within it.
+    pub fn contains(&self, score: Score) -> bool {
+        match (self, score) {
+            (Self::Values(range), Score::Value(value, _)) => range.contains(&value),
+            (Self::Ratings(range), Score::Rating(rating)) => range.contains(&rating),
+            (Self::Values(_), Score::Rating(_)) | (Self::Ratings(_), Score::Value(..)) => false,
         }
     }
 }
@@ -330,6 +360,27 @@ mod tests {
                 u8::try_from(rating).ok()
             );
         }
+    }
+
+    #[test]
+    fn a_range_contains_its_ends_and_no_score_of_the_other_scale() {
+        let value = |value| Value::new(value).unwrap();
+        let rating = |rating| Rating::new(rating).unwrap();
+        let (values, ratings) = (
+            ScoreRange::Values(value(-1)..=value(2)),
+            ScoreRange::Ratings(rating(2)..=rating(3)),
+        );
+        let of = |range: &ScoreRange| {
+            let votes = (-10..=10).filter(|vote| range.contains(Score::Value(value(*vote), Weight::DEFAULT)));
+            let rated = (1..=5).filter(|rated| range.contains(Score::Rating(rating(*rated))));
+            (votes.collect::<Vec<_>>(), rated.collect::<Vec<_>>())
+        };
+        assert_eq!(of(&values), (vec![-1, 0, 1, 2], vec![]));
+        assert_eq!(of(&ratings), (vec![], vec![2, 3]));
+        let all = of(&ScoreRange::Values(Value::MIN..=Value::MAX));
+        assert_eq!(all, ((-10..=10).collect(), vec![]));
+        let all = of(&ScoreRange::Ratings(Rating::MIN..=Rating::MAX));
+        assert_eq!(all, (vec![], (1..=5).collect()));
     }
 
     #[test]

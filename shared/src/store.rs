@@ -19,14 +19,15 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 
 use crate::config::{Config, ConfigError};
-use crate::feedback::{Draft, Feedback};
-use crate::id::{FeedbackId, Workspace};
+use crate::feedback::{Draft, Feedback, Writer};
+use crate::id::FeedbackId;
 use crate::problem::Problem;
 use crate::random;
 use crate::tables::{FEEDBACK, IDEMPOTENCY};
 use crate::timestamp::Timestamp;
 
-/// The feedback of all workspaces. Every method takes the workspace it acts in and cannot reach any other.
+/// The feedback of all workspaces. Every method takes the workspace it acts in, a write as part of
+/// its [`Writer`], and cannot reach any other.
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
@@ -64,23 +65,18 @@ impl Store {
     }
 
     /// Builds a new record with id and version, and an expiry if feedback is kept for a limited time.
-    fn record(
-        &self,
-        workspace: &Workspace,
-        draft: Draft,
-        index: usize,
-        now: Timestamp,
-    ) -> Result<Feedback, Problem> {
+    fn record(&self, by: &Writer, draft: Draft, index: usize, now: Timestamp) -> Result<Feedback, Problem> {
         let mut entropy = [0; 10];
         random::fill(&mut entropy)?;
         let expires_at = self.retention.map(|keep| (now + keep).seconds());
         Ok(Feedback {
-            workspace: workspace.clone(),
+            workspace: by.workspace.clone(),
             id: match &draft.person {
                 Some(person) => FeedbackId::mint_upserted(now, index, entropy, person.hash()[31]),
                 None => FeedbackId::mint(now, index, entropy),
             },
             draft,
+            written_by: Some(by.key.clone()),
             updated_at: now,
             version: 1,
             expires_at,

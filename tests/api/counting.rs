@@ -18,7 +18,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::config::Config;
 use shared::dialect::portkey::{self, Create};
-use shared::id::Workspace;
 use shared::indexed::Field;
 use shared::schema;
 use shared::stats::change::StreamRecord;

@@ -13,9 +13,11 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt as _;
 use serde_json::{Value, json};
 use shared::access::Scope;
+use shared::access::key::KeyId;
 use shared::access::keyring::Keyring;
 use shared::access::registry::Registry;
 use shared::config::Config;
+use shared::feedback::Writer;
 use shared::http::{Route, Wiring, event};
 use shared::id::Workspace;
 use shared::stats::change::SequenceNumber;
@@ -97,6 +99,19 @@ impl Api {
         Store::new(self.client.clone(), &self.config).unwrap()
     }
 
+    /// The id of its key, as the API shows it.
+    pub fn key_id(&self) -> &str {
+        &self.key[.."hsk_0123456789abcdef".len()]
+    }
+
+    /// Its key as the writer of records in the workspace `test`.
+    pub fn writer(&self) -> Writer {
+        Writer {
+            workspace: Workspace::parse("test").unwrap(),
+            key: KeyId::parse(self.key_id()).unwrap(),
+        }
+    }
+
     /// Creates a key and returns its text.
     pub async fn key_for(&self, workspace: &str, scopes: &[Scope]) -> String {
         let workspace = Workspace::parse(workspace).unwrap();
@@ -137,10 +152,15 @@ impl Api {
         delivered
     }
 
-    /// All changes in the feedback table's stream, in Lambda's format.
+    /// All changes in the feedback table's stream, in Lambda's format. The database's clock is the machine's, on
+    /// which it may be another day than in this deployment, so they happened at the deployment's time.
     pub async fn changes(&self) -> Vec<Value> {
         let shards = self.database.store.stream().await;
-        shards.into_iter().flat_map(|(_, changes)| changes).collect()
+        let mut changes: Vec<Value> = shards.into_iter().flat_map(|(_, changes)| changes).collect();
+        for change in &mut changes {
+            change["dynamodb"]["ApproximateCreationDateTime"] = json!(self.time.now().seconds());
+        }
+        changes
     }
 
     /// Makes counting begin after all current changes, as if the stream had lost them.

@@ -151,6 +151,7 @@ async fn call_everything(api: &Api) -> Vec<Answer> {
         "trace_id=canary-trace",
         "user=canary-user&prompt=canary-prompt",
         "organisation=canary-organisation",
+        "reason=canary-reason&value_min=canary&rating_max=canary&has_comment=canary",
         "environment=canary-environment&limit=x&from=x&order=x&cursor=canary",
         "trace_id=canary&trace_id=canary",
     ] {

@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::dialect::portkey::{self, Create};
-use shared::id::Workspace;
 use shared::indexed::Field;
 use shared::schema;
 use shared::timestamp::{Granularity, Timestamp};
@@ -82,8 +81,7 @@ async fn write(api: &Api, votes: &[Vote]) {
         let Create::One(draft) = portkey::parse_create(&body).unwrap().value else {
             panic!("one vote");
         };
-        let workspace = Workspace::parse("test").unwrap();
-        store.create(&workspace, vec![*draft], vote.at).await.unwrap();
+        store.create(&api.writer(), vec![*draft], vote.at).await.unwrap();
     }
 }
 

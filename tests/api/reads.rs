@@ -51,7 +51,8 @@ async fn a_record_reads_in_both_dialects() {
             "updatedAt",
             "value",
             "version",
-            "weight"
+            "weight",
+            "writtenBy"
         ]
     );
     let answer = api.get(&format!("{PORTKEY}/{id}")).await.ok();
@@ -73,7 +74,8 @@ async fn a_record_reads_in_both_dialects() {
             "updated_at",
             "value",
             "version",
-            "weight"
+            "weight",
+            "written_by"
         ]
     );
     assert_eq!(answer.json()["tracing_project_fqn"], "p");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shared::access::key::KeyId;
 use shared::access::registry::KeyRecord;
 use shared::access::{Scope, Upserts};
-use shared::feedback::{Change, Draft, Feedback, RecordRef, ScoreChange};
+use shared::feedback::{Change, Draft, Feedback, RecordRef, ScoreChange, Writer};
 use shared::fields::Patch;
 use shared::id::{FeedbackId, Workspace};
 use shared::indexed::Field;
@@ -48,6 +48,18 @@ fn now() -> Timestamp {
 
 fn workspace() -> Workspace {
     Workspace::parse("test").unwrap()
+}
+
+fn key_id(digits: &str) -> KeyId {
+    KeyId::parse(digits).unwrap()
+}
+
+/// Who changes the fixtures of feedback: another key than the one that wrote them.
+fn writer() -> Writer {
+    Writer {
+        workspace: workspace(),
+        key: key_id("fedcba9876543210"),
+    }
 }
 
 fn id() -> FeedbackId {
@@ -121,6 +133,7 @@ fn feedback(what: &str) -> (Feedback, u32) {
             metadata: None,
             person: None,
         },
+        written_by: None,
         updated_at: now(),
         version: 1,
         expires_at: None,
@@ -150,7 +163,21 @@ fn feedback(what: &str) -> (Feedback, u32) {
             record.version = 2;
         }
         "rebuilt" => generation = 3,
-        "upserted" => {
+        "written" => record.written_by = Some(key_id("0123456789abcdef")),
+        "rewritten" => {
+            record.draft.score = Score::Rating(Rating::new(2).unwrap());
+            record.draft.metadata = Some(metadata(r#"{"_user":"u"}"#));
+            record.updated_at = Timestamp::from_millis(now().millis() + 1_000);
+            record.version = 2;
+            record.written_by = Some(writer().key);
+        }
+        // Code that does not know of `written_by` has updated the fixture `written`.
+        "overtaken" => {
+            record.draft.score = value(2, 1.0);
+            record.updated_at = Timestamp::from_millis(now().millis() + 1_000);
+            record.version = 2;
+        }
+        "upserted" | "upserted-written" => {
             let entropy = id().as_bytes()[6..].try_into().unwrap();
             let person = Person {
                 user: "u".to_owned(),
@@ -159,6 +186,9 @@ fn feedback(what: &str) -> (Feedback, u32) {
             record.id = FeedbackId::mint_upserted(now(), 0, entropy, person.hash()[31]);
             record.draft.metadata = Some(metadata(r#"{"user_id":"u","_name":"helpful"}"#));
             record.draft.person = Some(person);
+            if what == "upserted-written" {
+                record.written_by = Some(key_id("0123456789abcdef"));
+            }
         }
         other => panic!("no test reads the fixture {other}"),
     }
@@ -198,7 +228,16 @@ async fn feedback_of_every_schema_version_is_read() {
 #[tokio::test]
 async fn feedback_is_written_in_the_newest_schema_version() {
     let newest = |what| latest("feedback", what);
-    for what in ["plain", "value", "rating", "reasons", "expiring", "upserted"] {
+    for what in [
+        "plain",
+        "value",
+        "rating",
+        "reasons",
+        "expiring",
+        "written",
+        "upserted",
+        "upserted-written",
+    ] {
         let api = Api::new().await;
         let item = from_feedback(&feedback(what).0);
         let put = api.client.put_item().table_name("feedback").set_item(Some(item));
@@ -207,7 +246,7 @@ async fn feedback_is_written_in_the_newest_schema_version() {
     }
     // The item after an update, except for its random `write_id`.
     let api = Api::new().await;
-    put(&api, "feedback", &newest("plain"));
+    put(&api, "feedback", &newest("written"));
     let change = Change {
         score: ScoreChange::Rating(Rating::new(2).unwrap()),
         comment: Patch::Keep,
@@ -219,12 +258,9 @@ async fn feedback_is_written_in_the_newest_schema_version() {
         target: None,
     };
     let later = Timestamp::from_millis(now().millis() + 1_000);
-    let written = api
-        .store()
-        .update(&workspace(), &named, &change, None, later)
-        .await;
+    let written = api.store().update(&writer(), &named, &change, None, later).await;
     assert_eq!(written.unwrap().version, Some(2));
-    let (mut updated, mut expected) = (only(&api, "feedback"), newest("updated"));
+    let (mut updated, mut expected) = (only(&api, "feedback"), newest("rewritten"));
     let marks = [&mut updated, &mut expected].map(|item| item.as_object_mut().unwrap().remove("write_id"));
     let lengths = marks.map(|mark| mark.unwrap()["B"].as_str().unwrap().len());
     assert_eq!(lengths[0], lengths[1]);
@@ -324,19 +360,15 @@ async fn once(api: &Api, what: &str) -> Result<Written, shared::problem::Problem
         reasons: Patch::Keep,
         metadata: Patch::Keep,
     };
-    let (store, workspace) = (api.store(), workspace());
+    let (store, by) = (api.store(), writer());
     match what {
-        "create" => store.create_once(&workspace, vec![draft], &key, now()).await,
+        "create" => store.create_once(&by, vec![draft], &key, now()).await,
         "bulk" => {
             let drafts = vec![draft.clone(), draft];
-            store.create_once(&workspace, drafts, &key, now()).await
+            store.create_once(&by, drafts, &key, now()).await
         }
-        "update" => {
-            store
-                .update_once(&workspace, &named, &change, None, &key, now())
-                .await
-        }
-        _ => store.delete_once(&workspace, &named, None, &key, now()).await,
+        "update" => store.update_once(&by, &named, &change, None, &key, now()).await,
+        _ => store.delete_once(&by.workspace, &named, None, &key, now()).await,
     }
 }
 

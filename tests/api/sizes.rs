@@ -279,8 +279,8 @@ async fn errors_with_as_many_faults_as_there_can_be() {
                 .refused(400, "unknown parameter"),
         );
     }
-    let known =
-        "from=x&to=x&limit=x&cursor=x&order=x&trace_id=&span_id=&user=&organisation=&prompt=&environment=";
+    let known = "from=x&to=x&limit=x&cursor=x&order=x&trace_id=&span_id=&user=&organisation=&prompt=&environment=\
+                 &value_min=x&value_max=x&rating_min=x&rating_max=x&reason=&has_comment=x";
     fits(
         &api.get(&format!("{PORTKEY}?{known}&{known}&x=x"))
             .await

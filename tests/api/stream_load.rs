@@ -212,6 +212,7 @@ impl Records {
             workspace: Workspace::parse(["test", "other"][self.chance.below(2)]).unwrap(),
             id: FeedbackId::mint(now, 0, entropy),
             draft: self.draft(),
+            written_by: None,
             updated_at: now,
             version: 1,
             expires_at: None,

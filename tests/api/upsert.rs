@@ -14,7 +14,8 @@ use crate::analytics::{ask, wide};
 use crate::counting::verified;
 use crate::harness::{Answer, Api, Fault, PORTKEY, TRUEFOUNDRY};
 
-const UPSERT: (&str, &str) = ("x-hindsight-upsert", "user");
+/// Asks for an upsert.
+pub(crate) const UPSERT: (&str, &str) = ("x-hindsight-upsert", "user");
 
 async fn cast(api: &Api, body: Value) -> Answer {
     api.call(Method::POST, PORTKEY, &[UPSERT], &body.to_string())
@@ -27,7 +28,7 @@ fn vote(user: &str, value: i64) -> Value {
 }
 
 /// The same deployment by a key whose creates are upserts.
-async fn by_upserting_key(api: &Api, user_field: Option<&str>) -> Api {
+pub(crate) async fn by_upserting_key(api: &Api, user_field: Option<&str>) -> Api {
     let workspace = Workspace::parse("test").unwrap();
     let now = api.time.now();
     let (key, mut record) =

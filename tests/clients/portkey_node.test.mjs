@@ -86,6 +86,8 @@ describe("create", () => {
       comment: null,
       reasons: [],
       metadata: null,
+      // The public part of the key.
+      written_by: KEY.slice(0, 20),
       version: 1,
     });
   });

@@ -142,6 +142,8 @@ class Feedback:
                 "comment": None,
                 "reasons": [],
                 "metadata": None,
+                # The public part of the key.
+                "written_by": KEY[:20],
                 "version": 1,
             },
         )

@@ -114,6 +114,8 @@ class Feedback(unittest.TestCase):
                 "comment": "Optional comment",
                 "reasons": [],
                 "metadata": {"key": "value"},
+                # The public part of the key.
+                "writtenBy": KEY[:20],
                 "version": 1,
             },
         )

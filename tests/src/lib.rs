@@ -9,6 +9,7 @@ use shared::id::{FeedbackId, Workspace};
 use shared::metadata::{MAX_METADATA, MaybeText, Metadata};
 use shared::problem::Problem;
 use shared::query::{ListQuery, Order, decode_cursor, encode_cursor};
+use shared::score::ScoreRange;
 use shared::store::{item, keys};
 use shared::target::{SpanId, Target, TraceId, decode_target_id, encode_target_id};
 use shared::timestamp::Timestamp;
@@ -71,6 +72,7 @@ fn stored(draft: Draft) {
         workspace,
         id,
         draft,
+        written_by: KeyId::parse("0123456789abcdef"),
         updated_at: Timestamp::MAX,
         version: 1,
         expires_at: None,
@@ -231,6 +233,11 @@ pub fn query(text: &str) {
                 assert!((1..=100).contains(&limit));
                 assert!(filter.span.is_none() || filter.trace.is_some());
                 assert!(filter.from.zip(filter.to).is_none_or(|(from, to)| from <= to));
+                assert!(!match filter.score {
+                    None => false,
+                    Some(ScoreRange::Values(range)) => range.is_empty(),
+                    Some(ScoreRange::Ratings(range)) => range.is_empty(),
+                });
             }
             Err(problem) => {
                 told(&problem);

@@ -110,7 +110,7 @@ fn scale(drafts: &[Draft]) -> &'static str {
 
 async fn save(store: &Store, call: &Call, drafts: Vec<Draft>) -> Result<Written, Problem> {
     match call.idempotency_key()? {
-        None => store.create(call.workspace(), drafts, call.now).await,
+        None => store.create(&call.writer(), drafts, call.now).await,
         Some(_) if drafts.len() == MAX_BULK => Err(Problem::invalid(
             "body",
             format!(
@@ -118,6 +118,6 @@ async fn save(store: &Store, call: &Call, drafts: Vec<Draft>) -> Result<Written,
                 MAX_BULK - 1
             ),
         )),
-        Some(key) => store.create_once(call.workspace(), drafts, &key, call.now).await,
+        Some(key) => store.create_once(&call.writer(), drafts, &key, call.now).await,
     }
 }

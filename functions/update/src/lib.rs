@@ -71,12 +71,12 @@ async fn change_record(
     match key {
         None => {
             store
-                .update(call.workspace(), named, change, if_match, call.now)
+                .update(&call.writer(), named, change, if_match, call.now)
                 .await
         }
         Some(key) => {
             store
-                .update_once(call.workspace(), named, change, if_match, &key, call.now)
+                .update_once(&call.writer(), named, change, if_match, &key, call.now)
                 .await
         }
     }

@@ -58,13 +58,15 @@ pub async fn handle(store: Arc<Store>, call: Call) -> Result<Reply, Problem> {
         Vote::Cast => {
             let draft = vote::parse_vote(token, call.body()?)?;
             let (target, scale) = (draft.target.clone(), draft.score.scale());
-            let written = store.create(workspace, vec![draft.clone()], now).await?;
+            let by = call.writer();
+            let written = store.create(&by, vec![draft.clone()], now).await?;
             let reply = match written.ids.first().zip(written.version) {
                 Some((id, version)) => {
                     let feedback = shared::feedback::Feedback {
-                        workspace: workspace.clone(),
+                        workspace: by.workspace,
                         id: *id,
                         draft,
+                        written_by: Some(by.key),
                         updated_at: now,
                         version,
                         expires_at: None,

@@ -8,7 +8,6 @@ use super::Caller;
 use super::key::{ApiKey, KeyId};
 use super::registry::{KeyRecord, Registry};
 use super::token::{Unverified, VoteToken};
-use crate::id::Workspace;
 use crate::problem::Problem;
 use crate::timestamp::Timestamp;
 
@@ -56,6 +55,7 @@ impl Keyring {
         let record = self.find(key.id(), now).await?.ok_or(Problem::Unauthorized)?;
         if key.matches(&record.hash) && record.is_valid(now) {
             Ok(Caller {
+                key: record.id,
                 workspace: record.workspace,
                 scopes: record.scopes,
                 upserts: record.upserts,
@@ -65,13 +65,13 @@ impl Keyring {
         }
     }
 
-    /// What a vote token allows, and the workspace of its key.
+    /// What a vote token allows, and the key that signed it, whose scopes are not the caller's.
     ///
     /// # Errors
     ///
     /// [`Problem::BadToken`] for one that is malformed, forged or expired, or of a key that is unknown, revoked or
     /// expired; a failure of DynamoDB.
-    pub async fn verify_token(&self, text: &str, now: Timestamp) -> Result<(Workspace, VoteToken), Problem> {
+    pub async fn verify_token(&self, text: &str, now: Timestamp) -> Result<(Caller, VoteToken), Problem> {
         let token = Unverified::parse(text)?;
         // One message for all: whoever forges a token learns nothing of keys.
         let unknown =
@@ -82,7 +82,13 @@ impl Keyring {
             return Err(unknown());
         }
         let allowed = token.claims(&record.workspace, now)?;
-        Ok((record.workspace, allowed))
+        let caller = Caller {
+            key: record.id,
+            workspace: record.workspace,
+            scopes: Vec::new(),
+            upserts: None,
+        };
+        Ok((caller, allowed))
     }
 
     /// Looks a key up before anybody bears it, and remembers it as if somebody had.

@@ -1,10 +1,21 @@
 //! Parsing query string parameters, for every dialect.
 
+use crate::fields::{FromJson, Kind, document};
 use crate::id::FeedbackId;
 use crate::indexed::MAX_INDEXED;
 use crate::problem::{Fault, Problem};
 use crate::query::{DEFAULT_LIMIT, MAX_LIMIT, Order, decode_cursor};
+use crate::reasons::MAX_REASON;
+use crate::score::{Rating, ScoreRange, Value};
 use crate::timestamp::Timestamp;
+
+/// The names of the parameters that select records by their score.
+pub(super) struct ScoreNames {
+    pub(super) value_min: &'static str,
+    pub(super) value_max: &'static str,
+    pub(super) rating_min: &'static str,
+    pub(super) rating_max: &'static str,
+}
 
 /// The decoded parameters of a query string, each name once.
 pub(super) struct Parameters<'a> {
@@ -81,6 +92,61 @@ impl<'a> Parameters<'a> {
                 }
             },
         )
+    }
+
+    pub(super) fn reason(&mut self) -> Option<String> {
+        self.take("reason", &format!("1 to {MAX_REASON} bytes"), |text| {
+            (1..=MAX_REASON).contains(&text.len()).then(|| text.to_owned())
+        })
+    }
+
+    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+        self.take(name, "true or false", |text| text.parse().ok())
+    }
+
+    /// Parses the range of scores. A range without one of its ends goes to the end of its scale.
+    pub(super) fn scores(&mut self, names: &ScoreNames) -> Option<ScoreRange> {
+        let values = self.range::<Value>(names.value_min, names.value_max);
+        let ratings = self.range::<Rating>(names.rating_min, names.rating_max);
+        let of_values = [names.value_min, names.value_max];
+        let of_ratings = [names.rating_min, names.rating_max];
+        let first = |of: [&'static str; 2]| of.into_iter().find(|name| self.has(name));
+        if let Some((value, rating)) = first(of_values).zip(first(of_ratings)) {
+            self.fault(
+                value,
+                &format!("expected a range of values or of ratings, got {value} and {rating}"),
+            );
+        }
+        match (values, ratings) {
+            ((None, None), (None, None)) => None,
+            ((None, None), (min, max)) => Some(ScoreRange::Ratings(
+                min.unwrap_or(Rating::MIN)..=max.unwrap_or(Rating::MAX),
+            )),
+            ((min, max), _) => Some(ScoreRange::Values(
+                min.unwrap_or(Value::MIN)..=max.unwrap_or(Value::MAX),
+            )),
+        }
+    }
+
+    /// Parses both ends of a range.
+    fn range<T: FromJson + PartialOrd>(&mut self, min: &str, max: &str) -> (Option<T>, Option<T>) {
+        let ends = (self.number::<T>(min), self.number::<T>(max));
+        if let (Some(least), Some(most)) = &ends
+            && most < least
+        {
+            self.fault(max, &format!("expected at least {min}, got less"));
+        }
+        ends
+    }
+
+    /// Parses a number as a body has it, such as `5` or `5.0`.
+    fn number<T: FromJson>(&mut self, name: &str) -> Option<T> {
+        self.take(name, T::EXPECTED, |text| {
+            let json = document(text).ok()?;
+            // Without white space around it, and not as a string.
+            let is_plain = Kind::of(json) == Kind::Number && json.get() == text;
+            is_plain.then(|| T::from_json(json).ok()).flatten()
+        })
     }
 
     pub(super) fn limit(&mut self) -> usize {

@@ -258,6 +258,7 @@ const SPELLING: Spelling = Spelling {
     span_id: "span_id",
     tracing_project_fqn: "tracing_project_fqn",
     feedback_target_id: "feedback_target_id",
+    written_by: "written_by",
     created_at: "created_at",
     updated_at: "updated_at",
 };

@@ -16,6 +16,7 @@ pub struct Spelling {
     pub(super) span_id: &'static str,
     pub(super) tracing_project_fqn: &'static str,
     pub(super) feedback_target_id: &'static str,
+    pub(super) written_by: &'static str,
     pub(super) created_at: &'static str,
     pub(super) updated_at: &'static str,
 }
@@ -55,7 +56,7 @@ impl Serialize for Record<'_> {
             Some(object) => MetadataJson::Object(object),
             None => MetadataJson::Text(metadata.json()),
         });
-        let mut record = serializer.serialize_struct("Record", 15)?;
+        let mut record = serializer.serialize_struct("Record", 16)?;
         record.serialize_field("id", &(spelling.id)(feedback.id))?;
         record.serialize_field(spelling.trace_id, trace.as_str())?;
         record.serialize_field(spelling.span_id, &span.map(super::super::target::SpanId::as_str))?;
@@ -82,6 +83,10 @@ impl Serialize for Record<'_> {
         )?;
         record.serialize_field("reasons", &draft.reasons.iter().collect::<Vec<_>>())?;
         record.serialize_field("metadata", &metadata)?;
+        match &feedback.written_by {
+            Some(key) => record.serialize_field(spelling.written_by, &key.to_string())?,
+            None => record.skip_field(spelling.written_by)?,
+        }
         record.serialize_field(spelling.created_at, &feedback.id.created_at().to_string())?;
         record.serialize_field(spelling.updated_at, &feedback.updated_at.to_string())?;
         record.serialize_field("version", &feedback.version)?;

@@ -228,6 +228,7 @@ const SPELLING: Spelling = Spelling {
     span_id: "spanId",
     tracing_project_fqn: "tracingProjectFQN",
     feedback_target_id: "feedbackTargetId",
+    written_by: "writtenBy",
     created_at: "createdAt",
     updated_at: "updatedAt",
 };

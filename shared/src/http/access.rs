@@ -9,7 +9,6 @@ use lambda_http::{Body, Request};
 
 use super::call::{Call, Document, MAX_BODY, Reply};
 use super::route::{Credential, Operation, Route};
-use crate::access::Caller;
 use crate::access::keyring::Keyring;
 use crate::id::Workspace;
 use crate::problem::{Fault, Problem};
@@ -73,14 +72,9 @@ impl Access {
                 let text = bearer(request.headers());
                 let text =
                     text.ok_or_else(|| Problem::BadToken("authorization: expected a vote token".to_owned()))?;
-                let (of, token) = self.keyring.verify_token(text, now).await?;
+                let (caller, token) = self.keyring.verify_token(text, now).await?;
                 // Nobody else sets it.
-                let _ = workspace.set(of.clone());
-                let caller = Caller {
-                    workspace: of,
-                    scopes: Vec::new(),
-                    upserts: None,
-                };
+                let _ = workspace.set(caller.workspace.clone());
                 let query = query(&request);
                 let (parts, body) = request.into_parts();
                 let call = Call::new(route, caller, now, id, query, parts.headers, bytes(body)?);

@@ -5,6 +5,7 @@ use lambda_http::http::HeaderMap;
 use super::Route;
 use crate::access::Caller;
 use crate::access::token::VoteToken;
+use crate::feedback::Writer;
 use crate::id::Workspace;
 use crate::problem::Problem;
 use crate::store::Written;
@@ -22,7 +23,7 @@ const UPSERT: &str = "x-hindsight-upsert";
 pub struct Call {
     /// The matched route.
     pub route: &'static Route,
-    /// The caller: the workspace and scopes of the API key.
+    /// The caller: the API key, with its workspace and scopes.
     pub caller: Caller,
     /// When the request arrived.
     pub now: Timestamp,
@@ -73,6 +74,14 @@ impl Call {
     /// Whose feedback it is about.
     pub fn workspace(&self) -> &Workspace {
         &self.caller.workspace
+    }
+
+    /// Who writes, if it is a write.
+    pub fn writer(&self) -> Writer {
+        Writer {
+            workspace: self.caller.workspace.clone(),
+            key: self.caller.key.clone(),
+        }
     }
 
     /// The value of `{id}` in the path.

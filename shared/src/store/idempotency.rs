@@ -23,7 +23,7 @@ use crate::dynamo::attributes::{Item, int, number, text};
 use crate::dynamo::retry::back_off;
 use crate::dynamo::transaction::{Cancelled, transact};
 use crate::dynamo::{self, incomplete};
-use crate::feedback::{Change, Draft, Feedback, RecordRef};
+use crate::feedback::{Change, Draft, Feedback, RecordRef, Writer};
 use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
 use crate::schema;
@@ -102,13 +102,13 @@ impl Store {
     /// [`Problem::KeyReused`] if the key was used for another request; a failure of DynamoDB.
     pub async fn create_once(
         &self,
-        workspace: &Workspace,
+        by: &Writer,
         drafts: Vec<Draft>,
         key: &IdempotencyKey,
         now: Timestamp,
     ) -> Result<Written, Problem> {
-        let records = self.records(workspace, drafts, now)?;
-        self.once(workspace, &Write::Create(&records), key, now).await
+        let records = self.records(by, drafts, now)?;
+        self.once(&by.workspace, &Write::Create(&records), key, now).await
     }
 
     /// [`Store::update`] under a key. A transaction cannot return the version that it made, so the version
@@ -119,21 +119,21 @@ impl Store {
     /// As [`Store::update`], and [`Problem::KeyReused`] if the key was used for another request.
     pub async fn update_once(
         &self,
-        workspace: &Workspace,
+        by: &Writer,
         named: &RecordRef,
         change: &Change,
         if_match: Option<u64>,
         key: &IdempotencyKey,
         now: Timestamp,
     ) -> Result<Written, Problem> {
-        let expression = Box::new(UpdateExpression::new(workspace, named.id, change, now)?);
+        let expression = Box::new(UpdateExpression::new(by, named.id, change, now)?);
         let write = Write::Update {
             named,
             change,
             expression,
             if_match,
         };
-        self.once(workspace, &write, key, now).await
+        self.once(&by.workspace, &write, key, now).await
     }
 
     /// [`Store::delete`] under a key.

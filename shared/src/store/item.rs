@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::keys::{self, Owner};
+use crate::access::key::KeyId;
 use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::feedback::{Draft, Feedback};
 use crate::id::{FeedbackId, Workspace};
@@ -29,6 +30,13 @@ pub struct Scored {
 
 /// The schema version of records that are not upserted.
 const PLAIN: u32 = 1;
+
+/// The attribute with the id of the API key that wrote a record last.
+pub(super) const WRITTEN_BY: &str = "written_by";
+
+/// The attribute with the version that the key in [`WRITTEN_BY`] wrote. Code that does not know of the two
+/// raises `version` alone. Then the record was last written by a key that is not known.
+pub(super) const WRITTEN_VERSION: &str = "written_version";
 
 /// Converts a record to its item. A weight is stored as text, because DynamoDB's numbers go down to 1e-130
 /// only.
@@ -83,6 +91,10 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
         if let Some(key) = key {
             item.insert(name.to_owned(), text(key));
         }
+    }
+    if let Some(key) = &feedback.written_by {
+        item.insert(WRITTEN_BY.to_owned(), text(key.as_str()));
+        item.insert(WRITTEN_VERSION.to_owned(), number(feedback.version));
     }
     if let Some(end) = feedback.expires_at {
         item.insert("expires_at".to_owned(), number(end));
@@ -192,6 +204,7 @@ fn score(item: &Item) -> Option<Score> {
 
 fn read(item: &Item) -> Option<Feedback> {
     let (workspace, id) = owner(item)?;
+    let version = int(item, "version")?;
     Some(Feedback {
         workspace,
         id,
@@ -208,10 +221,18 @@ fn read(item: &Item) -> Option<Feedback> {
             })?,
             person: person(item),
         },
+        written_by: written_by(item, version),
         updated_at: Timestamp::from_millis(int(item, "updated_at")?),
-        version: int(item, "version")?,
+        version,
         expires_at: expires_at(item),
     })
+}
+
+/// Reads which key wrote this version of an item; `None` if that is not known.
+fn written_by(item: &Item, version: u64) -> Option<KeyId> {
+    let written: u64 = int(item, WRITTEN_VERSION)?;
+    (written == version).then_some(())?;
+    KeyId::parse(string(item, WRITTEN_BY)?)
 }
 
 /// Reads the reasons of an item.

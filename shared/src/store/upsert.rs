@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::{
 };
 use futures_util::future::try_join_all;
 
-use super::item;
+use super::item::{self, WRITTEN_VERSION};
 use super::write::update::Clauses;
 use super::write::{ALIVE, KNOWN, merged};
 use super::{Store, Written};
@@ -283,17 +283,18 @@ impl Replacement {
             key.extend(item.remove_entry(name));
         }
         item.remove("version");
+        let is_attributed = item.remove(WRITTEN_VERSION).is_some();
         let mut mark = [0; 8];
         crate::random::fill(&mut mark)?;
         let write_id = AttributeValue::B(mark.to_vec().into());
         let mut clauses = Clauses::default();
         clauses.set("write_id", write_id.clone());
-        clauses
-            .sets
-            .push("#version = if_not_exists(#version, :zero) + :one".to_owned());
-        clauses.names.insert("#version".to_owned(), "version".to_owned());
+        let before = "if_not_exists(#version, :zero)";
         clauses.values.insert(":zero".to_owned(), number(0));
-        clauses.values.insert(":one".to_owned(), number(1));
+        clauses.raise("version", before);
+        if is_attributed {
+            clauses.raise(WRITTEN_VERSION, before);
+        }
         let optional = OPTIONAL
             .into_iter()
             .chain(crate::indexed::Field::ALL.map(crate::indexed::Field::key));

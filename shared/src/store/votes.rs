@@ -86,7 +86,7 @@ impl fmt::Display for Limit {
 
 impl Store {
     /// Visits every unexpired record that matches a filter, in no particular order. No record may match two
-    /// filters. Stops and returns the limit if it would read more than `most` records or
+    /// filters. Of a filter only the target, the indexed fields and the times count. Stops and returns the limit if it would read more than `most` records or
     /// [`MAX_METADATA_READ`] bytes.
     ///
     /// # Errors

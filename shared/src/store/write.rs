@@ -15,7 +15,7 @@ use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::dynamo::retry::retry_conflicts;
 use crate::dynamo::transaction::{Cancelled, transact};
 use crate::dynamo::{self, Attempts, incomplete, is_condition_failure};
-use crate::feedback::{Change, Draft, Feedback, RecordRef};
+use crate::feedback::{Change, Draft, Feedback, RecordRef, Writer};
 use crate::fields::Patch;
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::Field;
@@ -39,13 +39,8 @@ impl Store {
     ///
     /// [`Problem::Throttled`] if nothing was written, [`Problem::Unavailable`] if that is not certain, or
     /// another failure of DynamoDB.
-    pub async fn create(
-        &self,
-        workspace: &Workspace,
-        drafts: Vec<Draft>,
-        now: Timestamp,
-    ) -> Result<Written, Problem> {
-        let records = self.records(workspace, drafts, now)?;
+    pub async fn create(&self, by: &Writer, drafts: Vec<Draft>, now: Timestamp) -> Result<Written, Problem> {
+        let records = self.records(by, drafts, now)?;
         if records.iter().any(|record| record.draft.person.is_some()) {
             return self.upsert(&records, now).await;
         }
@@ -67,14 +62,14 @@ impl Store {
     /// Converts drafts to records created at `now`.
     pub(super) fn records(
         &self,
-        workspace: &Workspace,
+        by: &Writer,
         drafts: Vec<Draft>,
         now: Timestamp,
     ) -> Result<Vec<Feedback>, Problem> {
         drafts
             .into_iter()
             .enumerate()
-            .map(|(index, draft)| self.record(workspace, draft, index, now))
+            .map(|(index, draft)| self.record(by, draft, index, now))
             .collect()
     }
 
@@ -118,14 +113,14 @@ impl Store {
     /// it is at another version, or a failure of DynamoDB.
     pub async fn update(
         &self,
-        workspace: &Workspace,
+        by: &Writer,
         named: &RecordRef,
         change: &Change,
         if_match: Option<u64>,
         now: Timestamp,
     ) -> Result<Written, Problem> {
-        let key = self.key(workspace, named, now).await?;
-        let expression = UpdateExpression::new(workspace, named.id, change, now)?;
+        let key = self.key(&by.workspace, named, now).await?;
+        let expression = UpdateExpression::new(by, named.id, change, now)?;
         let write_id = expression.write_id.clone();
         let (condition, values) = alive_at(named.id, if_match, now);
         // If an attempt wrote but its response was lost, repeating it would increase the version twice or

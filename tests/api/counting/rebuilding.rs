@@ -119,7 +119,7 @@ async fn write(api: &Api, write: &Write, ids: &[String]) {
     let now = api.time.now().millis().saturating_add_signed(write.skew);
     let now = Timestamp::from_millis(now);
     tokio::time::sleep(write.takes).await;
-    let (store, workspace) = (api.store(), Workspace::parse("test").unwrap());
+    let (store, by) = (api.store(), api.writer());
     let id = &ids[usize::try_from(write.begins.as_millis()).unwrap() % ids.len()];
     match write.kind {
         0 | 1 => {
@@ -127,7 +127,7 @@ async fn write(api: &Api, write: &Write, ids: &[String]) {
             let Create::One(draft) = portkey::parse_create(&body.to_string()).unwrap().value else {
                 panic!("one record");
             };
-            store.create(&workspace, vec![*draft], now).await.unwrap();
+            store.create(&by, vec![*draft], now).await.unwrap();
         }
         // An upsert of one of three people, whose votes replace each other.
         4 => {
@@ -145,7 +145,7 @@ async fn write(api: &Api, write: &Write, ids: &[String]) {
                     user,
                     name: String::new(),
                 });
-            store.create(&workspace, vec![*draft], now).await.unwrap();
+            store.create(&by, vec![*draft], now).await.unwrap();
         }
         // The record may be deleted by now.
         2 => {

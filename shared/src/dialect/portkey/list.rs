@@ -1,17 +1,36 @@
 //! The query parameters of `GET /v1/feedback`.
 
 use super::SPAN_WITHOUT_TRACE;
-use crate::dialect::parameters::Parameters;
+use crate::dialect::parameters::{Parameters, ScoreNames};
 use crate::indexed::{Field, Indexed, MAX_INDEXED};
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, Order};
-use crate::reasons::MAX_REASON;
 use crate::target::{SpanId, TraceId};
 
 /// The supported parameters, besides one for each indexed field.
-const PARAMETERS: [&str; 9] = [
-    "trace_id", "span_id", "name", "reason", "from", "to", "limit", "cursor", "order",
+const PARAMETERS: [&str; 14] = [
+    "trace_id",
+    "span_id",
+    "name",
+    SCORES.value_min,
+    SCORES.value_max,
+    SCORES.rating_min,
+    SCORES.rating_max,
+    "reason",
+    "has_comment",
+    "from",
+    "to",
+    "limit",
+    "cursor",
+    "order",
 ];
+
+const SCORES: ScoreNames = ScoreNames {
+    value_min: "value_min",
+    value_max: "value_max",
+    rating_min: "rating_min",
+    rating_max: "rating_max",
+};
 
 /// Parses the query of `GET /v1/feedback`.
 ///
@@ -40,9 +59,9 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
         name: parameters.take("name", &format!("at most {MAX_INDEXED} bytes"), |text| {
             (text.len() <= MAX_INDEXED).then(|| text.to_owned())
         }),
-        reason: parameters.take("reason", &format!("1 to {MAX_REASON} bytes"), |text| {
-            (1..=MAX_REASON).contains(&text.len()).then(|| text.to_owned())
-        }),
+        score: parameters.scores(&SCORES),
+        reason: parameters.reason(),
+        has_comment: parameters.flag("has_comment"),
         from: parameters.moment("from"),
         to: parameters.moment("to"),
     };
@@ -64,6 +83,7 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::score::{Rating, ScoreRange, Value};
     use crate::timestamp::Timestamp;
 
     fn pairs(query: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -95,6 +115,69 @@ mod tests {
         for field in Field::ALL {
             let query = parse_list(&pairs(&[(field.name(), "x")])).unwrap();
             assert_eq!(query.filter.indexed.iter().collect::<Vec<_>>(), [(field, "x")]);
+        }
+    }
+
+    #[test]
+    fn scores_are_selected_by_a_range_of_one_scale() {
+        let value = |value| Value::new(value).unwrap();
+        let rating = |rating| Rating::new(rating).unwrap();
+        for (query, range) in [
+            (&[][..], None),
+            (
+                &[("value_min", "-1"), ("value_max", "2.0")],
+                Some(ScoreRange::Values(value(-1)..=value(2))),
+            ),
+            (
+                &[("value_min", "0")],
+                Some(ScoreRange::Values(value(0)..=value(10))),
+            ),
+            (
+                &[("value_max", "-0")],
+                Some(ScoreRange::Values(value(-10)..=value(0))),
+            ),
+            (
+                &[("rating_max", "3"), ("rating_min", "3")],
+                Some(ScoreRange::Ratings(rating(3)..=rating(3))),
+            ),
+            (
+                &[("rating_min", "2")],
+                Some(ScoreRange::Ratings(rating(2)..=rating(5))),
+            ),
+            (
+                &[("rating_max", "4")],
+                Some(ScoreRange::Ratings(rating(1)..=rating(4))),
+            ),
+        ] {
+            let filter = parse_list(&pairs(query)).unwrap().filter;
+            assert_eq!(filter.fields(), usize::from(range.is_some()), "{query:?}");
+            assert_eq!(filter.score, range, "{query:?}");
+        }
+        for (query, fields) in [
+            (
+                &[("value_min", "11"), ("rating_max", "0")][..],
+                &["value_min", "rating_max", "value_min"][..],
+            ),
+            (&[("value_max", "1"), ("rating_min", "1")], &["value_max"]),
+            (&[("value_min", "2"), ("value_max", "1")], &["value_max"]),
+            (&[("rating_min", "2"), ("rating_max", "1")], &["rating_max"]),
+            (&[("rating_min", "2"), ("rating_max", "1.5")], &["rating_max"]),
+        ] {
+            assert_eq!(faulty(parse_list(&pairs(query))), fields, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_comment_is_asked_for_by_true_or_false() {
+        for (text, asked) in [("true", true), ("false", false)] {
+            let filter = parse_list(&pairs(&[("has_comment", text)])).unwrap().filter;
+            assert_eq!((filter.has_comment, filter.fields()), (Some(asked), 1));
+        }
+        for text in ["", "1", "TRUE", "yes", "null"] {
+            assert_eq!(
+                faulty(parse_list(&pairs(&[("has_comment", text)]))),
+                ["has_comment"]
+            );
         }
     }
 

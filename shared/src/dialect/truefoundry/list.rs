@@ -1,9 +1,31 @@
 //! The query parameters of `GET /api/svc/v1/gateway-feedback`.
 
-use crate::dialect::parameters::Parameters;
+use crate::dialect::parameters::{Parameters, ScoreNames};
 use crate::problem::Problem;
 use crate::query::{Filter, ListQuery, Order};
 use crate::target::{SpanId, TraceId, decode_target_id};
+
+const SCORES: ScoreNames = ScoreNames {
+    value_min: "valueMin",
+    value_max: "valueMax",
+    rating_min: "ratingMin",
+    rating_max: "ratingMax",
+};
+
+/// The supported parameters.
+const PARAMETERS: [&str; 11] = [
+    "feedbackTargetId",
+    "traceId",
+    "spanId",
+    SCORES.value_min,
+    SCORES.value_max,
+    SCORES.rating_min,
+    SCORES.rating_max,
+    "reason",
+    "hasComment",
+    "limit",
+    "pageToken",
+];
 
 /// Parses the query of `GET /api/svc/v1/gateway-feedback`, which lists a trace or span, newest first.
 ///
@@ -11,10 +33,7 @@ use crate::target::{SpanId, TraceId, decode_target_id};
 ///
 /// [`Problem::Invalid`] with every parameter that is missing, unknown or invalid.
 pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
-    let mut parameters = Parameters::new(
-        pairs,
-        &["feedbackTargetId", "traceId", "spanId", "limit", "pageToken"],
-    );
+    let mut parameters = Parameters::new(pairs, &PARAMETERS);
     let mut encoded = None;
     if let Some((name, text)) = pairs.iter().find(|(name, _)| name == "feedbackTargetId") {
         // An unescaped plus of standard base64 arrives as a space.
@@ -44,6 +63,9 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
         filter: Filter {
             trace,
             span,
+            score: parameters.scores(&SCORES),
+            reason: parameters.reason(),
+            has_comment: parameters.flag("hasComment"),
             ..Filter::default()
         },
         order,
@@ -79,6 +101,30 @@ mod tests {
         assert_eq!((query.filter.trace, query.filter.span), (Some(trace), Some(span)));
         let other = pairs(&[("feedbackTargetId", &encoded), ("traceId", "u")]);
         assert_eq!(faulty(parse_list(&other)), ["feedbackTargetId"]);
+    }
+
+    #[test]
+    fn filters_are_those_of_the_other_dialect_in_camel_case() {
+        let ours = [
+            ("traceId", "t"),
+            ("ratingMin", "2"),
+            ("ratingMax", "4"),
+            ("reason", "wrong"),
+            ("hasComment", "true"),
+        ];
+        let theirs = [
+            ("trace_id", "t"),
+            ("rating_min", "2"),
+            ("rating_max", "4"),
+            ("reason", "wrong"),
+            ("has_comment", "true"),
+        ];
+        assert_eq!(
+            parse_list(&pairs(&ours)).unwrap(),
+            crate::dialect::portkey::parse_list(&pairs(&theirs)).unwrap()
+        );
+        let both = [("traceId", "t"), ("valueMax", "1"), ("ratingMin", "1")];
+        assert_eq!(faulty(parse_list(&pairs(&both))), ["valueMax"]);
     }
 
     #[test]

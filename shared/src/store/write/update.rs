@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use crate::dynamo::attributes::{AttributeValue, Item, number, text};
-use crate::feedback::{Change, ScoreChange};
+use crate::feedback::{Change, ScoreChange, Writer};
 use crate::fields::Patch;
-use crate::id::{FeedbackId, Workspace};
+use crate::id::FeedbackId;
 use crate::indexed::{Field, Indexed};
 use crate::metadata::name;
 use crate::problem::Problem;
 use crate::score::Weight;
-use crate::store::item;
+use crate::store::item::{self, WRITTEN_BY, WRITTEN_VERSION};
 use crate::timestamp::Timestamp;
 use crate::{random, schema};
 
@@ -28,7 +28,7 @@ pub(in crate::store) struct UpdateExpression {
 
 impl UpdateExpression {
     pub(in crate::store) fn new(
-        workspace: &Workspace,
+        by: &Writer,
         id: FeedbackId,
         change: &Change,
         now: Timestamp,
@@ -45,9 +45,11 @@ impl UpdateExpression {
             .insert(":schema".to_owned(), number(schema::FEEDBACK));
         clauses.set("updated_at", number(now.millis()));
         clauses.set("write_id", write_id.clone());
-        clauses.sets.push("#version = #version + :one".to_owned());
-        clauses.names.insert("#version".to_owned(), "version".to_owned());
-        clauses.values.insert(":one".to_owned(), number(1));
+        // Every action reads the item as it was before the update
+        // (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html).
+        clauses.raise("version", "#version");
+        clauses.raise(WRITTEN_VERSION, "#version");
+        clauses.set(WRITTEN_BY, text(by.key.as_str()));
         match change.score {
             ScoreChange::Keep => {}
             ScoreChange::Rating(rating) => {
@@ -108,7 +110,7 @@ impl UpdateExpression {
         }
         for (name, key) in indexed
             .iter()
-            .flat_map(|indexed| item::index_keys(workspace, id, indexed))
+            .flat_map(|indexed| item::index_keys(&by.workspace, id, indexed))
         {
             match key {
                 // Its user is its person's, whatever its metadata says.
@@ -147,6 +149,13 @@ impl Clauses {
             .push(format!("#{name} = if_not_exists(#{name}, :{name})"));
         self.names.insert(format!("#{name}"), name.to_owned());
         self.values.insert(format!(":{name}"), value);
+    }
+
+    /// Sets an attribute to one more than an operand.
+    pub(in crate::store) fn raise(&mut self, name: &str, operand: &str) {
+        self.sets.push(format!("#{name} = {operand} + :one"));
+        self.names.insert(format!("#{name}"), name.to_owned());
+        self.values.insert(":one".to_owned(), number(1));
     }
 
     pub(in crate::store) fn remove(&mut self, name: &str) {
