@@ -57,7 +57,7 @@ pub(crate) async fn erase(api: &Api, user: &str) -> Value {
 }
 
 /// Every text in an item: names and strings, and bytes as text.
-fn texts<'a>(value: &'a Value, found: &mut Vec<String>) {
+fn texts(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::String(text) => {
             found.push(text.clone());
