@@ -19,7 +19,9 @@ use shared::tables::{self, FEEDBACK, STATS};
 use shared::timestamp::Timestamp;
 
 use crate::analytics::{ask, wide};
-use crate::counting::{become_newer, begin_in_schema, compared, rebuilt, verified};
+use crate::counting::{
+    assert_no_name_outlives_its_feedback, become_newer, begin_in_schema, compared, rebuilt, verified,
+};
 use crate::harness::{Answer, Api, Fault, PORTKEY, TRUEFOUNDRY, Time};
 use crate::template::{resources, template};
 use crate::vote::signing_key;
@@ -399,6 +401,107 @@ async fn changes_that_are_counted_late_bring_nothing_back() {
         api.counter().count("late", record).await.unwrap();
         assert_eq!(naming(&api, "erin-9f").is_empty(), place == 2, "{place}");
     }
+}
+
+/// The count that empties a roll-up deletes it only if nothing was counted in it since it was read.
+#[tokio::test]
+async fn a_vote_that_is_counted_beside_the_last_deletion_is_not_lost() {
+    for pause in 0..8 {
+        let api = behind().await;
+        let metadata = json!({"_user": "erin-9f", "_session": "s"});
+        let id = api.vote(1, metadata.clone()).await;
+        api.count().await;
+        api.delete(&format!("{PORTKEY}/{id}")).await.ok();
+        api.vote(2, metadata).await;
+        let changes = api.changes().await;
+        let one = |place: usize| serde_json::from_value(json!([changes[place]])).unwrap();
+        let (deletion, vote) = (one(1), one(2));
+        let counter = api.counter();
+        let late = async {
+            for _ in 0..pause {
+                tokio::task::yield_now().await;
+            }
+            counter.count("another", vote).await.unwrap();
+        };
+        let (_, ()) = tokio::join!(counter.count("one", deletion), late);
+        assert_eq!(verified(&api).await, Ok(()), "{pause}");
+        assert_no_name_outlives_its_feedback(&api);
+    }
+}
+
+/// An erasure deletes an empty roll-up only if nothing was counted in it since it was read.
+#[tokio::test]
+async fn a_vote_that_is_counted_beside_an_erasure_is_not_lost() {
+    let mut swept = 0;
+    for pause in 0..40 {
+        let api = behind().await;
+        let vote = api.vote(2, json!({"_user": "bob"})).await;
+        api.count().await;
+        // Emptied by older code, today.
+        let mut empty = api.database.items("stats");
+        empty.retain(|item| item["pk"]["S"] == "test#user#hours");
+        let sk = empty[0]["sk"]["S"].as_str().unwrap().replace("bob", "erin-9f");
+        let empty = json!({"pk": {"S": "test#user#hours"}, "sk": {"S": sk}, "schema": {"N": "2"}});
+        api.database
+            .direct("PutItem", json!({"TableName": "stats", "Item": empty}));
+        let mut cursor = Value::Null;
+        for _ in 0..2 {
+            cursor = step(&api, "erin-9f", &cursor).await.ok().json()["cursor"].clone();
+        }
+        api.time.forward(Duration::from_secs(31));
+        // A later vote.
+        let metadata = json!({"value": 3, "metadata": {"_user": "erin-9f"}});
+        api.put(&format!("{PORTKEY}/{vote}"), metadata).await.ok();
+        let late = async {
+            for _ in 0..pause {
+                tokio::task::yield_now().await;
+            }
+            api.count().await;
+        };
+        let (answer, ()) = tokio::join!(step(&api, "erin-9f", &cursor), late);
+        swept += answer.ok().json()["deleted"]["rollups"].as_u64().unwrap();
+        api.count().await;
+        assert_eq!(verified(&api).await, Ok(()), "{pause}");
+    }
+    assert!((1..40).contains(&swept), "{swept}");
+}
+
+/// A parked change of several items of which another user's state stays.
+#[tokio::test]
+async fn a_large_parked_change_is_made_smaller() {
+    let api = behind().await;
+    let image = |user: &str| {
+        json!({
+            "pk": {"S": "t#"}, "sk": {"S": "test#01a1fc4f-0bea-7000-a56b-2e4c3d84a974"}, "schema": {"N": "9"},
+            "user_key": {"S": format!("test#{user}")}, "later": {"S": "\u{20ac}".repeat(130 * 1024)},
+        })
+    };
+    let change = json!([{"dynamodb": {
+        "ApproximateCreationDateTime": 1_795_219_200, "SequenceNumber": "1",
+        "OldImage": image("erin-9f"), "NewImage": image("bob"),
+    }}]);
+    let records: Vec<StreamRecord> = serde_json::from_value(change).unwrap();
+    api.counter().count("s", records).await.unwrap();
+    let parked = || {
+        let mut items = api.database.items("stats");
+        items.retain(|item| item["pk"]["S"] == "parked");
+        items
+    };
+    assert_eq!(parked().len(), 3);
+    assert_eq!(erase(&api, "erin-9f").await["deleted"]["parked"], 1);
+    assert_eq!(parked().len(), 2);
+    assert_unknown(&api, "erin-9f").await;
+    // What is left is whole.
+    let text: String = parked()
+        .iter()
+        .map(|item| item["change"]["S"].as_str().unwrap())
+        .collect();
+    let change: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(change["dynamodb"]["NewImage"], image("bob"));
+    assert_eq!(change["dynamodb"]["OldImage"], Value::Null);
+    assert_eq!(api.counter().count_parked().await.unwrap().left.len(), 1);
+    assert_eq!(erase(&api, "bob").await["deleted"]["parked"], 1);
+    assert!(parked().is_empty());
 }
 
 #[tokio::test]

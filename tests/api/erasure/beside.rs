@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use shared::id::FeedbackId;
 
 use super::*;
-use crate::counting::{assert_no_name_outlives_its_feedback, count_at_intervals, pass, rebuilt_beside};
+use crate::counting::{count_at_intervals, pass, rebuilt_beside};
 use crate::dynamodb::cases;
 
 /// A write beside the erasure.
