@@ -14,6 +14,7 @@ pub const FUNCTIONS: [&str; 8] = [
     "create",
     "update",
     "delete",
+    "erase",
     "read",
     "analytics",
     "vote",

@@ -87,6 +87,8 @@ pub enum Command {
     Keys(Keys),
     /// Verify or rebuild analytics
     Stats(Stats),
+    /// Delete all records of a user, and what else names it
+    Erase(Erase),
     /// Sign vote tokens, to try them out
     Votes(Votes),
     /// Invite people to the console
@@ -326,6 +328,20 @@ pub struct Sign {
     pub expires: String,
 }
 
+/// The command `erase`.
+#[derive(Args, Debug)]
+pub struct Erase {
+    /// The user, as in _user: 1 to 512 bytes
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// Workspace of the records
+    #[arg(long, default_value = "default")]
+    pub workspace: String,
+    /// The tables to use
+    #[command(flatten)]
+    pub place: StatsPlace,
+}
+
 /// The command `stats`.
 #[derive(Args, Debug)]
 pub struct Stats {
@@ -416,7 +432,7 @@ pub enum KeysAction {
         /// Label shown by `keys list`, 1 to 128 bytes
         #[arg(long)]
         name: String,
-        /// What the key allows: write (create, update, delete), read (reads, analytics), admin (both); repeatable.
+        /// What the key allows: write (create, update, delete), read (reads, analytics), admin (both, and erasing users); repeatable.
         /// Or vote: a key pair whose private key signs vote tokens for pages
         #[arg(long, required = true, value_name = "SCOPE")]
         scope: Vec<String>,

@@ -207,7 +207,7 @@ async fn find(export: &Export) -> Result<(Source, String), String> {
         (Some(table), _) => deployed(Account::find().await?.dynamodb()?, table.clone()),
         (None, Some(stack)) => {
             let account = Account::find().await?;
-            let table = account.table(stack, "FeedbackTable").await?;
+            let table = account.resource(stack, "FeedbackTable").await?;
             deployed(account.dynamodb()?, table)
         }
         (None, None) => {

@@ -7,6 +7,7 @@ pub mod console;
 pub mod data;
 pub mod demo;
 pub mod dynamodb;
+pub mod erasure;
 pub mod export;
 pub mod home;
 pub mod invite;
@@ -35,5 +36,6 @@ pub fn function(name: Function, wiring: Wiring) -> Result<ApiService, ConfigErro
         Function::Vote => vote::service(wiring),
         // The console of the API, not the terminal of this crate's module.
         Function::Console => ::console::service(wiring),
+        Function::Erase => erase::service(wiring),
     }
 }

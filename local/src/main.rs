@@ -45,6 +45,7 @@ async fn main() -> ExitCode {
         Some(Command::Keys(keys)) => local::keys::run(keys).await.map(|text| println!("{text}")),
         Some(Command::Stats(stats)) => local::stats::run(stats).await.map(|text| println!("{text}")),
         Some(Command::Console(console)) => invite::run(console).await.map(|text| println!("{text}")),
+        Some(Command::Erase(erase)) => local::erasure::run(erase).await.map(|text| println!("{text}")),
         Some(Command::Votes(votes)) => local::votes::run(&votes).map(|text| println!("{text}")),
         // Standard output is for the records.
         Some(Command::Export(export)) => match stop_signal() {

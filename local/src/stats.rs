@@ -31,17 +31,17 @@ const LOCAL_MARGIN: Duration = Duration::from_secs(5);
 
 /// How often within a margin it is looked whether the touches are counted, and after how many
 /// margins without one it is not waited for any longer.
-const LOOKS: u32 = 10;
-const STANDSTILL: u32 = 10;
+pub(crate) const LOOKS: u32 = 10;
+pub(crate) const STANDSTILL: u32 = 10;
 
 /// Where the numbers are.
-struct Place {
-    client: Client,
-    feedback: String,
-    stats: String,
-    margin: Duration,
+pub(crate) struct Place {
+    pub(crate) client: Client,
+    pub(crate) feedback: String,
+    pub(crate) stats: String,
+    pub(crate) margin: Duration,
     /// What counts the changes here, where a server may not run that does.
-    counting: Option<(Engine, Counter)>,
+    pub(crate) counting: Option<(Engine, Counter)>,
 }
 
 /// Does what was asked and returns what to print. The error is what to print before failing.
@@ -65,7 +65,7 @@ pub async fn run(stats: Stats) -> Result<String, String> {
     }
 }
 
-async fn find(place: &StatsPlace) -> Result<Place, String> {
+pub(crate) async fn find(place: &StatsPlace) -> Result<Place, String> {
     let deployed = |client, feedback, stats| Place {
         client,
         feedback,

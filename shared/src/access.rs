@@ -18,7 +18,7 @@ pub enum Scope {
     Write,
     /// Read feedback and analytics.
     Read,
-    /// Everything that `Write` and `Read` allow.
+    /// Everything that `Write` and `Read` allow, and erasing users.
     Admin,
     /// Nothing by itself: it signs vote tokens.
     Vote,

@@ -4,6 +4,7 @@
 //! records, results and [`Problem`](crate::problem::Problem)s into the vendor's JSON.
 
 pub mod analytics;
+pub mod erasure;
 mod parameters;
 pub mod portkey;
 pub mod record;

@@ -9,6 +9,7 @@ pub mod access;
 pub mod config;
 pub mod dialect;
 pub mod dynamo;
+pub mod erasure;
 pub mod feedback;
 pub mod fields;
 pub mod http;

@@ -20,8 +20,9 @@ pub const FEEDBACK: u32 = 2;
 /// The newest schema version of an API key: that of keys whose creates are upserts. Other keys have version 1.
 pub const API_KEY: u32 = 2;
 
-/// The schema version of the marker for an `Idempotency-Key`.
-pub const MARKER: u32 = 1;
+/// The schema version of the marker for an `Idempotency-Key`. Version 1 had the key itself in its own; version 2 has a
+/// hash of it.
+pub const MARKER: u32 = 2;
 
 /// The schema version of the console's sessions and invites.
 pub const SESSION: u32 = 1;

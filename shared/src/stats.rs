@@ -4,12 +4,14 @@
 //! [`rollup`] stores them as items. [`image`] reads the counted parts of a record, [`count`] counts every
 //! change exactly once, and [`parked`] keeps changes that cannot be counted. [`question`] says which records
 //! a query is about, [`read`] answers it for a time range, and [`figures`] and [`interval`] say what the
-//! counts mean. [`verify`] compares roll-ups with records, and [`rebuild`] counts everything again.
+//! counts mean. [`verify`] compares roll-ups with records, [`rebuild`] counts everything again, and [`erase`]
+//! deletes what names a user.
 
 pub mod change;
 pub mod count;
 pub mod decimal;
 pub mod dimension;
+pub mod erase;
 pub mod figures;
 pub mod generation;
 pub mod image;

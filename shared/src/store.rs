@@ -2,8 +2,9 @@
 //!
 //! A write's condition decides whether it happens, never a read before it. Every write is awaited before
 //! the response. [`mod@write`] has the plain writes, [`idempotency`] those under an `Idempotency-Key`,
-//! [`read`] look-ups and lists, and [`votes`] the reads for analytics.
+//! [`read`] look-ups and lists, [`erase`] deletes what a user gave, and [`votes`] has the reads for analytics.
 
+pub mod erase;
 pub mod idempotency;
 pub mod item;
 pub mod keys;

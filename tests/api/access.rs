@@ -13,6 +13,7 @@ use shared::id::Workspace;
 use shared::problem::Problem;
 use shared::timestamp::Timestamp;
 
+use crate::erasure::ERASURES;
 use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 
 /// Every route that requires a key, with a valid request.
@@ -42,6 +43,7 @@ fn routes() -> Vec<(Method, String, &'static str)> {
         (Method::DELETE, format!("{TRUEFOUNDRY}/{id}"), rated),
         (Method::GET, format!("{TRUEFOUNDRY}/{id}"), ""),
         (Method::GET, format!("{TRUEFOUNDRY}?traceId=t"), ""),
+        (Method::POST, ERASURES.to_owned(), r#"{"user":"u"}"#),
     ];
     feedback.into_iter().chain(analytics).collect()
 }
@@ -151,7 +153,9 @@ async fn a_scope_allows_its_routes_and_is_checked_before_the_body() {
     for scope in Scope::ALL {
         let keyed = api.as_key(&api.key_for("test", &[scope]).await);
         for (method, path, body) in routes() {
-            let needs = if method == Method::GET {
+            let needs = if path == ERASURES {
+                Scope::Admin
+            } else if method == Method::GET {
                 Scope::Read
             } else {
                 Scope::Write

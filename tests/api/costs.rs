@@ -148,3 +148,58 @@ async fn a_read_reads_one_place() {
     // The page and the trace's summary.
     assert_eq!(api.database.consumed(), units(&[("read feedback/by-trace", 1.0)]));
 }
+
+/// A record that is erased costs its writes as any delete does, and nothing else by itself: reading a hundred of them
+/// from the index costs a query.
+#[tokio::test]
+async fn an_erased_record_costs_a_delete() {
+    let api = warm().await;
+    let votes: Vec<Value> = (0..10)
+        .map(|_| vote(json!({"_user": "u", "_session": "s"})))
+        .collect();
+    api.post(PORTKEY, json!(votes)).await.ok();
+    api.database.consumed();
+    api.post("/v1/erasures", json!({"user": "u"})).await.ok();
+    let deleted = [
+        ("write feedback", 10.0),
+        ("write feedback/by-time", 10.0),
+        ("write feedback/by-trace", 10.0),
+        ("write feedback/by-user", 10.0),
+        ("write feedback/by-session", 10.0),
+        ("read feedback/by-user", 0.5),
+    ];
+    assert_eq!(api.database.consumed(), units(&deleted));
+}
+
+/// The count that empties a user's or session's roll-up reads it first, and deletes it in the place of a write.
+#[tokio::test]
+async fn counting_a_deletion_reads_the_roll_ups_of_user_and_session() {
+    let api = warm().await;
+    let id = api
+        .post(PORTKEY, vote(json!({"_user": "u", "_session": "s"})))
+        .await
+        .ok()
+        .id();
+    api.count().await;
+    api.delete(&format!("{PORTKEY}/{id}")).await.ok();
+    let changes = api.changes().await.split_off(1);
+    let records = serde_json::from_value(json!(changes)).unwrap();
+    api.database.requests();
+    let shard = "shardId-00000001-feedback";
+    api.counter().count(shard, records).await.unwrap();
+    let requests = api.database.requests();
+    let operations: Vec<&str> = requests.iter().map(|(operation, _)| operation.as_str()).collect();
+    // The checkpoint, the generations, and the two roll-ups; then seven items.
+    assert_eq!(
+        operations,
+        ["GetItem", "GetItem", "GetItem", "GetItem", "TransactWriteItems"]
+    );
+    let kinds: Vec<&String> = requests[4].1["TransactItems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|action| action.as_object().unwrap().keys())
+        .collect();
+    let deletes = kinds.iter().filter(|kind| **kind == "Delete").count();
+    assert_eq!((kinds.len(), deletes), (7, 2));
+}

@@ -6,7 +6,7 @@ mod parked;
 mod rebuilding;
 
 pub(crate) use parked::become_newer;
-pub(crate) use rebuilding::rebuilt;
+pub(crate) use rebuilding::{count_at_intervals, pass, rebuilt, run_rebuild as rebuilt_beside};
 use rebuilding::{rebuild, settled};
 
 use std::collections::BTreeMap;
@@ -271,6 +271,21 @@ proptest! {
             join_all(rest).await;
             assert_eq!(verified(&api).await, Ok(()));
         });
+    }
+}
+
+/// Checks that each roll-up of a user or session counts something, where a record's changes were counted in order.
+#[track_caller]
+pub(crate) fn assert_no_name_outlives_its_feedback(api: &Api) {
+    for item in api.database.items_of_all_pages("stats") {
+        let pk = item["pk"]["S"].as_str().unwrap();
+        if pk.contains("#user#") || pk.contains("#session#") {
+            let is_counter =
+                |name: &str| !["pk", "sk", "schema", "writes"].contains(&name) && !name.ends_with('t');
+            let counts = item.as_object().unwrap().iter();
+            let mut counts = counts.filter(|(name, _)| is_counter(name));
+            assert!(counts.any(|(_, number)| number["N"] != "0"), "{item}");
+        }
     }
 }
 

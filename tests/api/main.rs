@@ -13,6 +13,7 @@ mod counting;
 mod dates;
 mod demo;
 mod dynamodb;
+mod erasure;
 mod export;
 mod faults;
 mod filters;

@@ -306,6 +306,7 @@ async fn the_statuses_it_describes_are_those_that_occur() {
     {
         let is_portkey = route.path.starts_with("/v1/");
         let body = match (route.method.as_str(), is_portkey) {
+            ("POST", _) if route.path == "/v1/erasures" => r#"{"user":"t"}"#,
             ("POST" | "PUT", true) => r#"{"trace_id":"t","value":1}"#,
             ("POST" | "PUT", false) => r#"{"target":{"traceId":"t","spanId":"s"},"rating":1}"#,
             _ => "",

@@ -14,6 +14,7 @@ use shared::stats::rebuild::Rebuild;
 use shared::tables::{FEEDBACK, STATS};
 
 use crate::console::{Browser, ORIGIN, encoded, invite};
+use crate::erasure::{ERASURES, step};
 use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 use crate::template::{allowed, deployed_tables, resources, template, text};
 use crate::vote::signing_key;
@@ -142,6 +143,7 @@ async fn requests(api: &Api) -> Vec<Request> {
     ] {
         requests.push(Request::new(method, path, body).with("authorization", &bearer));
     }
+    requests.push(Request::new(Method::POST, ERASURES, json!({"user": "u"})));
     let id = record(api).await;
     let mut read = |path: String| requests.push(Request::new(Method::GET, path, Value::Null));
     read(format!("{PORTKEY}/{id}"));
@@ -319,6 +321,43 @@ async fn called() -> Actions {
             .await;
         note("vote");
     }
+    // A deletion that leaves nothing to count of a user.
+    let id = api.vote(1, json!({"_user": "only once"})).await;
+    api.count().await;
+    api.delete(&format!("{PORTKEY}/{id}")).await.ok();
+    api.database.requests();
+    api.count().await;
+    note("aggregate");
+    // An erasure to its end, with a change that is parked, and a roll-up that older code has emptied.
+    let id = record(&api).await;
+    api.count().await;
+    for mut item in api.database.items_of_all_pages("feedback") {
+        if item["id"]["S"].as_str().unwrap().replace('-', "") == id {
+            item["schema"] = json!({"N": "9"});
+            api.database
+                .direct("PutItem", json!({"TableName": "feedback", "Item": item}));
+        }
+    }
+    let empty = json!({
+        "pk": {"S": "test#user#hours"}, "sk": {"S": "001600041600000#u"}, "schema": {"N": "2"},
+    });
+    api.database
+        .direct("PutItem", json!({"TableName": "stats", "Item": empty}));
+    let mut cursor = Value::Null;
+    for _ in 0..20 {
+        api.database.requests();
+        let answer = step(&api.restarted(), "u", &cursor).await.ok().json();
+        note("erase");
+        cursor = answer["cursor"].clone();
+        if cursor.is_null() {
+            break;
+        }
+        api.time.forward(Duration::from_secs(5));
+        api.database.requests();
+        api.count().await;
+        note("aggregate");
+    }
+    assert!(cursor.is_null());
     // While two generations are counted.
     let rebuild = Rebuild::new(api.client.clone(), api.table(&FEEDBACK), api.table(&STATS));
     let generation = rebuild.begin(Duration::ZERO).await.unwrap();

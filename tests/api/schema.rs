@@ -378,6 +378,14 @@ async fn markers_of_every_schema_version_are_read_and_written_in_the_newest() {
         let api = Api::new().await;
         put(&api, "idempotency", &item);
         let what = what(&name);
+        if name.starts_with("1-") {
+            // Its key is the `Idempotency-Key` itself, which is not looked for any more: the request is done again.
+            if matches!(what, "update" | "delete") {
+                put(&api, "feedback", &latest("feedback", "plain"));
+            }
+            assert!(!once(&api, what).await.unwrap().replayed, "{name}");
+            continue;
+        }
         assert_eq!(once(&api, what).await.unwrap(), replayed(what), "{name}");
         assert!(api.database.items("feedback").is_empty());
     }
@@ -558,7 +566,13 @@ async fn roll_ups_checkpoints_and_generations_are_written_in_the_newest_schema_v
     let of = |version: u32, what: &str| fixtures("stats").remove(&format!("{version}-{what}")).unwrap();
     for version in 1..=schema::STATS {
         let expected = of(version, "rollup");
-        assert_eq!(find(&expected), expected);
+        let mut found = find(&expected);
+        // Of a session it has the number of its writes, which older code ignores and keeps.
+        if version == 3 {
+            let writes = found.as_object_mut().unwrap().remove("writes");
+            assert_eq!(writes, Some(json!({"N": "1"})));
+        }
+        assert_eq!(found, expected);
     }
     // The end of a checkpoint depends on the clock, and so does when a change was parked.
     // The reason names the newest schema version.

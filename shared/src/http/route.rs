@@ -22,11 +22,13 @@ pub enum Function {
     Vote,
     /// Shows pages to people.
     Console,
+    /// Erases users.
+    Erase,
 }
 
 impl Function {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Create,
         Self::Update,
         Self::Delete,
@@ -34,6 +36,7 @@ impl Function {
         Self::Analytics,
         Self::Vote,
         Self::Console,
+        Self::Erase,
     ];
 
     /// The name of the function's package.
@@ -46,6 +49,7 @@ impl Function {
             Self::Analytics => "analytics",
             Self::Vote => "vote",
             Self::Console => "console",
+            Self::Erase => "erase",
         }
     }
 }
@@ -67,6 +71,8 @@ pub enum Operation {
     Vote(Vote),
     /// A page of the console, or what its forms do.
     Console(Console),
+    /// Erases a user, step by step.
+    Erase,
 }
 
 /// What the console shows and does.
@@ -171,6 +177,7 @@ impl Operation {
             Self::Analytics(_) => Function::Analytics,
             Self::Vote(_) => Function::Vote,
             Self::Console(_) => Function::Console,
+            Self::Erase => Function::Erase,
         }
     }
 
@@ -179,6 +186,7 @@ impl Operation {
         match self {
             Self::Create | Self::Update | Self::Delete => Some(Credential::Key(Scope::Write)),
             Self::Read(Read::One | Read::List) | Self::Analytics(_) => Some(Credential::Key(Scope::Read)),
+            Self::Erase => Some(Credential::Key(Scope::Admin)),
             Self::Vote(Vote::Cast | Vote::Retract | Vote::Own | Vote::OwnOfSeveral) => {
                 Some(Credential::Token)
             }
@@ -240,6 +248,7 @@ pub const ROUTES: &[Route] = &[
     analytics("/v1/analytics/graphs/feedbacks/weighted", Report::Weighted),
     analytics("/v1/analytics/graphs/feedbacks/ai-models", Report::Models),
     analytics("/v1/analytics/groups/metadata/{key}", Report::Groups),
+    portkey(Method::POST, "/v1/erasures", Operation::Erase),
     portkey(Method::GET, "/openapi.json", Operation::Read(Read::Specification)),
     portkey(Method::GET, "/health", Operation::Read(Read::Health)),
     vote(Method::PUT, "/v1/vote", Vote::Cast),

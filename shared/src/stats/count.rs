@@ -8,19 +8,23 @@
 //! A change that cannot be read is parked ([`super::parked`]) in the same transaction, so it never delays
 //! the changes after it.
 
-use std::collections::BTreeMap;
+mod erase;
+
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem, Update};
+use futures_util::future::try_join_all;
 
 use super::change::{Difference, SequenceNumber, StreamRecord};
 use super::generation::Generations;
 use super::image::Unreadable;
 use super::parked::{self, Parked};
-use super::rollup::{COUNTED_TO, Rollup, Slots, counters, key_item, last_seen};
+use super::rollup::{COUNTED_TO, Rollup, Slots, WRITES, counters, from_item, key_item, last_seen, unchanged};
+use super::tally::Tally;
 use crate::dynamo;
-use crate::dynamo::attributes::{AttributeValue, number, string, text};
+use crate::dynamo::attributes::{AttributeValue, Item, number, string, text};
 use crate::dynamo::incomplete;
 use crate::dynamo::retry::back_off;
 use crate::dynamo::transaction::{Cancelled, transact};
@@ -90,6 +94,16 @@ impl Part {
         let sequence = SequenceNumber(parts.next()?.to_owned());
         let last = Rollup::from_key(parts.next()?, parts.next()?)?;
         Some(Self { sequence, last })
+    }
+}
+
+impl parked::Stored {
+    /// How much of it is counted.
+    fn counted_part(&self) -> Result<Option<Part>, Problem> {
+        self.part
+            .as_deref()
+            .map(|part| Part::parse(part).ok_or_else(|| Problem::internal("a parked change cannot be read")))
+            .transpose()
     }
 }
 
@@ -224,14 +238,11 @@ impl Counter {
                 Ok(difference) => difference,
                 Err(reason) => return Ok(Some(reason)),
             };
-            let part = match stored.part.as_deref().map(Part::parse) {
-                None => None,
-                Some(Some(part)) => Some(part),
-                Some(None) => return Err(Problem::internal("a parked change cannot be read")),
-            };
+            let part = stored.counted_part()?;
             let mut batch = Batch::new(generations, self.max_items.saturating_sub(stored.chunks).max(1));
             batch.add(&stored.record, difference, part.as_ref());
-            let mut actions = self.updates(&batch)?;
+            // Later changes may have been counted before it, so that even an addition may leave nothing.
+            let mut actions = self.writes(&batch, |_| true).await?;
             actions.extend(match &batch.part {
                 Some(part) => vec![parked::advance(&self.stats, &stored, part.attribute())?],
                 None => parked::remove(&self.stats, &stored)?,
@@ -251,15 +262,15 @@ impl Counter {
     }
 
     async fn commit(&self, shard: &str, before: &Checkpoint, batch: &Batch<'_>) -> Result<(), Cancelled> {
-        let actions = || {
+        let actions = async || {
             let mut actions = vec![self.advance(shard, before, batch)?];
-            actions.extend(self.updates(batch)?);
+            actions.extend(self.writes(batch, Counts::is_falling).await?);
             for (record, reason) in &batch.parked {
                 actions.extend(parked::put(&self.stats, shard, record, reason)?);
             }
             Ok(actions)
         };
-        transact(&self.client, actions().map_err(Cancelled::Problem)?).await
+        transact(&self.client, actions().await.map_err(Cancelled::Problem)?).await
     }
 
     fn advance(
@@ -325,18 +336,69 @@ impl Counter {
             .build())
     }
 
-    /// Builds the updates that add a batch's counts to its roll-ups.
-    fn updates(&self, batch: &Batch<'_>) -> Result<Vec<TransactWriteItem>, Problem> {
-        let mut updates = Vec::new();
+    /// Builds the writes that add a batch's counts to its roll-ups. A fleeting roll-up that counts nothing
+    /// afterwards is deleted instead, on the condition that it is still what was read. So none is left behind,
+    /// however late the last of its changes is counted. Only those are read whose counts `may_empty` it.
+    async fn writes(
+        &self,
+        batch: &Batch<'_>,
+        may_empty: impl Fn(&Counts) -> bool,
+    ) -> Result<Vec<TransactWriteItem>, Problem> {
+        let read = batch
+            .rollups
+            .iter()
+            .filter(|(rollup, counts)| rollup.is_fleeting() && may_empty(counts));
+        let emptied = read.map(async |(rollup, counts)| {
+            let item = self.rollup(rollup).await?;
+            Ok::<_, Problem>(
+                item.filter(|item| empties(item, counts))
+                    .map(|item| (rollup, item)),
+            )
+        });
+        let emptied: HashMap<&Rollup, Item> = try_join_all(emptied).await?.into_iter().flatten().collect();
+        let mut writes = Vec::new();
         for (rollup, counts) in &batch.rollups {
-            updates.extend(self.update(rollup, counts)?);
+            match emptied.get(rollup) {
+                Some(item) => writes.push(self.removal(rollup, item)?),
+                None => writes.extend(self.update(rollup, counts)?),
+            }
         }
-        Ok(updates)
+        Ok(writes)
+    }
+
+    /// Reads a roll-up's item, consistently.
+    async fn rollup(&self, rollup: &Rollup) -> Result<Option<Item>, Problem> {
+        let (pk, sk) = rollup.key();
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.stats)
+            .set_key(Some(key_item(&pk, &sk)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| dynamo::problem(&error, false))?;
+        Ok(found.item)
+    }
+
+    /// Builds the deletion of a roll-up that is still this item.
+    fn removal(&self, rollup: &Rollup, item: &Item) -> Result<TransactWriteItem, Problem> {
+        let (pk, sk) = rollup.key();
+        let (condition, names, values) = unchanged(item);
+        let delete = Delete::builder()
+            .table_name(&self.stats)
+            .set_key(Some(key_item(&pk, &sk)))
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()));
+        Ok(TransactWriteItem::builder()
+            .delete(delete.build().map_err(incomplete)?)
+            .build())
     }
 
     /// Builds the update that adds counts to a roll-up. Returns `None` if there is nothing to write.
     fn update(&self, rollup: &Rollup, counts: &Counts) -> Result<Option<TransactWriteItem>, Problem> {
-        let adds = counters(rollup.series, &counts.slots);
+        let mut adds = counters(rollup.series, &counts.slots);
         if adds.is_empty() && counts.counted_to.is_none() {
             return Ok(None);
         }
@@ -350,6 +412,9 @@ impl Counter {
             .set_key(Some(key_item(&pk, &sk)))
             .expression_attribute_names("#schema", schema::ATTRIBUTE)
             .expression_attribute_values(":schema", number(rollup.schema()));
+        if rollup.is_fleeting() {
+            adds.insert(WRITES.to_owned(), "1".to_owned());
+        }
         let mut expression = "SET #schema = :schema".to_owned();
         for (index, (name, value)) in sets.into_iter().enumerate() {
             expression.push_str(&format!(", #s{index} = :s{index}"));
@@ -380,6 +445,30 @@ struct Counts {
     slots: Slots,
     /// The time of the newest counted change, for roll-ups that store it.
     counted_to: Option<Timestamp>,
+}
+
+impl Counts {
+    /// Whether fewer records are counted afterwards, so that none may be left.
+    fn is_falling(&self) -> bool {
+        let records: i64 = self
+            .slots
+            .values()
+            .map(|tally| tally.count() + tally.rated())
+            .sum();
+        records < 0
+    }
+}
+
+/// Whether a roll-up with these counters counts nothing once `counts` are added. One that cannot be read is counted on:
+/// it must not hold up the stream.
+fn empties(item: &Item, counts: &Counts) -> bool {
+    let Ok((_, mut slots)) = from_item(item) else {
+        return false;
+    };
+    for (slot, tally) in &counts.slots {
+        *slots.entry(*slot).or_default() += tally;
+    }
+    slots.values().all(Tally::is_zero)
 }
 
 /// The changes that one transaction counts, merged by roll-up: a roll-up in a hundred of them is written

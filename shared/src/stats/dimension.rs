@@ -76,7 +76,8 @@ impl Dimension {
         }
     }
 
-    fn has_many_values(self) -> bool {
+    /// Whether it has many values, each in few records: users and sessions.
+    pub fn has_many_values(self) -> bool {
         matches!(self, Self::Field(field) if field.has_many_values())
     }
 

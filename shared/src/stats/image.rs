@@ -9,6 +9,7 @@ use super::dimension::Dimension;
 use super::generation::Generation;
 use super::rollup::{Rollup, Slots};
 use super::tally::Tally;
+use crate::dynamo::attributes::{AttributeValue, Item};
 use crate::feedback::Feedback;
 use crate::id::{FeedbackId, Workspace};
 use crate::indexed::{Field, Indexed};
@@ -144,6 +145,21 @@ impl Counted {
             values: values(metadata.as_ref(), &indexed, name, &reasons),
             touched_for: touched_for(image),
         })
+    }
+
+    /// Reads the counted parts of an item of the table, as the stream would have it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Counted::from_image`].
+    pub fn from_item(item: &Item) -> Result<Self, Unreadable> {
+        let attribute = |value: &AttributeValue| match value {
+            AttributeValue::S(text) => StreamAttribute::S(text.clone()),
+            AttributeValue::N(number) => StreamAttribute::N(number.clone()),
+            _ => StreamAttribute::Other(serde::de::IgnoredAny),
+        };
+        let image = item.iter().map(|(name, value)| (name.clone(), attribute(value)));
+        Self::from_image(&image.collect())
     }
 
     /// The counted parts of a record that was never touched.

@@ -149,6 +149,41 @@ pub(super) fn remove(stats: &str, stored: &Stored) -> Result<Vec<TransactWriteIt
     (0..stored.chunks).map(delete).collect()
 }
 
+/// Builds the actions that replace a parked change's text by a shorter one, on the conditions of [`remove`]. What is
+/// counted of it is in the text no more.
+pub(super) fn rewrite(stats: &str, stored: &Stored, json: &str) -> Result<Vec<TransactWriteItem>, Problem> {
+    let mut actions = remove(stats, stored)?;
+    for (chunk, piece) in split(json).enumerate() {
+        let update = Update::builder()
+            .table_name(stats)
+            .set_key(Some(key_item(PARKED, &sort_key(&stored.prefix, chunk))))
+            .expression_attribute_names("#change", "change")
+            .expression_attribute_values(":change", text(piece));
+        let update = match (&stored.part, chunk) {
+            (Some(part), 0) => update
+                .update_expression("SET #change = :change REMOVE #part")
+                .condition_expression("#part = :part")
+                .expression_attribute_names("#part", "part")
+                .expression_attribute_values(":part", text(part)),
+            (None, 0) => update
+                .update_expression("SET #change = :change")
+                .condition_expression("attribute_exists(pk) AND attribute_not_exists(#part)")
+                .expression_attribute_names("#part", "part"),
+            _ => update
+                .update_expression("SET #change = :change")
+                .condition_expression("attribute_exists(pk)"),
+        };
+        let update = TransactWriteItem::builder()
+            .update(update.build().map_err(incomplete)?)
+            .build();
+        match actions.get_mut(chunk) {
+            Some(action) => *action = update,
+            None => return Err(Problem::internal("a parked change has become longer")),
+        }
+    }
+    Ok(actions)
+}
+
 /// Builds the action that stores how much of a parked change is counted.
 pub(super) fn advance(
     stats: &str,

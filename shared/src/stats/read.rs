@@ -98,9 +98,9 @@ struct Slice<'a> {
 
 /// The current generation of roll-ups, and the time up to which a workspace's changes are counted in it.
 #[derive(Clone, Copy, Debug)]
-struct Counted {
+pub(super) struct Counted {
     generation: Generation,
-    as_of: Option<Timestamp>,
+    pub(super) as_of: Option<Timestamp>,
 }
 
 /// Counting by a dimension: by which time, and of which values; `None` means all.
@@ -126,9 +126,9 @@ impl OfDimension<'_> {
 /// Runs analytics queries.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    client: Client,
-    stats: String,
-    store: Store,
+    pub(super) client: Client,
+    pub(super) stats: String,
+    pub(super) store: Store,
 }
 
 impl Reader {
@@ -497,7 +497,7 @@ impl Reader {
     }
 
     /// Reads the existing roll-ups among these keys, in any order, consistently.
-    async fn each_of_keys(
+    pub(super) async fn each_of_keys(
         &self,
         keys: Vec<Item>,
         visit: &mut impl FnMut(&Item) -> Result<(), Unanswered>,
@@ -535,7 +535,7 @@ impl Reader {
 
     /// Reads the current generation and the time up to which a workspace's changes are counted in it. This
     /// must come before reading the counts, so that they include at least all changes up to that time.
-    async fn counted(&self, workspace: &Workspace) -> Result<Counted, Problem> {
+    pub(super) async fn counted(&self, workspace: &Workspace) -> Result<Counted, Problem> {
         let generation = Generations::read(&self.client, &self.stats).await?.current;
         let newest = self
             .client

@@ -82,6 +82,12 @@ impl Rollup {
         self.dimension.since().max(self.series.schema())
     }
 
+    /// Whether the roll-up is deleted when it counts nothing any more. Its value names a person or a conversation,
+    /// which must not outlive the feedback.
+    pub fn is_fleeting(&self) -> bool {
+        self.dimension.has_many_values()
+    }
+
     /// Parses a primary key. Returns `None` if it is not a roll-up's.
     pub fn from_key(pk: &str, sk: &str) -> Option<Self> {
         let mut parts = pk.split('#');
@@ -132,6 +138,28 @@ pub fn start_key(start: Timestamp) -> String {
 /// The attribute with the time of the newest counted change, in milliseconds. Only roll-ups of all feedback
 /// have it.
 pub const COUNTED_TO: &str = "counted_to";
+
+/// The attribute with the number of times that a fleeting roll-up was written, by which its deletion knows that it
+/// is still what was read. Roll-ups of older code lack it until they are written again.
+pub const WRITES: &str = "writes";
+
+/// The condition, with its names and values, that a roll-up is as it was read: that `item` has the same number of
+/// writes.
+pub fn unchanged(item: &Item) -> (String, HashMap<String, String>, Item) {
+    let names = HashMap::from([("#writes".to_owned(), WRITES.to_owned())]);
+    match item.get(WRITES) {
+        Some(writes) => (
+            "#writes = :writes".to_owned(),
+            names,
+            HashMap::from([(":writes".to_owned(), writes.clone())]),
+        ),
+        None => (
+            "attribute_exists(pk) AND attribute_not_exists(#writes)".to_owned(),
+            names,
+            Item::new(),
+        ),
+    }
+}
 
 /// Reads an item of the table as a roll-up with its counts.
 ///

@@ -101,6 +101,15 @@ impl Series {
         )
     }
 
+    /// The start of the item that is `items` items after the one that starts at `item`.
+    pub fn later(self, item: Timestamp, items: usize) -> Timestamp {
+        let items = u64::try_from(items).unwrap_or(u64::MAX);
+        Timestamp::from_millis(
+            item.millis()
+                .saturating_add(items.saturating_mul(self.item_millis())),
+        )
+    }
+
     /// The start of a slot in an item.
     pub fn slot_start(self, item: Timestamp, slot: u8) -> Timestamp {
         Timestamp::from_millis(item.millis() + u64::from(slot) * self.slot_millis())

@@ -32,10 +32,11 @@ use crate::timestamp::Timestamp;
 /// How long a key is remembered.
 const MARKER_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An `Idempotency-Key`, with a hash of its request.
+/// An `Idempotency-Key`, with a hash of its request. Only a hash of the key is kept: callers put names of their users
+/// into it.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
-    key: String,
+    key: [u8; 32],
     fingerprint: Blob,
 }
 
@@ -50,7 +51,7 @@ impl IdempotencyKey {
             hash.update(part);
         }
         Self {
-            key: key.to_owned(),
+            key: Sha256::digest(key).into(),
             fingerprint: Blob::new(hash.finalize().to_vec()),
         }
     }
@@ -312,7 +313,7 @@ impl Store {
     ) -> Result<TransactWriteItem, Problem> {
         let ids: Vec<u8> = written.ids.iter().flat_map(|id| *id.as_bytes()).collect();
         let mut marker = HashMap::from([
-            ("pk".to_owned(), text(keys::spread(workspace, &key.key))),
+            ("pk".to_owned(), text(keys::marker(workspace, &key.key))),
             (
                 "fingerprint".to_owned(),
                 AttributeValue::B(key.fingerprint.clone()),
@@ -344,7 +345,7 @@ impl Store {
             .client
             .get_item()
             .table_name(self.markers()?)
-            .key("pk", text(keys::spread(workspace, &key.key)))
+            .key("pk", text(keys::marker(workspace, &key.key)))
             .consistent_read(true)
             .send()
             .await

@@ -68,11 +68,21 @@ pub fn sort(workspace: &Workspace, id: FeedbackId) -> String {
 /// The sort key of an upserted record. It sorts after those of all other records, because no id begins
 /// with `~`.
 pub fn upserted_sort(workspace: &Workspace, person: &Person) -> String {
-    let mut sort = upserted_prefix(workspace);
-    for byte in person.hash() {
-        let _ = write!(sort, "{byte:02x}");
+    upserted_prefix(workspace) + &hex(&person.hash())
+}
+
+/// The key of a marker, from the hash of its `Idempotency-Key`.
+pub fn marker(workspace: &Workspace, hash: &[u8; 32]) -> String {
+    spread(workspace, &hex(hash))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
     }
-    sort
+    text
 }
 
 /// The prefix of the sort keys of a workspace's upserted records.

@@ -162,7 +162,7 @@ async fn write(api: &Api, write: &Write, ids: &[String]) {
 }
 
 /// Advances the deployment's time together with the test's virtual time.
-async fn pass(api: &Api) {
+pub(crate) async fn pass(api: &Api) {
     const STEP: Duration = Duration::from_millis(250);
     loop {
         tokio::time::sleep(STEP).await;
@@ -171,7 +171,7 @@ async fn pass(api: &Api) {
 }
 
 /// Counts at intervals.
-async fn count(api: &Api) {
+pub(crate) async fn count_at_intervals(api: &Api) {
     loop {
         api.count().await;
         tokio::time::sleep(Duration::from_millis(700)).await;
@@ -183,12 +183,12 @@ pub(crate) async fn rebuilt(api: &Api) {
     tokio::select! {
         () = run_rebuild(api) => {}
         () = pass(api) => {}
-        () = count(api) => {}
+        () = count_at_intervals(api) => {}
     }
 }
 
 /// Runs every step of a rebuild like `stats rebuild`. Steps that allow it are interrupted and repeated.
-async fn run_rebuild(api: &Api) {
+pub(crate) async fn run_rebuild(api: &Api) {
     let rebuild = rebuild(api);
     let generation = rebuild.begin(CLOCK_SKEW + Duration::from_secs(2)).await.unwrap();
     assert_eq!(rebuild.begin(Duration::ZERO).await.unwrap(), generation);
@@ -235,7 +235,7 @@ proptest! {
             tokio::select! {
                 _ = async { tokio::join!(run_rebuild(&api), all) } => {}
                 () = pass(&api) => {}
-                () = count(&api) => {}
+                () = count_at_intervals(&api) => {}
             }
             api.count().await;
             assert_eq!(verified(&api).await, Ok(()));

@@ -9,7 +9,7 @@ use crate::target::{Target, TraceId};
 /// The partition of the table or of an index that holds a set of records.
 pub(in crate::store) struct Path {
     pub(super) index: Option<Index>,
-    pub(super) hash: String,
+    pub(in crate::store) hash: String,
     /// The part of the sort key before the id.
     pub(super) prefix: String,
     pub(super) consistent: bool,
