@@ -238,3 +238,46 @@ impl Scale {
         table
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use shared::indexed::Field;
+    use shared::metadata::model;
+    use shared::score::Score;
+
+    use super::*;
+
+    #[test]
+    fn votes_have_the_distribution_that_the_results_are_of() -> Result<(), Problem> {
+        let mut generator = Generator::new(world(), 1);
+        let (mut thumbs, mut early) = (0, 0);
+        let (mut prompts, mut models) = (BTreeMap::new(), BTreeMap::new());
+        for _ in 0..10_000 {
+            let visit = generator.visit(0.0);
+            let draft = generator.vote(&visit)?;
+            let indexed = draft.indexed();
+            thumbs += u32::from(matches!(draft.score, Score::Value(value, _) if value.get().abs() == 10));
+            let user: Option<u32> = indexed
+                .get(Field::User)
+                .and_then(|user| user.strip_prefix("user-")?.parse().ok());
+            early += u32::from(user.is_some_and(|user| user < 1_000));
+            *prompts
+                .entry(indexed.get(Field::Prompt).map(str::to_owned))
+                .or_insert(0) += 1;
+            *models.entry(model(draft.metadata.as_ref())).or_insert(0) += 1;
+        }
+        // Two in twenty-one of the other three tenths are thumbs by chance.
+        assert!((7_100..7_500).contains(&thumbs), "{thumbs}");
+        // The cube root of a fifth is 0.585.
+        assert!((5_600..6_100).contains(&early), "{early}");
+        assert_eq!((prompts.len(), models.len()), (20, 4));
+        assert!(
+            (3_500..3_900).contains(&prompts[&Some("prompt-0".to_owned())]),
+            "{prompts:?}"
+        );
+        assert!((6_100..6_500).contains(&models["model-0"]), "{models:?}");
+        Ok(())
+    }
+}
