@@ -7,7 +7,9 @@ use std::{env, fs, io};
 const SHEETS: [&str; 2] = ["assets/console.css", "assets/charts.css"];
 
 fn main() -> io::Result<()> {
-    let folder = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
+    let folder = env::var_os("CARGO_MANIFEST_DIR")
+        .map(PathBuf::from)
+        .unwrap_or_default();
     let mut style = String::new();
     for sheet in SHEETS {
         println!("cargo::rerun-if-changed={sheet}");

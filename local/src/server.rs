@@ -422,6 +422,58 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
 mod tests {
     use super::*;
 
+    /// The event of a POST with these headers.
+    fn event_of(headers: &[(&'static str, &'static str)], body: &[u8]) -> ApiGatewayV2httpRequest {
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            all.append(*name, HeaderValue::from_static(value));
+        }
+        let route = Route::of_key("POST /console/sign-in").unwrap();
+        event(route, None, route.path, "", &all, body.to_vec(), "id".to_owned())
+    }
+
+    #[test]
+    fn cookies_are_apart_from_the_headers() {
+        let event = event_of(
+            &[("cookie", "a=1; b=\"2, 3\""), ("cookie", "c=4"), ("x", "y")],
+            b"",
+        );
+        let expected = ["a=1", "b=\"2, 3\"", "c=4"].map(str::to_owned);
+        assert_eq!(event.cookies.as_deref(), Some(&expected[..]));
+        assert!(event.headers.get("cookie").is_none() && event.headers.get("x").is_some());
+        assert_eq!(event_of(&[], b"").cookies, None);
+    }
+
+    #[test]
+    fn a_body_is_text_only_if_its_type_says_so() {
+        for (content_type, is_base64) in [
+            (Some("application/json"), false),
+            (Some("Application/JSON; charset=utf-8"), false),
+            (Some("text/plain"), false),
+            (Some("application/xml"), false),
+            (Some("application/x-www-form-urlencoded"), true),
+            (Some("application/problem+json"), true),
+            (None, true),
+        ] {
+            let headers: Vec<_> = content_type
+                .map(|text| ("content-type", text))
+                .into_iter()
+                .collect();
+            let event = event_of(&headers, b"a=b");
+            let body = if is_base64 { "YT1i" } else { "a=b" };
+            assert_eq!(
+                (event.is_base64_encoded, event.body.as_deref()),
+                (is_base64, Some(body))
+            );
+        }
+        let event = event_of(&[("content-type", "text/plain")], b"\xff");
+        assert_eq!(
+            (event.is_base64_encoded, event.body.as_deref()),
+            (true, Some("/w=="))
+        );
+        assert_eq!(event_of(&[], b"").body, None);
+    }
+
     #[test]
     fn only_pages_of_this_machine_are_let_in() {
         for (origin, expected) in [

@@ -516,12 +516,12 @@ async fn a_page_takes_few_reads_and_has_few_bytes() {
     let browser = Browser::new(&api).await;
     browser.get("/console").await;
     for (path, most) in [
-        ("/console?range=30d", 40),
-        ("/console?range=24h", 40),
-        ("/console?range=1y", 40),
+        ("/console?range=30d", 34),
+        ("/console?range=24h", 34),
+        ("/console?range=1y", 34),
         // The session and its key are read besides.
         ("/console/prompts?range=30d", 6),
-        ("/console/prompts?compare=prompt-1&with=prompt-2&range=30d", 40),
+        ("/console/prompts?compare=prompt-1&with=prompt-2&range=30d", 28),
     ] {
         api.database.calls();
         let page = browser.get(path).await;

@@ -176,6 +176,27 @@ async fn a_table_is_found_by_its_stack_resource() {
     assert_eq!(aws.asked.lock().unwrap().len(), 6);
 }
 
+#[tokio::test]
+async fn a_stack_s_url_is_its_own_domain_or_else_api_gateway_s() {
+    let mut aws = deployed();
+    let resources = aws.stacks.get_mut("hindsight").unwrap();
+    resources.push(("HttpApi", "a1b2c3d4e5", "CREATE_COMPLETE"));
+    let account = Account::of(aws.config()).await.unwrap();
+    assert_eq!(
+        account.base_url("hindsight").await.as_deref(),
+        Ok("https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com")
+    );
+    let resources = aws.stacks.get_mut("hindsight").unwrap();
+    resources.push(("Domain", "feedback.example.com", "CREATE_COMPLETE"));
+    let account = Account::of(aws.config()).await.unwrap();
+    assert_eq!(
+        account.base_url("hindsight").await.as_deref(),
+        Ok("https://feedback.example.com")
+    );
+    let line = account.base_url("other").await.unwrap_err();
+    assert!(line.starts_with("stack other has no HttpApi"), "{line}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_error_is_one_line_that_says_what_to_do() {
     let aws = deployed();

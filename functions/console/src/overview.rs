@@ -1,9 +1,10 @@
 //! The first page: the figures of a time range, what is best and worst in it, and what people say.
 //!
-//! Without a filter the page takes about forty reads of DynamoDB in four round trips, whatever there is to
-//! count: of each of the two ranges the generation, then the newest roll-up, then the roll-ups of each
-//! grouping, at most two series of each and beside them the records of the earlier range's first two
-//! minutes; and eight shards of the list for the comments. `tests/api/console_overview.rs` counts them.
+//! Without a filter, the page takes about 33 reads of DynamoDB, whatever there is to count, in four round
+//! trips: the session; the generation of roll-ups; the newest roll-up; and everything else at once. That is,
+//! of each of five groupings one or two series of roll-ups, those of the range before and the records of its
+//! first two minutes (eight shards), and the comments (eight shards). `tests/api/console_overview.rs` counts
+//! them.
 
 use askama::Template;
 use lambda_http::http::StatusCode;

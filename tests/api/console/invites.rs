@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use clap::Parser as _;
+use local::args::{Arguments, Command};
+use local::data::DataDir;
 use shared::access::Scope;
 use shared::access::key::ApiKey;
-use shared::access::sessions::INVITE_LIFETIME;
+use shared::access::registry::Registry;
+use shared::access::sessions::{INVITE_LIFETIME, Invite, Sessions, Token};
+use shared::tables::{API_KEYS, SESSIONS};
 
 use super::{Browser, invite};
 use crate::harness::{Api, Fault};
@@ -108,4 +113,117 @@ async fn a_failure_in_between_does_not_use_an_invite_up_for_nothing() {
     assert_eq!(browser.post(&link, &[]).await.status, 303);
     api.time.forward(Duration::from_secs(1));
     assert_eq!(browser.post(&link, &[]).await.status, 404);
+}
+
+/// A directory that is deleted at the end.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let name = format!("hindsight-invites-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left is in the system's directory for temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs `hindsight console invite`.
+async fn command(folder: &Folder, arguments: &[&str]) -> Result<String, String> {
+    let data = folder.0.to_str().unwrap();
+    let all = ["hindsight", "console", "invite", "--data-dir", data];
+    let all = all.iter().chain(arguments).copied();
+    let parsed = Arguments::try_parse_from(all).map_err(|error| error.to_string())?;
+    match parsed.command {
+        Some(Command::Console(console)) => local::invite::run(console).await,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_command_makes_a_key_whose_secret_nobody_learns_and_prints_its_link() {
+    let folder = Folder::new();
+    let engine = DataDir::open(&folder.0).unwrap().database().unwrap();
+    let registry = Registry::new(engine.client(), API_KEYS.name);
+    let said = command(
+        &folder,
+        &[
+            "--name",
+            "support",
+            "--scope",
+            "read",
+            "--workspace",
+            "shop",
+            "--expires",
+            "90d",
+        ],
+    )
+    .await
+    .unwrap();
+    let keys = registry.list(None).await.unwrap();
+    let [key] = &keys[..] else {
+        panic!("{keys:?}");
+    };
+    assert_eq!((key.name.as_str(), key.workspace.as_str()), ("support", "shop"));
+    assert_eq!(key.scopes, [Scope::Read]);
+    assert!(key.expires_at.is_some());
+    let link = said.lines().next().unwrap();
+    let token = link
+        .strip_prefix("http://127.0.0.1:8787/console/invite/")
+        .unwrap();
+    let sessions = Sessions::of_table(engine.client(), SESSIONS.name);
+    let invite = sessions
+        .look_at(&Token::parse(token).unwrap(), key.created_at)
+        .await
+        .unwrap();
+    assert!(matches!(invite, Invite::Open(grant) if grant.key == key.id && grant.workspace == key.workspace));
+    assert!(
+        said.contains(&format!("--key {}", key.id)) && !said.contains(&key.last_four),
+        "{said}"
+    );
+
+    // Another link for the same person.
+    let id = key.id.to_string();
+    let again = command(&folder, &["--key", &id, "--url", "https://feedback.example.com/"])
+        .await
+        .unwrap();
+    assert!(
+        again.starts_with("https://feedback.example.com/console/invite/"),
+        "{again}"
+    );
+    assert_eq!(registry.list(None).await.unwrap().len(), 1);
+
+    registry.revoke(&key.id, key.created_at).await.unwrap();
+    for (arguments, says) in [
+        (
+            &["--name", "x", "--scope", "write"][..],
+            "--scope: expected read or admin",
+        ),
+        (
+            &["--name", "x", "--scope", "read,write"],
+            "--scope: expected read or admin",
+        ),
+        (
+            &["--name", " ", "--scope", "read"],
+            "--name: expected 1 to 128 bytes",
+        ),
+        (&["--name", "x"], "--scope <SCOPE>"),
+        (
+            &["--key", "hsk_0123456789abcdef"],
+            "--key: no key hsk_0123456789abcdef",
+        ),
+        (&["--key", &id], "--key: expected a valid key"),
+        (&["--key", &id, "--name", "x"], "cannot be used with"),
+        (&["--key", "x"], "--key: expected hsk_"),
+    ] {
+        let refused = command(&folder, arguments).await.unwrap_err();
+        assert!(refused.contains(says), "{arguments:?}: {refused}");
+    }
+    assert_eq!(registry.list(None).await.unwrap().len(), 1);
 }

@@ -326,3 +326,20 @@ async fn a_form_without_a_session_is_not_sent_and_leads_to_the_sign_in() {
     }
     assert_eq!(api.record(&id).await["version"], 1);
 }
+
+#[tokio::test]
+async fn sessions_and_invites_of_a_newer_schema_version_are_refused() {
+    let api = Api::new().await;
+    let (browser, link) = (Browser::signed_in(&api).await, super::invite(&api, &api.key).await);
+    assert_eq!(api.database.items("sessions").len(), 2);
+    for mut item in api.database.items("sessions") {
+        assert_eq!(item["schema"]["N"], "1");
+        item["schema"]["N"] = "2".into();
+        let put = serde_json::json!({"TableName": "sessions", "Item": item});
+        api.database.direct("PutItem", put);
+    }
+    for path in ["/console", &link] {
+        let page = browser.get(path).await;
+        assert_eq!((page.status, page.header("retry-after")), (503, Some("1")), "{path}");
+    }
+}
