@@ -19,7 +19,7 @@ fn ids(page: &str) -> Vec<String> {
         .collect()
 }
 
-fn link<'p>(page: &'p str, text: &str) -> Option<String> {
+fn link(page: &str, text: &str) -> Option<String> {
     let (before, _) = page.split_once(&format!(">{text}</a>"))?;
     let (_, tag) = before.rsplit_once("<a ")?;
     let href = between(tag, "href=\"", "\"").first()?.replace("&#38;", "&");

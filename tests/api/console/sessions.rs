@@ -330,7 +330,10 @@ async fn a_form_without_a_session_is_not_sent_and_leads_to_the_sign_in() {
 #[tokio::test]
 async fn sessions_and_invites_of_a_newer_schema_version_are_refused() {
     let api = Api::new().await;
-    let (browser, link) = (Browser::signed_in(&api).await, super::invite(&api, &api.key).await);
+    let (browser, link) = (
+        Browser::signed_in(&api).await,
+        super::invite(&api, &api.key).await,
+    );
     assert_eq!(api.database.items("sessions").len(), 2);
     for mut item in api.database.items("sessions") {
         assert_eq!(item["schema"]["N"], "1");
@@ -340,6 +343,10 @@ async fn sessions_and_invites_of_a_newer_schema_version_are_refused() {
     }
     for path in ["/console", &link] {
         let page = browser.get(path).await;
-        assert_eq!((page.status, page.header("retry-after")), (503, Some("1")), "{path}");
+        assert_eq!(
+            (page.status, page.header("retry-after")),
+            (503, Some("1")),
+            "{path}"
+        );
     }
 }
