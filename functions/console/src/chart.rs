@@ -483,32 +483,31 @@ impl Display for Figure {
         } = self.layout.plot;
         // Each place's hint appears wherever the pointer is above or below it.
         let step = (right - left) / self.hints.len().max(1) as f64;
+        write!(f, "<g class=\"hits\" stroke-width=\"{}\">", Units(step))?;
         for (index, hint) in self.hints.iter().enumerate() {
             write!(
                 f,
-                "<path class=\"hit\" d=\"M{} {}h{}v{}h-{}z\"><title>{}</title></path>",
-                Units(left + step * index as f64),
+                "<path d=\"M{} {}V{}\"><title>{}</title></path>",
+                Units(left + step * (index as f64 + 0.5)),
                 Units(top),
-                Units(step),
-                Units(bottom - top),
-                Units(step),
+                Units(bottom),
                 Escaped(hint)
             )?;
         }
+        f.write_str("</g>")?;
         write!(
             f,
             "</svg><details class=\"more-data\"><summary>Show as a table</summary>\
              <div class=\"table\" role=\"region\" aria-label=\"{title}\" tabindex=\"0\"><table><thead><tr>"
         )?;
-        for (index, head) in self.heads.iter().enumerate() {
-            let class = if index == 0 { "" } else { " class=\"num\"" };
-            write!(f, "<th scope=\"col\"{class}>{}</th>", Escaped(head))?;
+        for head in &self.heads {
+            write!(f, "<th scope=\"col\">{}</th>", Escaped(head))?;
         }
         f.write_str("</tr></thead><tbody>")?;
         for (name, cells) in &self.rows {
             write!(f, "<tr><th scope=\"row\">{}</th>", Escaped(name))?;
             for cell in cells {
-                write!(f, "<td class=\"num\">{}</td>", Escaped(cell))?;
+                write!(f, "<td>{}</td>", Escaped(cell))?;
             }
             f.write_str("</tr>")?;
         }
@@ -848,7 +847,7 @@ mod tests {
             "role=\"img\" aria-labelledby=\"votes-title votes-desc\"",
             "<title id=\"votes-title\">Votes</title>",
             "<desc id=\"votes-desc\">1,208 in all. The most, 1,204, at day 1.</desc>",
-            "<th scope=\"row\">day 1</th><td class=\"num\">1,200</td><td class=\"num\">0</td><td class=\"num\">4</td>",
+            "<th scope=\"row\">day 1</th><td>1,200</td><td>0</td><td>4</td>",
             "<title>day 0: 4 (3 positive, 1 neutral)</title>",
         ] {
             assert!(html.contains(part), "{part} is not in {html}");
@@ -858,7 +857,7 @@ mod tests {
             .to_string();
         for part in [
             "−0.50 at day 1, 0.25 at day 2.",
-            "<th scope=\"row\">day 0</th><td class=\"num\">–</td>",
+            "<th scope=\"row\">day 0</th><td>–</td>",
         ] {
             assert!(html.contains(part), "{part} is not in {html}");
         }

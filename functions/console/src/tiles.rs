@@ -11,8 +11,8 @@ pub struct Tile {
     pub label: &'static str,
     /// The figure.
     pub figure: String,
-    /// What else there is to say about it.
-    pub more: String,
+    /// What else there is to say about it, in parts that no line breaks.
+    pub more: Vec<String>,
     /// Its change, if there is something to compare it with.
     pub change: Option<Change>,
 }
@@ -38,6 +38,14 @@ impl Change {
     }
 }
 
+/// The two scales.
+const VALUES: &str = "−10 to 10";
+const RATINGS: &str = "1 to 5";
+
+fn parts(parts: &[&str]) -> Vec<String> {
+    parts.iter().map(|part| (*part).to_owned()).collect()
+}
+
 /// The figures of some votes, with their change against those before them.
 pub fn tiles(votes: &Tally, before: Option<&Tally>) -> Vec<Tile> {
     let before = before.filter(|before| before.total() > 0);
@@ -46,14 +54,13 @@ pub fn tiles(votes: &Tally, before: Option<&Tally>) -> Vec<Tile> {
         Some(Change::plain(number::signed(now - then, 2)))
     };
     let scales = match (votes.count(), votes.rated()) {
-        (0, 0) => String::new(),
-        (_, 0) => "values −10 to 10".to_owned(),
-        (0, _) => "ratings 1 to 5".to_owned(),
-        (values, ratings) => format!(
-            "{} values, {} ratings",
-            number::count(values),
-            number::count(ratings)
-        ),
+        (0, 0) => Vec::new(),
+        (_, 0) => parts(&["values", VALUES]),
+        (0, _) => parts(&["ratings", RATINGS]),
+        (values, ratings) => vec![
+            format!("{},", number::counted(values, "value")),
+            number::counted(ratings, "rating"),
+        ],
     };
     vec![
         Tile {
@@ -66,16 +73,16 @@ pub fn tiles(votes: &Tally, before: Option<&Tally>) -> Vec<Tile> {
             label: "Average value",
             figure: number::or_none(votes.average(), |average| number::decimal(average, 2)),
             more: match votes.count() {
-                0 => "no values".to_owned(),
-                _ => "value × weight, −10\u{a0}to\u{a0}10".to_owned(),
+                0 => parts(&["no values"]),
+                _ => parts(&["value × weight,", VALUES]),
             },
             change: change(Tally::average),
         },
         Tile {
             label: "Positive",
             figure: number::or_none(votes.positive(), |share| number::percent(share.ratio())),
-            more: number::or_none(votes.positive(), |share| {
-                format!("95 % interval {}", number::percent_interval(share))
+            more: votes.positive().map_or_else(Vec::new, |share| {
+                vec!["95 % interval".to_owned(), number::percent_interval(share)]
             }),
             change: before.and_then(|before| shift(votes, before)),
         },
@@ -83,8 +90,11 @@ pub fn tiles(votes: &Tally, before: Option<&Tally>) -> Vec<Tile> {
             label: "Mean rating",
             figure: number::or_none(votes.mean_rating(), |mean| number::decimal(mean, 2)),
             more: match votes.rated() {
-                0 => "no ratings".to_owned(),
-                rated => format!("of {}, 1\u{a0}to\u{a0}5", number::counted(rated, "rating")),
+                0 => parts(&["no ratings"]),
+                rated => vec![
+                    format!("of {},", number::counted(rated, "rating")),
+                    RATINGS.to_owned(),
+                ],
             },
             change: change(Tally::mean_rating),
         },
@@ -141,7 +151,7 @@ mod tests {
             .collect();
         assert_eq!(figures, ["0", "–", "–", "–"]);
         let both = tiles(&votes(1_200, 0, 0, 34), None);
-        assert_eq!(both[0].more, "1,200 values, 34 ratings");
+        assert_eq!(both[0].more, ["1,200 values,", "34 ratings"]);
         assert_eq!(both[3].figure, "5.00");
     }
 
