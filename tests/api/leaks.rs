@@ -18,6 +18,7 @@ use shared::log;
 use shared::metrics::NAMESPACE_VARIABLE;
 
 use crate::capture::{Captured, listen};
+use crate::erasure::ERASURES;
 use crate::harness::{Answer, Api, Fault, PORTKEY, TRUEFOUNDRY, event_json};
 
 const MISSING: &str = "019ab2a9-8fc6-7804-83ea-e496e2dd611d";
@@ -193,6 +194,17 @@ async fn call_everything(api: &Api) -> Vec<Answer> {
         ("groups/metadata/_user", format!("{range}&unknown=canary")),
     ] {
         answers.push(api.get(&format!("/v1/analytics/{graph}?{query}")).await);
+    }
+    for body in bodies.iter().cloned().chain([
+        json!({"user": "canary-user"}).to_string(),
+        json!({"user": "canary-user", "cursor": "canary"}).to_string(),
+        json!({"user": ["canary"], "cursor": {"canary": 1}}).to_string(),
+    ]) {
+        let answer = api.call(Method::POST, ERASURES, &key[..1], &body).await;
+        // The names of unknown fields are shown to their caller only.
+        if !answer.text.contains("unknown field canary") {
+            answers.push(answer);
+        }
     }
     // The name of an unknown parameter is shown to its caller only.
     for path in [PORTKEY, TRUEFOUNDRY, "/v1/analytics/graphs/feedbacks"] {

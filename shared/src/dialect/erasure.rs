@@ -33,8 +33,13 @@ pub fn parse(body: &str, workspace: &Workspace, now: Timestamp) -> Result<(UserN
     let mut fields = body_fields(body)?;
     let user = fields.required::<UserName>("user");
     let cursor = fields.optional::<Cursor>("cursor");
-    for name in fields.unknown() {
-        fields.fault(Fault::new(name, "unknown field"));
+    let unknown = fields.unknown();
+    if !unknown.is_empty() {
+        // The names come from the caller, so they are not logged as those of fields.
+        fields.fault(Fault::new(
+            "body",
+            format!("unknown field {}, expected user, cursor", unknown.join(", ")),
+        ));
     }
     let progress = match (&user, cursor) {
         (Some(user), Some(Cursor(text))) => {

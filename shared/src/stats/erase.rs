@@ -13,7 +13,8 @@ use super::read::{Reader, Unanswered};
 use super::rollup::{Rollup, Slots, counters, from_item, key_item, start_key, unchanged};
 use super::series::Series;
 use crate::dynamo::attributes::{Item, string, text};
-use crate::dynamo::{self, Attempts, is_condition_failure};
+use crate::dynamo::retry::retry_conflicts;
+use crate::dynamo::{self, is_condition_failure};
 use crate::id::Workspace;
 use crate::indexed::Field;
 use crate::problem::Problem;
@@ -172,11 +173,10 @@ impl Reader {
         } else {
             request
         };
-        let attempts = Attempts::default();
-        let send = || request.clone().customize().interceptor(attempts.clone()).send();
-        match dynamo::retry::retry_conflicts(send).await {
+        match retry_conflicts(|| request.clone().send()).await {
             Ok(_) => Ok(true),
-            Err(error) if is_condition_failure(&error) => Ok(attempts.uncertain()),
+            // It was counted in meanwhile, or an attempt whose response was lost has deleted it. The next step tells.
+            Err(error) if is_condition_failure(&error) => Ok(false),
             Err(error) => Err(dynamo::problem(&error, true)),
         }
     }
