@@ -405,6 +405,7 @@ async fn changes_that_are_counted_late_bring_nothing_back() {
 
 /// Waits until an operation was called, whose first attempt is to fail: its retry comes later than whatever follows.
 async fn once_called(api: &Api, operation: &'static str) {
+    api.database.calls();
     api.database.fail_on(operation, [Fault::ServerError]);
     while !api.database.calls().iter().any(|call| call == operation) {
         tokio::task::yield_now().await;
