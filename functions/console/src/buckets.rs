@@ -64,16 +64,6 @@ impl Unit {
         }
     }
 
-    /// After "by": `hour`, `day`, `week` or `month`.
-    pub fn noun(self) -> &'static str {
-        match self {
-            Self::Hour => "hour",
-            Self::Day => "day",
-            Self::Week => "week",
-            Self::Month => "month",
-        }
-    }
-
     /// How many of them labels on an axis may be apart, finest first.
     pub fn distances(self) -> &'static [i64] {
         match self {

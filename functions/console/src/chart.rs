@@ -166,6 +166,11 @@ const SERIES: [(&str, &str); 3] = [
     ("Negative", "negative"),
 ];
 
+/// Whether a chart of so many places has short hints, since their text is most of its bytes.
+fn is_dense(places: usize) -> bool {
+    places > 60
+}
+
 /// The counts of a tally by opinion.
 pub fn opinions(tally: &Tally) -> [i64; 3] {
     Opinion::ALL.map(|opinion| tally.with_opinion(opinion))
@@ -277,6 +282,9 @@ impl Bars {
             (place.name.clone(), cells)
         });
         let hints = self.columns.iter().map(|(place, parts)| {
+            if is_dense(self.columns.len()) {
+                return format!("{}: {}", place.label, number::count(sum(parts)));
+            }
             let mut hint = format!("{}: {}", place.name, number::count(sum(parts)));
             if self.is_stacked && sum(parts) > 0 {
                 let named = SERIES.iter().zip(parts).filter(|(_, part)| **part > 0);
@@ -353,7 +361,11 @@ impl Line {
             layout: self.layout(),
             hints: points
                 .clone()
-                .map(|(place, value)| format!("{}: {}", place.name, text(value)))
+                .map(|(place, value)| {
+                    let is_dense = is_dense(self.points.len());
+                    let name = if is_dense { &place.label } else { &place.name };
+                    format!("{name}: {}", text(value))
+                })
                 .collect(),
             has_legend: false,
             heads: vec![self.axis, self.of],

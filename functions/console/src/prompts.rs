@@ -29,6 +29,9 @@ const PATH: &str = "/console/prompts";
 /// The most prompts that one page shows.
 const MAX_SHOWN: usize = 40;
 
+/// The most points of a line in the list. Of a longer range, each is of several buckets.
+const MAX_TREND: usize = 31;
+
 /// The most comments of each side of a comparison.
 const MAX_COMMENTS: usize = 4;
 
@@ -293,7 +296,7 @@ async fn list(
     for (name, tally) in prompts.into_iter().skip(first).take(MAX_SHOWN) {
         let over_time = unit.fill(selection.range(), &counts.of_value(&name));
         shown.names.push(name.clone());
-        shown.rows.push(row(name, &tally, &over_time, unit, selection));
+        shown.rows.push(row(name, &tally, &over_time, selection));
     }
     if shown.rows.is_empty() {
         let which = if unanswered::has_filter(selection) {
@@ -306,17 +309,24 @@ async fn list(
     Ok(page::html(StatusCode::OK, &shown))
 }
 
-fn row(name: String, tally: &Tally, over_time: &[(Bucket, Tally)], unit: Unit, selection: &Selection) -> Row {
+fn row(name: String, tally: &Tally, over_time: &[(Bucket, Tally)], selection: &Selection) -> Row {
     let share = |tally: &Tally| tally.positive().map(shared::stats::interval::Share::ratio);
-    let trend: Vec<Option<f64>> = over_time.iter().map(|(_, tally)| share(tally)).collect();
+    let point = |buckets: &[(Bucket, Tally)]| {
+        let tallies = buckets.iter();
+        share(&tallies.fold(Tally::default(), |mut sum, (_, tally)| {
+            sum += tally;
+            sum
+        }))
+    };
+    let per_point = over_time.len().div_ceil(MAX_TREND).max(1);
+    let trend: Vec<Option<f64>> = over_time.chunks(per_point).map(point).collect();
     let mut known = trend.iter().flatten();
     let ends = known
         .next()
         .map(|first| (first, known.next_back().unwrap_or(first)));
     let title = ends.map_or_else(String::new, |(first, last)| {
         format!(
-            "Positive share by {}: {} at first, {} at last",
-            unit.noun(),
+            "Positive share over time: {} at first, {} at last",
             number::percent(*first),
             number::percent(*last)
         )
