@@ -49,7 +49,7 @@ pub struct Serve {
     #[arg(long, value_name = "PORT")]
     pub dynamodb_port: Option<u16>,
 
-    /// Where your tracing tool shows a trace, such as https://langfuse.example.com/trace/{trace_id}; the console
+    /// Where your tracing tool shows a trace, such as `https://langfuse.example.com/trace/{trace_id}`; the console
     /// links to it
     #[arg(long, value_name = "URL", value_parser = trace_url)]
     pub trace_url: Option<TraceUrl>,

@@ -2,7 +2,7 @@
 //!
 //! [`Bars::layout`] and [`Line::layout`] place everything, and the `Display` of a [`Figure`] writes it. A
 //! chart scales with its width by its `viewBox`. On a phone the style sheet more than halves that, and
-//! enlarges the text to [`FONT`] units, for which labels are placed. Colors are classes.
+//! enlarges the text to `FONT` units, for which labels are placed. Colors are classes.
 
 mod ticks;
 

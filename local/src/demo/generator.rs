@@ -40,7 +40,7 @@ impl<T> Mix<T> {
         self
     }
 
-    /// As many choices as `count`, at least one, with the distribution of [`skewed`].
+    /// As many choices as `count`, at least one, with the distribution of `skewed`.
     pub fn skewed(count: u32, choice: impl Fn(u32) -> T) -> Self {
         let end = |number: u32| (f64::from(number) / f64::from(count)).cbrt();
         let weight = |number| end(number + 1) - end(number);
