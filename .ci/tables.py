@@ -18,6 +18,7 @@ NAMES = {
     "IdempotencyTable": "idempotency",
     "ApiKeysTable": "api-keys",
     "StatsTable": "stats",
+    "SessionsTable": "sessions",
 }
 
 
