@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use shared::config::TraceUrl;
 
 use crate::export::Format;
+use crate::import::{From, Numbers};
 
 /// Run the Hindsight feedback API on this machine, over an embedded database.
 #[derive(Debug, Parser)]
@@ -95,6 +96,8 @@ pub enum Command {
     Console(Console),
     /// Write feedback to a file, as JSON Lines or CSV
     Export(Box<Export>),
+    /// Store feedback of an export or of another system, with its times
+    Import(Box<Import>),
 }
 
 /// The command `console`.
@@ -162,6 +165,42 @@ pub struct Export {
     /// The table to read
     #[command(flatten)]
     pub place: FeedbackPlace,
+}
+
+/// The command `import`.
+#[derive(Args, Debug)]
+pub struct Import {
+    /// File to read; run the same command again to go on where it was interrupted
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where the file comes from
+    #[arg(long, value_name = "SYSTEM")]
+    pub from: From,
+    /// Column of a CSV file that fills a field, such as trace_id=conversation; repeatable
+    #[arg(long, value_name = "FIELD=COLUMN")]
+    pub map: Vec<String>,
+    /// How NUMERIC scores of Langfuse are read
+    #[arg(long, value_name = "SCALE", default_value = "value")]
+    pub numeric: Numbers,
+    /// Metadata field that stands for _user in upserted records of an export, as for `keys create`
+    #[arg(long, value_name = "FIELD")]
+    pub user_field: Option<String>,
+    /// Workspace that the records go to [default: local, none for a deployed table]
+    #[arg(long)]
+    pub workspace: Option<String>,
+    /// How long feedback is kept, in days from its creation; 0 is forever [default: FEEDBACK_RETENTION_DAYS, none for a
+    /// deployed table]
+    #[arg(long, value_name = "DAYS")]
+    pub retention_days: Option<u32>,
+    /// Write nothing, and say what would be imported
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write units per second at most [default: 1000 for a deployed table, not limited for a local one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_write_units: Option<u32>,
+    /// The tables to use
+    #[command(flatten)]
+    pub place: StatsPlace,
 }
 
 /// The filters of a list, as options.

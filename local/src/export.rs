@@ -30,12 +30,12 @@ use shared::store::Store;
 use shared::store::read::walk::{Step, Walk};
 use shared::tables::FEEDBACK;
 use shared::timestamp::Timestamp;
-use tokio::time::Instant;
 
 use self::part::Part;
 use crate::args::Export;
 use crate::console;
 use crate::data::{DataDir, WORKSPACE};
+use crate::pace::{Pace, WAITS};
 use crate::stack::Account;
 
 /// The read units a second that a deployed table is read with unless told otherwise: a sixth of the 3,000 that one
@@ -45,15 +45,6 @@ pub const READ_UNITS: u32 = 500;
 
 /// How many records are read between two saves of the position.
 const SAVED: u64 = 5_000;
-
-/// The waits before a failed read is repeated.
-const WAITS: [Duration; 5] = [
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-    Duration::from_secs(16),
-];
 
 /// The format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -472,43 +463,6 @@ impl Sink<'_> {
         match self {
             Self::File(part) => part.finish(position),
             Self::Stream(stream) => stream.flush(),
-        }
-    }
-}
-
-/// Keeps reads below a rate.
-#[derive(Debug)]
-struct Pace {
-    /// The units per second, if they are limited.
-    rate: Option<f64>,
-    /// The units that were waited for.
-    paid: f64,
-    /// When the next read may begin.
-    due: Instant,
-}
-
-impl Pace {
-    fn new(rate: Option<u32>) -> Self {
-        Self {
-            rate: rate.map(f64::from),
-            paid: 0.0,
-            due: Instant::now(),
-        }
-    }
-
-    /// Waits until what was consumed in all is within the rate. Time that was not used is not made up for.
-    async fn wait(&mut self, consumed: f64) {
-        let Some(rate) = self.rate else {
-            return;
-        };
-        if consumed > self.paid {
-            let span = Duration::try_from_secs_f64((consumed - self.paid) / rate).unwrap_or_default();
-            self.due = self.due.max(Instant::now()) + span;
-            self.paid = consumed;
-        }
-        // Not even once around the scheduler if there is nothing to wait for.
-        if self.due > Instant::now() {
-            tokio::time::sleep_until(self.due).await;
         }
     }
 }

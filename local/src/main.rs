@@ -52,6 +52,10 @@ async fn main() -> ExitCode {
             Ok(stop) => local::export::run(*export, stop).await.map(report),
             Err(line) => Err(line),
         },
+        Some(Command::Import(import)) => match stop_signal() {
+            Ok(stop) => local::import::run(*import, stop).await.map(report),
+            Err(line) => Err(line),
+        },
         None => return serve_and_say(arguments.serve).await,
     };
     let exit = match done {

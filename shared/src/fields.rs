@@ -146,7 +146,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn take<T: FromJson>(&mut self, name: &str, json: JsonRef<'_>) -> Option<T> {
+    /// Parses a value that was made of other fields. Returns `None` after recording a fault of `name`.
+    pub fn take<T: FromJson>(&mut self, name: &str, json: JsonRef<'_>) -> Option<T> {
         match T::from_json(json) {
             Ok(value) => return Some(value),
             Err(Refusal::Mismatch) => {

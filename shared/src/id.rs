@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::timestamp::Timestamp;
@@ -81,6 +82,22 @@ impl FeedbackId {
         bytes[6] |= UPSERTED;
         bytes[15] = last;
         Self::from_bytes(bytes)
+    }
+
+    /// Derives the id of a record that another system created at `created_at`, so that it is the same each time it is
+    /// imported into the workspace. In the place of the random bits is a hash of the system, the workspace and the
+    /// record's id there.
+    pub fn derive(created_at: Timestamp, system: &str, workspace: &Workspace, their_id: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [system, workspace.as_str(), their_id] {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        let mut entropy = Entropy::default();
+        for (byte, of_hash) in entropy.iter_mut().zip(hash.finalize()) {
+            *byte = of_hash;
+        }
+        Self::mint(created_at, 0, entropy)
     }
 
     /// Whether the record is upserted. Its sort key cannot be computed from the id then.
@@ -179,6 +196,23 @@ mod tests {
         let second = FeedbackId::mint(now, 4, [0; 10]);
         assert!(first < second);
         assert!(first.hyphenated() < second.hyphenated());
+    }
+
+    #[test]
+    fn a_derived_id_is_the_same_for_the_same_record_only() {
+        let workspace = |name| Workspace::parse(name).unwrap();
+        let at = Timestamp::from_millis(1_795_229_585_042);
+        let id = FeedbackId::derive(at, "langfuse", &workspace("acme"), "s-1");
+        assert_eq!(id, FeedbackId::derive(at, "langfuse", &workspace("acme"), "s-1"));
+        assert_eq!((id.created_at(), id.is_upserted()), (at, false));
+        assert_eq!(id.0.get_version_num(), 7);
+        for other in [
+            FeedbackId::derive(at, "open-webui", &workspace("acme"), "s-1"),
+            FeedbackId::derive(at, "langfuse", &workspace("acm"), "es-1"),
+            FeedbackId::derive(at, "langfuse", &workspace("acme"), "s-2"),
+        ] {
+            assert_ne!(id, other);
+        }
     }
 
     #[test]

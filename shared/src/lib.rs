@@ -14,6 +14,7 @@ pub mod feedback;
 pub mod fields;
 pub mod http;
 pub mod id;
+pub mod import;
 pub mod indexed;
 pub mod invocation;
 pub mod log;

@@ -13,9 +13,13 @@ use crate::problem::Problem;
 /// The attribute with an item's schema version.
 pub const ATTRIBUTE: &str = "schema";
 
-/// The newest schema version of feedback: that of upserted records ([`crate::store::upsert`]), whose id is not in
-/// their sort key. Other records have version 1.
-pub const FEEDBACK: u32 = 2;
+/// The newest schema version of feedback: that of imported records ([`crate::store::import`]), which were stored later
+/// than they were created.
+pub const FEEDBACK: u32 = 3;
+
+/// The schema version of upserted records ([`crate::store::upsert`]), whose id is not in their sort key. Other records
+/// that were not imported have version 1.
+pub const UPSERTED: u32 = 2;
 
 /// The newest schema version of an API key: that of keys whose creates are upserts. Other keys have version 1.
 pub const API_KEY: u32 = 2;

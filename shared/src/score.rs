@@ -15,6 +15,12 @@ impl Value {
     /// The highest value, 10.
     pub const MAX: Self = Self(10);
 
+    /// A thumb up: 1.
+    pub const UP: Self = Self(1);
+
+    /// A thumb down: −1.
+    pub const DOWN: Self = Self(-1);
+
     /// Creates a value. Returns `None` outside −10 to 10.
     pub fn new(value: i64) -> Option<Self> {
         let value = Self(i8::try_from(value).ok()?);

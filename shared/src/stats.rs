@@ -2,7 +2,8 @@
 //!
 //! [`tally`] holds counts, [`dimension`] and [`series`] define by what and how finely they are grouped, and
 //! [`rollup`] stores them as items. [`image`] reads the counted parts of a record, [`count`] counts every
-//! change exactly once, and [`parked`] keeps changes that cannot be counted. [`question`] says which records
+//! change exactly once, [`parked`] keeps changes that cannot be counted, and [`deleted`] marks deleted records.
+//! [`question`] says which records
 //! a query is about, [`read`] answers it for a time range, and [`figures`] and [`interval`] say what the
 //! counts mean. [`verify`] compares roll-ups with records, [`rebuild`] counts everything again, and [`erase`]
 //! deletes what names a user.
@@ -10,6 +11,7 @@
 pub mod change;
 pub mod count;
 pub mod decimal;
+pub mod deleted;
 pub mod dimension;
 pub mod erase;
 pub mod figures;

@@ -2,10 +2,12 @@
 //!
 //! A write's condition decides whether it happens, never a read before it. Every write is awaited before
 //! the response. [`mod@write`] has the plain writes, [`idempotency`] those under an `Idempotency-Key`,
-//! [`read`] look-ups and lists, [`erase`] deletes what a user gave, and [`votes`] has the reads for analytics.
+//! [`read`] look-ups and lists, [`erase`] deletes what a user gave, [`import`] stores records of elsewhere, and
+//! [`votes`] has the reads for analytics.
 
 pub mod erase;
 pub mod idempotency;
+pub mod import;
 pub mod item;
 pub mod keys;
 pub mod own;

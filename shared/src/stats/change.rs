@@ -7,9 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::generation::{Generation, Generations};
-use super::image::{Counted, Image, Unreadable, touched_for};
+use super::image::{Counted, Image, Unreadable, expires_at, owner, touched_for};
 use super::rollup::{Rollup, Slots};
 use super::tally::Tally;
+use crate::id::{FeedbackId, Workspace};
 use crate::timestamp::Timestamp;
 
 /// One record of the stream. It can be read even if the change in it cannot.
@@ -72,6 +73,17 @@ impl StreamRecord {
         self.json.get()
     }
 
+    /// The record that the change deleted; `None` if it deleted none, or an expired one: no import stores what has
+    /// expired.
+    pub fn deleted(&self) -> Option<(Workspace, FeedbackId)> {
+        let change = self.change.as_ref().ok()?;
+        let old = change.old_image.as_ref()?;
+        let (workspace, id) = owner(old)?;
+        let is_there = change.new_image.as_ref().and_then(owner).is_some_and(|(_, new)| new == id);
+        let has_expired = expires_at(old).is_some_and(|end| end <= self.happened_at.seconds());
+        (!is_there && !has_expired).then_some((workspace, id))
+    }
+
     /// The counts that the change adds in all these generations.
     ///
     /// # Errors
@@ -109,8 +121,7 @@ fn add(
     sign: fn(Tally) -> Tally,
     generations: impl Iterator<Item = Generation>,
 ) {
-    let created_at = counted.id.created_at();
-    for generation in generations.filter(|generation| generation.counts(counted.touched_for, created_at)) {
+    for generation in generations.filter(|generation| generation.counts(counted.touched_for, counted.stored_at)) {
         for (rollup, slot, tally) in counted.contributions(generation) {
             *difference.entry(rollup).or_default().entry(slot).or_default() += &sign(tally);
         }

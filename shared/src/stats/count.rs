@@ -18,6 +18,7 @@ use aws_sdk_dynamodb::types::{Delete, TransactWriteItem, Update};
 use futures_util::future::try_join_all;
 
 use super::change::{Difference, SequenceNumber, StreamRecord};
+use super::deleted;
 use super::generation::Generations;
 use super::image::Unreadable;
 use super::parked::{self, Parked};
@@ -144,6 +145,12 @@ impl Counter {
         let mut outcome = Outcome::default();
         let mut checkpoint = self.checkpoint(shard).await?;
         let generations = Generations::read_or_begin(&self.client, &self.stats).await?;
+        // Before the checkpoint passes them, so that none is left out.
+        let counted = checkpoint.sequence.clone();
+        let uncounted = records
+            .iter()
+            .filter(|record| counted.as_ref().is_none_or(|counted| record.sequence_number > *counted));
+        deleted::mark(&self.client, &self.stats, uncounted, self.max_items).await?;
         loop {
             let fresh = records.iter().filter(|record| {
                 let counted = checkpoint.sequence.as_ref();

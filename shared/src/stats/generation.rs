@@ -1,7 +1,7 @@
 //! Generations of roll-ups, which let analytics be rebuilt while they are counted and read.
 //!
-//! A record's state counts in a generation if it has the generation's number, or if the record was created
-//! after the generation began. A rebuild begins a new generation and touches every older record. A touch
+//! A record's state counts in a generation if it has the generation's number, or if the record was stored
+//! after the generation began: created, or imported. A rebuild begins a new generation and touches every older record. A touch
 //! sets the number; it arrives in the stream like any other change, so the record is counted once in the
 //! new generation, in the right order with its other changes. Meanwhile the previous generation is still
 //! counted and read.
@@ -30,15 +30,15 @@ pub struct Generation {
     /// The schema version of its roll-ups, which defines its dimensions and series. It never changes; a
     /// newer version needs a new generation.
     pub schema: u32,
-    /// Records created at this time or later count without having the number.
+    /// Records stored at this time or later count without having the number.
     pub since: Timestamp,
 }
 
 impl Generation {
     /// Whether a record's state counts in the generation, given the generation it was last touched for and
-    /// its creation time.
-    pub fn counts(self, touched: u32, created_at: Timestamp) -> bool {
-        touched >= self.number || created_at >= self.since
+    /// when it was stored.
+    pub fn counts(self, touched: u32, stored_at: Timestamp) -> bool {
+        touched >= self.number || stored_at >= self.since
     }
 }
 

@@ -17,7 +17,9 @@ use crate::metadata::{self, Metadata};
 use crate::reasons::Reasons;
 use crate::schema;
 use crate::score::Score;
+use crate::store::item::STORED_AT;
 use crate::store::keys::{self, Owner};
+use crate::timestamp::Timestamp;
 
 /// An attribute in a stream record. Other types are ignored.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,6 +43,26 @@ pub fn touched_for(image: &Image) -> u32 {
     match image.get("generation") {
         Some(StreamAttribute::N(number)) => number.parse().unwrap_or_default(),
         _ => 0,
+    }
+}
+
+/// The workspace and id of an item in the stream, of any schema version.
+pub fn owner(image: &Image) -> Option<(Workspace, FeedbackId)> {
+    let text = |name: &str| match image.get(name) {
+        Some(StreamAttribute::S(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match keys::owner(text("sk")?)? {
+        Owner::Plain(workspace, id) => Some((workspace, id)),
+        Owner::Upserted(workspace) => Some((workspace, FeedbackId::parse(text("id")?)?)),
+    }
+}
+
+/// When an item in the stream expires, in seconds since the epoch.
+pub fn expires_at(image: &Image) -> Option<u64> {
+    match image.get("expires_at") {
+        Some(StreamAttribute::N(number)) => number.parse().ok(),
+        _ => None,
     }
 }
 
@@ -77,6 +99,8 @@ pub struct Counted {
     pub score: Score,
     /// The record's value in each dimension that it has one for.
     pub values: Vec<(Dimension, String)>,
+    /// When it was stored: created, or imported.
+    pub stored_at: Timestamp,
     /// The generation that it was last touched for.
     pub touched_for: u32,
 }
@@ -114,6 +138,13 @@ impl Counted {
             }
             None => return Err(Unreadable::Part("sort key")),
         };
+        let stored_at = match image.get(STORED_AT) {
+            None => id.created_at(),
+            Some(_) => number(STORED_AT)
+                .and_then(|millis| u64::try_from(millis).ok())
+                .map(Timestamp::from_millis)
+                .ok_or(Unreadable::Part(STORED_AT))?,
+        };
         let numeral = |name: &str| match image.get(name) {
             Some(StreamAttribute::N(number)) => Some(number.as_str()),
             _ => None,
@@ -143,6 +174,7 @@ impl Counted {
             id,
             score,
             values: values(metadata.as_ref(), &indexed, name, &reasons),
+            stored_at,
             touched_for: touched_for(image),
         })
     }
@@ -162,7 +194,7 @@ impl Counted {
         Self::from_image(&image.collect())
     }
 
-    /// The counted parts of a record that was never touched.
+    /// The counted parts of a record that was never touched and not imported.
     pub fn from_feedback(feedback: &Feedback) -> Self {
         Self {
             workspace: feedback.workspace.clone(),
@@ -174,6 +206,7 @@ impl Counted {
                 feedback.draft.name(),
                 &feedback.draft.reasons,
             ),
+            stored_at: feedback.id.created_at(),
             touched_for: 0,
         }
     }

@@ -17,10 +17,11 @@ use crate::dynamo::attributes::{Item, int, number, string, text};
 use crate::indexed::Field;
 use crate::problem::Problem;
 use crate::schema;
-use crate::store::item;
+use crate::store::item::{self, STORED_AT};
 use crate::timestamp::Timestamp;
 
-/// How long after its creation time a record may be written: the deadline of a request.
+/// How long after the time at which it was stored, by its own account, a record may be written: the deadline of a
+/// request. An import keeps to it too.
 pub const WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// The tolerance for writers' clocks that are behind DynamoDB's, and for writes that arrive after the
@@ -100,9 +101,9 @@ impl Rebuild {
         Ok(building)
     }
 
-    /// Waits until every record that was created before the generation's start is in the table. A record
-    /// gets its creation time before it is written: writing may take as long as a request may, and the
-    /// writer's clock may be behind.
+    /// Waits until every record that was stored before the generation's start is in the table. A record
+    /// gets its creation time, or the time of its import, before it is written: writing may take as long as a
+    /// request may, and the writer's clock may be behind.
     ///
     /// # Errors
     ///
@@ -119,7 +120,7 @@ impl Rebuild {
         }
     }
 
-    /// Touches every record that was created before the generation began and does not have its number: sets
+    /// Touches every record that was stored before the generation began and does not have its number: sets
     /// the number, and the index keys that are missing. Calls `progress` with the number of records
     /// examined since its last call. Call [`Rebuild::wait_for_writes`] first.
     ///
@@ -132,7 +133,9 @@ impl Rebuild {
         mut progress: impl FnMut(usize),
     ) -> Result<(), Problem> {
         let keys = Field::ALL.map(Field::key).join(", ");
-        let columns = format!("pk, sk, id, person, question, generation, #schema, version, metadata, {keys}");
+        let columns = format!(
+            "pk, sk, id, person, question, generation, {STORED_AT}, #schema, version, metadata, {keys}"
+        );
         let mut start = None;
         loop {
             let page = self
@@ -147,7 +150,8 @@ impl Rebuild {
                 .await
                 .map_err(|error| dynamo::problem(&error, false))?;
             let untouched = page.items().iter().filter(|record| {
-                item::id(record).is_some_and(|id| !generation.counts(touched_for(record), id.created_at()))
+                item::stored_at(record)
+                    .is_some_and(|stored_at| !generation.counts(touched_for(record), stored_at))
             });
             let touched = AtomicU64::new(0);
             let result = stream::iter(untouched.map(Ok))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::Client;
 
 use super::count::CHECKPOINTS;
+use super::deleted;
 use super::generation::{GENERATIONS, Generations};
 use super::image::Counted;
 use super::parked::{self, PARKED, Parked};
@@ -113,7 +114,10 @@ impl Tables {
             }
         }
         self.each(&self.stats, |item| {
-            if matches!(string(item, "pk"), Some(CHECKPOINTS | GENERATIONS | PARKED)) {
+            let key = string(item, "pk").zip(string(item, "sk"));
+            if key.is_some_and(|(pk, sk)| {
+                matches!(pk, CHECKPOINTS | GENERATIONS | PARKED) || deleted::is_marker(pk, sk)
+            }) {
                 return;
             }
             match from_item(item) {

@@ -38,6 +38,18 @@ pub(super) const WRITTEN_BY: &str = "written_by";
 /// raises `version` alone. Then the record was last written by a key that is not known.
 pub(super) const WRITTEN_VERSION: &str = "written_version";
 
+/// The attribute with the time at which an imported record was stored, in milliseconds. Other records are stored when
+/// they are created.
+pub const STORED_AT: &str = "stored_at";
+
+/// Converts a record that is imported at `stored_at` to its item.
+pub fn from_imported(feedback: &Feedback, stored_at: Timestamp) -> Item {
+    let mut item = from_feedback(feedback);
+    item.insert(STORED_AT.to_owned(), number(stored_at.millis()));
+    item.insert(schema::ATTRIBUTE.to_owned(), number(schema::FEEDBACK));
+    item
+}
+
 /// Converts a record to its item. A weight is stored as text, because DynamoDB's numbers go down to 1e-130
 /// only.
 pub fn from_feedback(feedback: &Feedback) -> Item {
@@ -45,7 +57,7 @@ pub fn from_feedback(feedback: &Feedback) -> Item {
         workspace, id, draft, ..
     } = feedback;
     let (sort, version) = match &draft.person {
-        Some(person) => (keys::upserted_sort(workspace, person), schema::FEEDBACK),
+        Some(person) => (keys::upserted_sort(workspace, person), schema::UPSERTED),
         None => (keys::sort(workspace, *id), PLAIN),
     };
     let trace = draft.target.trace().as_str();
@@ -183,6 +195,14 @@ pub fn owner(item: &Item) -> Option<(Workspace, FeedbackId)> {
 /// Reads the id of an item.
 pub fn id(item: &Item) -> Option<FeedbackId> {
     owner(item).map(|(_, id)| id)
+}
+
+/// When an item was stored: when it was imported, or else when it was created.
+pub fn stored_at(item: &Item) -> Option<Timestamp> {
+    match item.get(STORED_AT) {
+        Some(_) => int(item, STORED_AT).map(Timestamp::from_millis),
+        None => id(item).map(FeedbackId::created_at),
+    }
 }
 
 /// Whose only vote an item is, if it is upserted.

@@ -283,6 +283,7 @@ impl Replacement {
             key.extend(item.remove_entry(name));
         }
         item.remove("version");
+        item.remove(schema::ATTRIBUTE);
         let is_attributed = item.remove(WRITTEN_VERSION).is_some();
         let mut mark = [0; 8];
         crate::random::fill(&mut mark)?;
@@ -292,6 +293,19 @@ impl Replacement {
         let before = "if_not_exists(#version, :zero)";
         clauses.values.insert(":zero".to_owned(), number(0));
         clauses.raise("version", before);
+        // An imported record stays one.
+        clauses
+            .sets
+            .push("#schema = if_not_exists(#schema, :upserted)".to_owned());
+        clauses
+            .names
+            .insert("#schema".to_owned(), schema::ATTRIBUTE.to_owned());
+        clauses
+            .values
+            .insert(":upserted".to_owned(), number(schema::UPSERTED));
+        clauses
+            .values
+            .insert(":schema".to_owned(), number(schema::FEEDBACK));
         if is_attributed {
             clauses.raise(WRITTEN_VERSION, before);
         }
