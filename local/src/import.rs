@@ -203,7 +203,11 @@ pub async fn run(import: Import, stop: impl Future<Output = ()>) -> Result<Strin
     };
     let request = Request {
         system: import.from.system(),
-        map: import.map.iter().map(|pair| mapping(pair)).collect::<Result<_, _>>()?,
+        map: import
+            .map
+            .iter()
+            .map(|pair| mapping(pair))
+            .collect::<Result<_, _>>()?,
         user_field: import.user_field,
         numeric: import.numeric.numeric(),
         workspace: Workspace::parse(&workspace)
@@ -216,9 +220,7 @@ pub async fn run(import: Import, stop: impl Future<Output = ()>) -> Result<Strin
         feedback: place.feedback,
         stats: place.stats,
         counting: place.counting,
-        max_write_units: import
-            .max_write_units
-            .or((!is_local).then_some(WRITE_UNITS)),
+        max_write_units: import.max_write_units.or((!is_local).then_some(WRITE_UNITS)),
     };
     let name = import.file.display();
     let file = File::open(&import.file).map_err(|error| format!("cannot read {name}: {error}"))?;
@@ -232,7 +234,11 @@ pub async fn run(import: Import, stop: impl Future<Output = ()>) -> Result<Strin
     let done = load(&target, &request, input, &bar, &mut tell, stop).await;
     bar.finish_and_clear();
     let summary = done?;
-    let verb = if request.is_dry_run { "Would import" } else { "Imported" };
+    let verb = if request.is_dry_run {
+        "Would import"
+    } else {
+        "Imported"
+    };
     let text = format!("{verb} {summary}.");
     match summary.refused {
         0 => Ok(text),
@@ -302,13 +308,19 @@ pub async fn load(
             step = loader.write(batch, tell) => step.map_err(line),
         };
         step.map_err(|cause| broken(cause, loader.summary))?;
-        bar.set_message(format!("{} imported, {} there", loader.summary.imported, loader.summary.there));
+        bar.set_message(format!(
+            "{} imported, {} there",
+            loader.summary.imported, loader.summary.there
+        ));
         if is_over && next.is_none() {
             break;
         }
     }
     let summary = loader.summary;
-    bar.set_message(format!("{} imported, waiting until lists and analytics have them", summary.imported));
+    bar.set_message(format!(
+        "{} imported, waiting until lists and analytics have them",
+        summary.imported
+    ));
     tokio::select! {
         biased;
         () = &mut stop => Err(broken("interrupted".to_owned(), summary)),
@@ -337,7 +349,10 @@ struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     fn new(target: &'a Target, request: &'a Request) -> Result<Self, String> {
-        let config = Config::of_tables([(&FEEDBACK, target.feedback.clone()), (&STATS, target.stats.clone())]);
+        let config = Config::of_tables([
+            (&FEEDBACK, target.feedback.clone()),
+            (&STATS, target.stats.clone()),
+        ]);
         let line = |error: shared::config::ConfigError| error.to_string();
         Ok(Self {
             target,
@@ -508,7 +523,9 @@ impl<'a> Loader<'a> {
             }
             if began.elapsed() >= PATIENCE {
                 let missing = match (self.last.is_empty(), is_counted) {
-                    (true, _) => "analytics do not count the last records yet: look at the alarms of counting",
+                    (true, _) => {
+                        "analytics do not count the last records yet: look at the alarms of counting"
+                    }
                     (_, true) => "not every list has the last records yet: wait for DynamoDB's indexes",
                     _ => "lists and analytics do not have the last records yet: look at the alarms",
                 };

@@ -117,7 +117,10 @@ impl Reading<'_> {
             id: FeedbackId::derive(theirs.created_at, self.system.name(), self.workspace, &theirs.id),
             draft,
             written_by: None,
-            updated_at: theirs.updated_at.unwrap_or(theirs.created_at).max(theirs.created_at),
+            updated_at: theirs
+                .updated_at
+                .unwrap_or(theirs.created_at)
+                .max(theirs.created_at),
             version: 1,
             expires_at: None,
         }
@@ -153,7 +156,9 @@ impl FromJson for Moment {
     const EXPECTED: &str = "an ISO 8601 date and time";
 
     fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal> {
-        Timestamp::parse(&string(json)?).map(Self).ok_or(Refusal::Mismatch)
+        Timestamp::parse(&string(json)?)
+            .map(Self)
+            .ok_or(Refusal::Mismatch)
     }
 }
 
@@ -265,7 +270,10 @@ mod tests {
             assert_eq!(read(Some(empty), &[]).as_deref(), Some(empty));
             assert_eq!(read(Some(empty), &[("k", "1")]).as_deref(), Some("{\"k\":1}"));
         }
-        assert_eq!(read(Some(r#"{"a":{}}"#), &[("k", "1")]).as_deref(), Some(r#"{"a":{},"k":1}"#));
+        assert_eq!(
+            read(Some(r#"{"a":{}}"#), &[("k", "1")]).as_deref(),
+            Some(r#"{"a":{},"k":1}"#)
+        );
         assert_eq!(read(None, &[]), None);
         assert_eq!(read(None, &[("k", "{}")]).as_deref(), Some(r#"{"k":{}}"#));
     }

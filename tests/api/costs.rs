@@ -173,7 +173,7 @@ async fn an_erased_record_costs_a_delete() {
 
 /// The count that empties a user's or session's roll-up reads it first, and deletes it in the place of a write.
 #[tokio::test]
-async fn counting_a_deletion_reads_the_roll_ups_of_user_and_session() {
+async fn counting_a_deletion_marks_it_and_reads_the_roll_ups_of_user_and_session() {
     let api = warm().await;
     let id = api
         .post(PORTKEY, vote(json!({"_user": "u", "_session": "s"})))
@@ -189,12 +189,20 @@ async fn counting_a_deletion_reads_the_roll_ups_of_user_and_session() {
     api.counter().count(shard, records).await.unwrap();
     let requests = api.database.requests();
     let operations: Vec<&str> = requests.iter().map(|(operation, _)| operation.as_str()).collect();
-    // The checkpoint, the generations, and the two roll-ups; then seven items.
+    // The checkpoint and the generations, the marker of the deletion, and the two roll-ups; then seven items.
     assert_eq!(
         operations,
-        ["GetItem", "GetItem", "GetItem", "GetItem", "TransactWriteItems"]
+        [
+            "GetItem",
+            "GetItem",
+            "TransactWriteItems",
+            "GetItem",
+            "GetItem",
+            "TransactWriteItems"
+        ]
     );
-    let kinds: Vec<&String> = requests[4].1["TransactItems"]
+    assert_eq!(requests[2].1["TransactItems"].as_array().unwrap().len(), 1);
+    let kinds: Vec<&String> = requests[5].1["TransactItems"]
         .as_array()
         .unwrap()
         .iter()

@@ -20,6 +20,7 @@ mod filters;
 mod harness;
 mod headers;
 mod hostile;
+mod import;
 mod indexed;
 mod isolation;
 mod key_limits;

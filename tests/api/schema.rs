@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_http::http::Method;
@@ -31,6 +32,7 @@ use shared::stats::series::Series;
 use shared::stats::tally::Tally;
 use shared::store::Written;
 use shared::store::idempotency::IdempotencyKey;
+use shared::store::import::Imported;
 use shared::store::item::from_feedback;
 use shared::target::{Project, SpanId, Target, TraceId};
 use shared::timestamp::Timestamp;
@@ -163,7 +165,7 @@ fn feedback(what: &str) -> (Feedback, u32) {
             record.version = 2;
         }
         "rebuilt" => generation = 3,
-        "written" => record.written_by = Some(key_id("0123456789abcdef")),
+        "written" | "imported" => record.written_by = Some(key_id("0123456789abcdef")),
         "rewritten" => {
             record.draft.score = Score::Rating(Rating::new(2).unwrap());
             record.draft.metadata = Some(metadata(r#"{"_user":"u"}"#));
@@ -195,6 +197,15 @@ fn feedback(what: &str) -> (Feedback, u32) {
     (record, generation)
 }
 
+/// When a fixture was stored: imported ones ten days after their creation.
+fn stored_at(what: &str, record: &Feedback) -> Timestamp {
+    let created_at = record.id.created_at();
+    match what {
+        "imported" => created_at + Duration::from_secs(10 * 24 * 60 * 60),
+        _ => created_at,
+    }
+}
+
 /// The kind of a fixture: `value` for both `1-unnumbered-value` and `1-value`.
 fn what(name: &str) -> &str {
     let (_, what) = name.split_once('-').unwrap();
@@ -219,6 +230,7 @@ async fn feedback_of_every_schema_version_is_read() {
         let counted = Counted::from_image(&serde_json::from_value(item).unwrap()).unwrap();
         let same = Counted {
             touched_for: generation,
+            stored_at: stored_at(what(&name), &expected),
             ..Counted::from_feedback(&expected)
         };
         assert_eq!(counted, same, "{name}");
@@ -244,6 +256,10 @@ async fn feedback_is_written_in_the_newest_schema_version() {
         put.send().await.unwrap();
         assert_eq!(only(&api, "feedback"), newest(what), "{what}");
     }
+    let (api, record) = (Api::new().await, feedback("imported").0);
+    let stored = api.store().import(&record, stored_at("imported", &record)).await;
+    assert_eq!(stored, Ok(Imported::Stored));
+    assert_eq!(only(&api, "feedback"), newest("imported"));
     // The item after an update, except for its random `write_id`.
     let api = Api::new().await;
     put(&api, "feedback", &newest("written"));
@@ -617,7 +633,8 @@ async fn feedback_of_a_newer_schema_version_is_left_alone() {
     assert!(api.database.items("idempotency").is_empty());
     // Its counts are unknown, so it stays parked.
     let image = serde_json::from_value(item).unwrap();
-    assert_eq!(Counted::from_image(&image), Err(Unreadable::NewerSchema(3)));
+    let newer = i64::from(schema::FEEDBACK) + 1;
+    assert_eq!(Counted::from_image(&image), Err(Unreadable::NewerSchema(newer)));
     // To delete it nothing needs to be known of it.
     api.delete(&path).await.ok();
     assert_eq!(api.database.items("feedback").len(), 1);

@@ -44,9 +44,21 @@ pub(super) struct Records<R> {
 }
 
 enum Form<R> {
-    Lines { input: R, line: u64 },
-    Array { input: R, record: u64, is_over: bool },
-    Csv { input: csv::Reader<R>, columns: Columns },
+    Lines {
+        input: R,
+        line: u64,
+    },
+    Array {
+        input: R,
+        record: u64,
+        is_over: bool,
+    },
+    Csv {
+        input: csv::Reader<R>,
+        columns: Columns,
+        /// What its line numbers lack: before a record, the second half of CRLF is not counted yet.
+        uncounted: u64,
+    },
 }
 
 impl<R: BufRead> Records<R> {
@@ -58,13 +70,18 @@ impl<R: BufRead> Records<R> {
     pub(super) fn open(system: System, map: &[(String, String)], mut input: R) -> Result<Self, String> {
         let first = first_byte(&mut input).map_err(unread)?;
         let form = match (system, first) {
-            (System::Csv, _) | (System::Hindsight | System::Langfuse, Some(b'a'..=b'z' | b'A'..=b'Z' | b'"')) => {
+            (System::Csv, _)
+            | (System::Hindsight | System::Langfuse, Some(b'a'..=b'z' | b'A'..=b'Z' | b'"')) => {
+                let beginning = input.fill_buf().map_err(unread)?;
+                let end = beginning.iter().position(|byte| *byte == b'\n');
+                let is_crlf = end.is_some_and(|end| beginning[..end].ends_with(b"\r"));
                 let mut input = csv::ReaderBuilder::new().from_reader(input);
                 let header = input.headers().map_err(|error| unread(error.into()))?;
                 let header: Vec<String> = header.iter().map(str::to_owned).collect();
                 Form::Csv {
                     columns: Columns::of(system, &header, map)?,
                     input,
+                    uncounted: u64::from(is_crlf),
                 }
             }
             (_, Some(b'[')) => {
@@ -122,24 +139,26 @@ impl<R: BufRead> Records<R> {
                 *record += u64::from(found.is_some());
                 Ok(found.map(|text| (Place::Record(*record), text)))
             }
-            Form::Csv { input, columns } => {
+            Form::Csv {
+                input,
+                columns,
+                uncounted,
+            } => {
                 let mut row = StringRecord::new();
-                let line = input.position().line();
+                let line = input.position().line() + *uncounted;
                 match input.read_record(&mut row) {
                     Ok(false) => Ok(None),
-                    Ok(true) => {
-                        let line = row.position().map_or(line, csv::Position::line);
-                        Ok(Some((Place::Line(line), Ok(columns.json(row.iter())))))
-                    }
+                    Ok(true) => Ok(Some((Place::Line(line), Ok(columns.json(row.iter()))))),
                     Err(error) => {
                         let text = match error.kind() {
-                            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                            csv::ErrorKind::UnequalLengths {
+                                expected_len, len, ..
+                            } => {
                                 format!("record: expected {expected_len} cells, got {len}")
                             }
                             csv::ErrorKind::Utf8 { .. } => "record: invalid UTF-8".to_owned(),
                             _ => return Err(error.into()),
                         };
-                        let line = error.position().map_or(line, csv::Position::line);
                         Ok(Some((Place::Line(line), Err(text))))
                     }
                 }
@@ -167,8 +186,12 @@ fn first_byte(input: &mut impl BufRead) -> io::Result<Option<u8>> {
 }
 
 fn to_text(bytes: Vec<u8>) -> Text {
-    String::from_utf8(bytes)
-        .map_err(|error| format!("record: invalid UTF-8 at byte offset {}", error.utf8_error().valid_up_to()))
+    String::from_utf8(bytes).map_err(|error| {
+        format!(
+            "record: invalid UTF-8 at byte offset {}",
+            error.utf8_error().valid_up_to()
+        )
+    })
 }
 
 fn too_large() -> Text {
@@ -211,10 +234,7 @@ fn next_element(input: &mut impl BufRead, is_over: &mut bool) -> io::Result<Opti
         for byte in bytes {
             read += 1;
             if in_string {
-                (is_escaped, in_string) = (
-                    !is_escaped && *byte == b'\\',
-                    is_escaped || *byte != b'"',
-                );
+                (is_escaped, in_string) = (!is_escaped && *byte == b'\\', is_escaped || *byte != b'"');
             } else {
                 match byte {
                     b'"' => in_string = true,
@@ -256,16 +276,21 @@ fn page(json: &str) -> Option<Vec<String>> {
         return None;
     }
     let records = elements(object.get("data")?).ok()?;
-    Some(records.into_iter().map(|record| record.get().to_owned()).collect())
+    Some(
+        records
+            .into_iter()
+            .map(|record| record.get().to_owned())
+            .collect(),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Reads a file, in pieces of a few bytes.
+    /// Reads a file, in small pieces.
     fn read(system: System, file: &str) -> Vec<(String, Text)> {
-        let input = io::BufReader::with_capacity(5, file.as_bytes());
+        let input = io::BufReader::with_capacity(12, file.as_bytes());
         let mut records = Records::open(system, &[], input).unwrap();
         let mut read = Vec::new();
         while let Some((place, text)) = records.next().unwrap() {
@@ -283,9 +308,19 @@ mod tests {
         let read = read(System::Hindsight, "\u{feff}\n{\"a\":1}\r\n\n  {\"b\":\n{}");
         assert_eq!(
             read,
-            [ok("line 1", r#"{"a":1}"#), ok("line 3", r#"{"b":"#), ok("line 4", "{}")]
+            [
+                ok("line 1", r#"{"a":1}"#),
+                ok("line 3", r#"{"b":"#),
+                ok("line 4", "{}")
+            ]
         );
-        assert!(super::Records::open(System::OpenWebui, &[], &b""[..]).unwrap().next().unwrap().is_none());
+        assert!(
+            super::Records::open(System::OpenWebui, &[], &b""[..])
+                .unwrap()
+                .next()
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]
@@ -325,13 +360,22 @@ mod tests {
 
     #[test]
     fn rows_are_records() {
-        let read = read(System::Hindsight, "id,comment\r\n1,\"two\r\nlines\"\r\n2,a,b\r\n3,é\r\n");
+        let read = read(
+            System::Hindsight,
+            "id,comment\r\n1,\"two\r\nlines\"\r\n2,a,b\r\n3,é\r\n",
+        );
         assert_eq!(read[0], ok("line 2", r#"{"id":"1","comment":"two\r\nlines"}"#));
         assert_eq!(
             read[1],
-            ("line 4".to_owned(), Err("record: expected 2 cells, got 3".to_owned()))
+            (
+                "line 4".to_owned(),
+                Err("record: expected 2 cells, got 3".to_owned())
+            )
         );
         assert_eq!(read[2], ok("line 5", r#"{"id":"3","comment":"é"}"#));
+        let lines = super::tests::read(System::Hindsight, "id,comment\n1,\"two\nlines\"\n2,b\n");
+        let places: Vec<&str> = lines.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(places, ["line 2", "line 4"]);
     }
 
     #[test]

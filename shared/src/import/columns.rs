@@ -165,9 +165,16 @@ mod tests {
             r#"{"trace_id":"c","value":"1","created_at":"2026-11-01","reasons":["too \"long\""],"metadata.paint":"red"}"#
         );
         let listed = columns.json(["c", "1", "2026-11-01", r#"["a","b"]"#, "", "m"]);
-        assert!(listed.ends_with(r#""reasons":["a","b"],"model":"m"}"#), "{listed}");
+        assert!(
+            listed.ends_with(r#""reasons":["a","b"],"model":"m"}"#),
+            "{listed}"
+        );
         // A column that another takes the place of is kept.
-        let columns = of(&["trace_id", "value", "created_at", "trace"], &[("trace_id", "trace")]).unwrap();
+        let columns = of(
+            &["trace_id", "value", "created_at", "trace"],
+            &[("trace_id", "trace")],
+        )
+        .unwrap();
         assert_eq!(
             columns.json(["old", "1", "", "new"]),
             r#"{"metadata.trace_id":"old","value":"1","trace_id":"new"}"#
@@ -179,7 +186,11 @@ mod tests {
         for (header, map, says) in [
             (&["a"][..], &[("trace", "a")][..], "expected one of id, trace_id,"),
             (&["a"], &[("metadata.", "a")], "or metadata.NAME, got metadata."),
-            (&["a", "b"], &[("trace_id", "c")], "the file has no column c, but a, b"),
+            (
+                &["a", "b"],
+                &[("trace_id", "c")],
+                "the file has no column c, but a, b",
+            ),
             (&["a"], &[("trace_id", "a"), ("user", "a")], "a is mapped twice"),
             (
                 &["a", "b", "value", "created_at"],

@@ -28,7 +28,9 @@ impl FromJson for Id {
     const EXPECTED: &str = FeedbackId::EXPECTED;
 
     fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal> {
-        FeedbackId::parse(&string(json)?).map(Self).ok_or(Refusal::Mismatch)
+        FeedbackId::parse(&string(json)?)
+            .map(Self)
+            .ok_or(Refusal::Mismatch)
     }
 }
 
@@ -39,7 +41,10 @@ impl FromJson for Version {
 
     fn from_json(json: JsonRef<'_>) -> Result<Self, Refusal> {
         let number = scalar_text(json).and_then(|text| text.parse().ok());
-        number.filter(|version| *version > 0).map(Self).ok_or(Refusal::Mismatch)
+        number
+            .filter(|version| *version > 0)
+            .map(Self)
+            .ok_or(Refusal::Mismatch)
     }
 }
 
@@ -82,7 +87,10 @@ pub(super) fn record(object: Object<'_>, reading: &Reading<'_>) -> Result<Feedba
         if let Some(Moment(created_at)) = created_at
             && id.created_at() != created_at
         {
-            let rest = format!("expected {}, the time in the id, got {created_at}", id.created_at());
+            let rest = format!(
+                "expected {}, the time in the id, got {created_at}",
+                id.created_at()
+            );
             fields.fault(Fault::new("created_at", rest));
         }
         if id.is_upserted() {

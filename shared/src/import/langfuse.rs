@@ -139,7 +139,11 @@ pub(super) fn record(object_: Object<'_>, reading: &Reading<'_>) -> Result<Feedb
     if let Some(Label(name)) = &name {
         members.push(("_name".to_owned(), quoted(name)));
     }
-    for (name, json) in [("_user", user), ("_session", session), ("_environment", environment)] {
+    for (name, json) in [
+        ("_user", user),
+        ("_session", session),
+        ("_environment", environment),
+    ] {
         members.extend(json.map(|json| (name.to_owned(), json.get().to_owned())));
     }
     if let Some(tags) = tags {

@@ -11,6 +11,7 @@ use super::image::{Counted, Image, Unreadable, expires_at, owner, touched_for};
 use super::rollup::{Rollup, Slots};
 use super::tally::Tally;
 use crate::id::{FeedbackId, Workspace};
+use crate::store::item::STORED_AT;
 use crate::timestamp::Timestamp;
 
 /// One record of the stream. It can be read even if the change in it cannot.
@@ -73,13 +74,27 @@ impl StreamRecord {
         self.json.get()
     }
 
+    /// Whether an imported record is there after the change.
+    pub fn is_imported(&self) -> bool {
+        let new = self
+            .change
+            .as_ref()
+            .ok()
+            .and_then(|change| change.new_image.as_ref());
+        new.is_some_and(|image| image.contains_key(STORED_AT))
+    }
+
     /// The record that the change deleted; `None` if it deleted none, or an expired one: no import stores what has
     /// expired.
     pub fn deleted(&self) -> Option<(Workspace, FeedbackId)> {
         let change = self.change.as_ref().ok()?;
         let old = change.old_image.as_ref()?;
         let (workspace, id) = owner(old)?;
-        let is_there = change.new_image.as_ref().and_then(owner).is_some_and(|(_, new)| new == id);
+        let is_there = change
+            .new_image
+            .as_ref()
+            .and_then(owner)
+            .is_some_and(|(_, new)| new == id);
         let has_expired = expires_at(old).is_some_and(|end| end <= self.happened_at.seconds());
         (!is_there && !has_expired).then_some((workspace, id))
     }
@@ -121,7 +136,9 @@ fn add(
     sign: fn(Tally) -> Tally,
     generations: impl Iterator<Item = Generation>,
 ) {
-    for generation in generations.filter(|generation| generation.counts(counted.touched_for, counted.stored_at)) {
+    for generation in
+        generations.filter(|generation| generation.counts(counted.touched_for, counted.stored_at))
+    {
         for (rollup, slot, tally) in counted.contributions(generation) {
             *difference.entry(rollup).or_default().entry(slot).or_default() += &sign(tally);
         }

@@ -147,9 +147,11 @@ impl Counter {
         let generations = Generations::read_or_begin(&self.client, &self.stats).await?;
         // Before the checkpoint passes them, so that none is left out.
         let counted = checkpoint.sequence.clone();
-        let uncounted = records
-            .iter()
-            .filter(|record| counted.as_ref().is_none_or(|counted| record.sequence_number > *counted));
+        let uncounted = records.iter().filter(|record| {
+            counted
+                .as_ref()
+                .is_none_or(|counted| record.sequence_number > *counted)
+        });
         deleted::mark(&self.client, &self.stats, uncounted, self.max_items).await?;
         loop {
             let fresh = records.iter().filter(|record| {
@@ -345,29 +347,33 @@ impl Counter {
 
     /// Builds the writes that add a batch's counts to its roll-ups. A fleeting roll-up that counts nothing
     /// afterwards is deleted instead, on the condition that it is still what was read. So none is left behind,
-    /// however late the last of its changes is counted. Only those are read whose counts `may_empty` it.
+    /// however late the last of its changes is counted. Only those are read whose counts `may_empty` it, and those that
+    /// imported records belong to, for the latest record that they have seen.
     async fn writes(
         &self,
         batch: &Batch<'_>,
         may_empty: impl Fn(&Counts) -> bool,
     ) -> Result<Vec<TransactWriteItem>, Problem> {
+        let may_empty = |rollup: &Rollup, counts: &Counts| rollup.is_fleeting() && may_empty(counts);
         let read = batch
             .rollups
             .iter()
-            .filter(|(rollup, counts)| rollup.is_fleeting() && may_empty(counts));
-        let emptied = read.map(async |(rollup, counts)| {
+            .filter(|(rollup, counts)| counts.is_late || may_empty(rollup, counts));
+        let met = read.map(async |(rollup, _)| {
             let item = self.rollup(rollup).await?;
-            Ok::<_, Problem>(
-                item.filter(|item| empties(item, counts))
-                    .map(|item| (rollup, item)),
-            )
+            Ok::<_, Problem>(item.map(|item| (rollup, item)))
         });
-        let emptied: HashMap<&Rollup, Item> = try_join_all(emptied).await?.into_iter().flatten().collect();
+        let met: HashMap<&Rollup, Item> = try_join_all(met).await?.into_iter().flatten().collect();
         let mut writes = Vec::new();
         for (rollup, counts) in &batch.rollups {
-            match emptied.get(rollup) {
-                Some(item) => writes.push(self.removal(rollup, item)?),
-                None => writes.extend(self.update(rollup, counts)?),
+            match met.get(rollup) {
+                Some(item) if may_empty(rollup, counts) && empties(item, counts) => {
+                    writes.push(self.removal(rollup, item)?);
+                }
+                Some(item) if counts.is_late => {
+                    writes.extend(self.update(rollup, &counts.behind(item))?);
+                }
+                _ => writes.extend(self.update(rollup, counts)?),
             }
         }
         Ok(writes)
@@ -447,14 +453,31 @@ pub fn touched_name(generation: u32) -> String {
 }
 
 /// The counts that a batch adds to one roll-up.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Counts {
     slots: Slots,
     /// The time of the newest counted change, for roll-ups that store it.
     counted_to: Option<Timestamp>,
+    /// Whether imported records are counted, which come in any order: later ones may be counted already.
+    is_late: bool,
 }
 
 impl Counts {
+    /// The same, without taking back the latest record that the roll-up has seen.
+    fn behind(&self, item: &Item) -> Self {
+        let mut counts = self.clone();
+        // One that cannot be read is counted on.
+        if let Ok((_, seen)) = from_item(item) {
+            for (slot, tally) in &mut counts.slots {
+                if tally.last_seen.is_some() {
+                    let before = seen.get(slot).and_then(|tally| tally.last_seen);
+                    tally.last_seen = tally.last_seen.max(before);
+                }
+            }
+        }
+        counts
+    }
+
     /// Whether fewer records are counted afterwards, so that none may be left.
     fn is_falling(&self) -> bool {
         let records: i64 = self
@@ -550,6 +573,7 @@ impl<'a> Batch<'a> {
     /// transaction is counted in parts.
     fn add(&mut self, record: &'a StreamRecord, difference: Difference, part: Option<&Part>) -> bool {
         let mut counts = with_counted_to(difference, record.happened_at);
+        let is_late = record.is_imported();
         if let Some(part) = part.filter(|part| part.sequence == record.sequence_number) {
             counts.retain(|rollup, _| *rollup > part.last);
         }
@@ -577,6 +601,7 @@ impl<'a> Batch<'a> {
                 *counts.slots.entry(slot).or_default() += &tally;
             }
             counts.counted_to = counts.counted_to.max(more.counted_to);
+            counts.is_late |= is_late;
         }
         if is_whole {
             self.counted += 1;

@@ -25,8 +25,7 @@ use crate::store::item;
 use crate::timestamp::Timestamp;
 
 /// How long a marker is kept: as long as a backup may hold the record. Streams and queues forget earlier.
-pub const LIFETIME: Duration =
-    Duration::from_secs(STREAM_RETENTION.as_secs() + BACKUP_RETENTION.as_secs());
+pub const LIFETIME: Duration = Duration::from_secs(STREAM_RETENTION.as_secs() + BACKUP_RETENTION.as_secs());
 
 /// The most ids of one look-up: the keys of a BatchGetItem
 /// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
@@ -75,7 +74,9 @@ pub(super) async fn mark(
                 // Another delivery of the same changes marks them too.
                 Err(Cancelled::Conflict | Cancelled::Conditions(_)) => {
                     if back_off(conflicts).await.is_none() {
-                        return Err(Problem::unavailable("the markers of deleted records are too busy"));
+                        return Err(Problem::unavailable(
+                            "the markers of deleted records are too busy",
+                        ));
                     }
                     conflicts += 1;
                 }
