@@ -70,8 +70,9 @@ class Demo(Server):
             self.close()
             raise
 
-    def get(self, path, **query):
-        response = requests.get(self.url + path, params=query, headers={"x-portkey-api-key": self.key}, timeout=20)
+    def get(self, path, key=None, **query):
+        headers = {"x-portkey-api-key": key or self.key}
+        response = requests.get(self.url + path, params=query, headers=headers, timeout=20)
         assert response.status_code == 200, response.text
         return response.json()
 
@@ -113,15 +114,15 @@ def environment():
     }
 
 
-def command(*arguments):
+def command(*arguments, workspace="local"):
     """The command on the demo's database as on a deployed table."""
-    return [BINARY, "export", "--feedback-table", "feedback", "--workspace", "local", *arguments]
+    return [BINARY, "export", "--feedback-table", "feedback", "--workspace", workspace, *arguments]
 
 
-def export(*arguments):
+def export(*arguments, **workspace):
     """Runs the command, and returns what it writes to standard output."""
     done = subprocess.run(
-        command(*arguments), capture_output=True, timeout=10 * PATIENCE, env=environment(), check=False
+        command(*arguments, **workspace), capture_output=True, timeout=10 * PATIENCE, env=environment(), check=False
     )
     assert done.returncode == 0, done.stderr
     # Nothing but the summary: no progress is drawn without a terminal.
@@ -282,13 +283,32 @@ class Interrupted(unittest.TestCase):
         self.assertFalse(part.exists() or saved.exists())
 
 
+def run(*arguments):
+    """Runs another command on the demo's database as on deployed tables, and returns what it prints."""
+    return subprocess.run(
+        [BINARY, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=10 * PATIENCE,
+        env=environment(),
+        check=False,
+    )
+
+
+def import_into(workspace, file):
+    """Imports a file as into a deployed stack, and returns what the command says."""
+    tables = ["--feedback-table", "feedback", "--stats-table", "stats", "--workspace", workspace]
+    fast = ["--retention-days", "0", "--max-write-units", "1000000"]
+    return run("import", str(file), "--from", "hindsight", *tables, *fast)
+
+
 class Answers(unittest.TestCase):
     """What is computed from the files equals the service's analytics."""
 
-    def groups(self):
+    def groups(self, key=None):
         """Votes, average, ratings and mean rating of each prompt, as analytics have them."""
         span = {"time_of_generation_min": api[0]["created_at"], "time_of_generation_max": "2126-01-01"}
-        found = demo.get("/v1/analytics/groups/metadata/_prompt", page_size=100, **span)["data"]
+        found = demo.get("/v1/analytics/groups/metadata/_prompt", key, page_size=100, **span)["data"]
         groups = {}
         for group in found:
             rated = group["ratings"]["total"]
@@ -310,6 +330,23 @@ class Answers(unittest.TestCase):
         found = {prompt: (count, average) for prompt, count, average in database().sql(query).fetchall()}
         expected = {prompt: group for prompt, group in self.groups().items() if group[0]}
         self.assert_same(found, expected)
+
+    def test_what_is_imported_is_exported_again_and_answers_the_same(self):
+        for name, format_, file in (("again-csv", "csv", votes), ("again-jsonl", "jsonl", lines)):
+            done = import_into(name, file)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(f"Imported {len(api)} records; 0 were there, 0 were deleted here", done.stderr)
+            self.assertEqual(export("--format", format_, workspace=name), file.read_bytes().decode())
+            # As it ended, analytics have them all.
+            made = run("keys", "create", "--table", "api-keys", "--workspace", name, "--name", "x", "--scope", "read", "--json")
+            key = json.loads(made.stdout)["key"]
+            self.assertEqual(self.groups(key), self.groups())
+            again = import_into(name, file)
+            self.assertEqual(again.returncode, 0, again.stderr)
+            self.assertIn(f"Imported 0 records; {len(api)} were there", again.stderr)
+        query = sql("SELECT metadata").replace("'votes.jsonl'", f"'{lines}'")
+        found = {prompt: (count, average) for prompt, count, average in database().sql(query).fetchall()}
+        self.assert_same(found, {prompt: group for prompt, group in self.groups(key).items() if group[0]})
 
     def test_athena_s_views_on_dynamodb_s_own_export(self):
         data = s3_export(folder, list(demo.items()))

@@ -315,7 +315,7 @@ mod tests {
             ]
         );
         assert!(
-            super::Records::open(System::OpenWebui, &[], &b""[..])
+            Records::open(System::OpenWebui, &[], &b""[..])
                 .unwrap()
                 .next()
                 .unwrap()
@@ -360,20 +360,20 @@ mod tests {
 
     #[test]
     fn rows_are_records() {
-        let read = read(
+        let rows = read(
             System::Hindsight,
             "id,comment\r\n1,\"two\r\nlines\"\r\n2,a,b\r\n3,é\r\n",
         );
-        assert_eq!(read[0], ok("line 2", r#"{"id":"1","comment":"two\r\nlines"}"#));
+        assert_eq!(rows[0], ok("line 2", r#"{"id":"1","comment":"two\r\nlines"}"#));
         assert_eq!(
-            read[1],
+            rows[1],
             (
                 "line 4".to_owned(),
                 Err("record: expected 2 cells, got 3".to_owned())
             )
         );
-        assert_eq!(read[2], ok("line 5", r#"{"id":"3","comment":"é"}"#));
-        let lines = super::tests::read(System::Hindsight, "id,comment\n1,\"two\nlines\"\n2,b\n");
+        assert_eq!(rows[2], ok("line 5", r#"{"id":"3","comment":"é"}"#));
+        let lines = read(System::Hindsight, "id,comment\n1,\"two\nlines\"\n2,b\n");
         let places: Vec<&str> = lines.iter().map(|(place, _)| place.as_str()).collect();
         assert_eq!(places, ["line 2", "line 4"]);
     }

@@ -137,6 +137,7 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::indexed::Field;
 
     fn of(header: &[&str], map: &[(&str, &str)]) -> Result<Columns, String> {
         let header: Vec<String> = header.iter().map(|name| (*name).to_owned()).collect();
@@ -179,6 +180,13 @@ mod tests {
             columns.json(["old", "1", "", "new"]),
             r#"{"metadata.trace_id":"old","value":"1","trace_id":"new"}"#
         );
+    }
+
+    #[test]
+    fn every_indexed_field_can_be_mapped() {
+        for field in Field::ALL {
+            assert!(LABELS.contains(&(field.name(), field.metadata())), "{field:?}");
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn rest(json: Option<JsonRef<'_>>) -> String {
     let known = json.and_then(|json| Object::from_json(json).ok());
     let members: Vec<(String, String)> = known
         .iter()
-        .flat_map(|known| known.members())
+        .flat_map(Object::members)
         .filter(|(name, json)| {
             // The model of a rating is that of its message unless it says another.
             let is_mapped = MAPPED.contains(&name.as_str());
