@@ -132,12 +132,33 @@ impl<R: BufRead> Records<R> {
                 record,
                 is_over,
             } => {
-                if *is_over {
-                    return Ok(None);
+                loop {
+                    if !*is_over {
+                        let found = next_element(input, is_over)?;
+                        if let Some(text) = found {
+                            *record += 1;
+                            return Ok(Some((Place::Record(*record), text)));
+                        }
+                    }
+                    // Responses that were written one after another.
+                    match first_byte(input)? {
+                        None => return Ok(None),
+                        Some(b'[') => {
+                            input.consume(1);
+                            *is_over = false;
+                        }
+                        Some(_) => {
+                            while !input.fill_buf()?.is_empty() {
+                                let length = input.fill_buf()?.len();
+                                input.consume(length);
+                            }
+                            *record += 1;
+                            let text =
+                                "record: expected the end of the file after the array, got more".to_owned();
+                            return Ok(Some((Place::Record(*record), Err(text))));
+                        }
+                    }
                 }
-                let found = next_element(input, is_over)?;
-                *record += u64::from(found.is_some());
-                Ok(found.map(|text| (Place::Record(*record), text)))
             }
             Form::Csv {
                 input,
@@ -337,6 +358,20 @@ mod tests {
         );
         assert_eq!(read(System::OpenWebui, "[]"), []);
         assert_eq!(read(System::OpenWebui, "[\n]\n"), []);
+        let several = read(System::OpenWebui, "[1]\n[]\n [2,3]");
+        assert_eq!(
+            several,
+            [ok("record 1", "1"), ok("record 2", "2"), ok("record 3", "3")]
+        );
+        let more = read(System::OpenWebui, "[1] {\"a\":1}\n{}");
+        assert!(
+            more[1]
+                .1
+                .as_ref()
+                .unwrap_err()
+                .contains("the end of the file after the array")
+        );
+        assert_eq!(more.len(), 2);
         let cut = read(System::OpenWebui, "[{\"a\":1},{\"b\":");
         assert_eq!(cut[0], ok("record 1", r#"{"a":1}"#));
         assert!(cut[1].1.as_ref().unwrap_err().contains("got the end of the file"));
