@@ -10,8 +10,9 @@ use crate::score::{Score, Value, Weight};
 use crate::target::{Target, TraceId};
 use crate::timestamp::Timestamp;
 
-/// Members of `data` and `meta` that have a place in a record.
-const MAPPED: [&str; 6] = ["rating", "reason", "comment", "model_id", "chat_id", "message_id"];
+/// Members of `data` and of `meta` that have a place in a record.
+const DATA: [&str; 4] = ["rating", "reason", "comment", "model_id"];
+const META: [&str; 2] = ["chat_id", "message_id"];
 
 /// The only type of feedback that there is.
 struct RatingType;
@@ -57,16 +58,12 @@ fn close<T>(outer: &mut Fields<'_>, name: &'static str, inner: Fields<'_>, value
 }
 
 /// The members of an object that have no place in a record.
-fn rest(json: Option<JsonRef<'_>>) -> String {
+fn rest(json: Option<JsonRef<'_>>, mapped: &[&str]) -> String {
     let known = json.and_then(|json| Object::from_json(json).ok());
     let members: Vec<(String, String)> = known
         .iter()
         .flat_map(Object::members)
-        .filter(|(name, json)| {
-            // The model of a rating is that of its message unless it says another.
-            let is_mapped = MAPPED.contains(&name.as_str());
-            !is_mapped && Kind::of(json) != Kind::Null
-        })
+        .filter(|(name, json)| !mapped.contains(&name.as_str()) && Kind::of(json) != Kind::Null)
         .map(|(name, json)| (name.clone(), json.get().to_owned()))
         .collect();
     object(&members)
@@ -165,8 +162,8 @@ pub(super) fn record(outer: Object<'_>, reading: &Reading<'_>) -> Result<Feedbac
         members.push(("_model".to_owned(), quoted(model)));
     }
     let kept = [
-        ("data".to_owned(), rest(fields.raw("data"))),
-        ("meta".to_owned(), rest(fields.raw("meta"))),
+        ("data".to_owned(), rest(fields.raw("data"), &DATA)),
+        ("meta".to_owned(), rest(fields.raw("meta"), &META)),
     ];
     members.push(("open_webui".to_owned(), object(&kept)));
     let metadata = metadata(&mut fields, None, members);

@@ -207,7 +207,9 @@ async fn feedback_of_open_webui_has_its_places() {
             "_user": "user-1", "_session": "c-1", "_model": "llama3",
             "open_webui": {
                 "data": {"sibling_model_ids": ["qwen"], "tags": ["Technology"], "details": {"rating": 9}},
-                "meta": {"arena": false, "message_index": 2, "base_models": {"llama3": null}},
+                "meta": {
+                    "arena": false, "model_id": "llama3", "message_index": 2, "base_models": {"llama3": null},
+                },
             },
         },
         "created_at": "2026-10-01T10:00:00.000Z", "updated_at": "2026-10-01T10:01:40.000Z", "version": 1,
