@@ -26,6 +26,9 @@ use crate::stream::event::seconds;
 /// How every line of a file of events begins.
 const BEGINNING: &str = r#"{"version":"0","id":""#;
 
+/// The maximum length of a line, in bytes: that of an entry, with room for what surrounds it.
+const LONGEST_LINE: u64 = 512 * 1024;
+
 /// The maximum time that a URL may take for one event.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -170,21 +173,23 @@ fn open(path: &Path) -> io::Result<File> {
         .create(true)
         .mode(0o600)
         .open(path)?;
-    if file.metadata()?.is_file() {
-        let mut text = Vec::new();
-        file.seek(SeekFrom::Start(0))?;
-        file.read_to_end(&mut text)?;
-        let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let (whole, rest) = text.split_at(end);
-        if rest.starts_with(BEGINNING.as_bytes()) || (!rest.is_empty() && BEGINNING.as_bytes().starts_with(rest)) {
-            file.set_len(whole.len().try_into().unwrap_or(u64::MAX))?;
-        } else if !rest.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "its last line is not an event: choose another file",
-            ));
-        }
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Ok(file);
     }
+    file.seek(SeekFrom::Start(found.len().saturating_sub(LONGEST_LINE)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    let end = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let (_, rest) = tail.split_at(end);
+    let beginning = BEGINNING.as_bytes();
+    if !rest.starts_with(beginning) && !beginning.starts_with(rest) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "its last line is not an event: choose another file",
+        ));
+    }
+    file.set_len(found.len() - u64::try_from(rest.len()).unwrap_or_default())?;
     Ok(file)
 }
 
