@@ -207,9 +207,10 @@ pub fn without_content(record: &StreamRecord) -> Result<StreamRecord, Unreadable
     if let Some(record) = json.as_object_mut() {
         record.retain(|name, _| ["eventID", "userIdentity", "dynamodb"].contains(&name.as_str()));
     }
-    if let Some(change) = json["dynamodb"].as_object_mut() {
+    if let Some(change) = json.get_mut("dynamodb").and_then(|change| change.as_object_mut()) {
         change.remove("Keys");
-        for image in ["OldImage", "NewImage"].iter().filter_map(|name| change.get_mut(*name)) {
+        let images = change.iter_mut().filter(|(name, _)| name.ends_with("Image"));
+        for (_, image) in images {
             match image.as_object_mut() {
                 Some(attributes) => attributes.retain(|name, _| KEPT.contains(&name.as_str())),
                 // Whatever it is, it is there.

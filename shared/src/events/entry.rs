@@ -1,11 +1,12 @@
 //! Events as entries of EventBridge's PutEvents, with its limit on their size.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Event, What};
 use crate::dialect::portkey;
 use crate::dialect::record::Record;
 use crate::feedback::Feedback;
+use crate::id::FeedbackId;
 use crate::store::item::Identity;
 use crate::target::{Project, SpanId, Target};
 use crate::timestamp::Timestamp;
@@ -64,35 +65,27 @@ impl Entry {
     /// the record itself.
     pub fn of(event: &Event) -> Self {
         let (kind, detail) = Detail::of(event);
-        let outline = || Detail {
-            before_omitted: detail.before.is_some() || detail.before_omitted,
+        let without_before = Detail {
             before: None,
-            after_omitted: detail.after.is_some(),
-            after: None,
+            before_omitted: detail.before.is_some() || detail.before_omitted,
             ..detail
         };
-        let full = Self {
+        let outline = Detail {
+            after: None,
+            after_omitted: detail.after.is_some(),
+            ..without_before
+        };
+        let entry = |detail: Detail<'_>| Self {
             kind,
             time: event.happened_at,
             detail: detail.json(),
-            outline: detail.after.is_some().then(|| outline().json()),
+            outline: detail.after.map(|_| outline.json()),
         };
-        if full.fits() {
-            return full;
-        }
-        let without_before = Self {
-            detail: Detail {
-                before: None,
-                before_omitted: detail.before.is_some() || detail.before_omitted,
-                ..detail
-            }
-            .json(),
-            ..full
-        };
-        if without_before.fits() {
-            return without_before;
-        }
-        without_before.into_outline().unwrap_or_else(|entry| entry)
+        [detail, without_before]
+            .into_iter()
+            .map(entry)
+            .find(|entry| entry.size() <= MAX_BYTES)
+            .unwrap_or_else(|| entry(outline))
     }
 
     /// The same event without any record.
@@ -116,10 +109,6 @@ impl Entry {
     pub fn size(&self) -> usize {
         14 + SOURCE.len() + self.kind.detail_type().len() + self.detail.len()
     }
-
-    fn fits(&self) -> bool {
-        self.size() <= MAX_BYTES
-    }
 }
 
 /// An event's `detail`: `FeedbackEvent` in docs/schemas/feedback-event.schema.json.
@@ -127,7 +116,7 @@ impl Entry {
 struct Detail<'a> {
     workspace: &'a str,
     #[serde(serialize_with = "hyphenated")]
-    id: crate::id::FeedbackId,
+    id: FeedbackId,
     version: u64,
     target: TargetNames<'a>,
     stream_event_id: &'a str,
@@ -156,7 +145,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-fn hyphenated<S: serde::Serializer>(id: &crate::id::FeedbackId, serializer: S) -> Result<S::Ok, S::Error> {
+fn hyphenated<S: Serializer>(id: &FeedbackId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&id.hyphenated())
 }
 
