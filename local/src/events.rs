@@ -177,7 +177,9 @@ async fn send_parked(place: EventsPlace) -> Result<String, String> {
             .await
             .map_err(|line| format!("{line}; if it sends to a bus of another name, give it with --bus"))?,
         (None, None) => {
-            return Err("where to: expected --stack or --bus for a deployed table, --to for a local one".to_owned());
+            return Err(
+                "where to: expected --stack or --bus for a deployed table, --to for a local one".to_owned(),
+            );
         }
     };
     send_parked_to(account.event_bridge(&bus)?, tables).await
@@ -187,7 +189,11 @@ async fn send_parked_to(bus: impl Bus, tables: stats::Place) -> Result<String, S
     let config = Config::of_tables([(&FEEDBACK, tables.feedback)]);
     let store = Store::new(tables.client.clone(), &config).map_err(|error| error.to_string())?;
     let publisher = Publisher::new(bus, tables.client, tables.stats);
-    let Resent { changes, events, left } = publisher
+    let Resent {
+        changes,
+        events,
+        left,
+    } = publisher
         .send_parked(&store, Timestamp::now())
         .await
         .map_err(|problem| format!("{}; run it again to go on", problem.log_message()))?;

@@ -136,7 +136,9 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
         false => None,
     };
     let events = bus.map(|bus| Feed::new(engine.clone(), bus));
-    let sending = events.clone().map(|events| tokio::spawn(async move { events.run().await }));
+    let sending = events
+        .clone()
+        .map(|events| tokio::spawn(async move { events.run().await }));
     tokio::spawn(sweep(engine.clone()));
     tokio::spawn(watch(engine.clone()));
     tokio::spawn(stream::feed(

@@ -112,8 +112,7 @@ impl Outline {
             return Err(Unreadable::Part("images"));
         }
         // serde's own error would quote the record.
-        let origin: Origin =
-            serde_json::from_str(record.json()).map_err(|_| Unreadable::Part("event id"))?;
+        let origin: Origin = serde_json::from_str(record.json()).map_err(|_| Unreadable::Part("event id"))?;
         Ok(Some(Self {
             stream_event_id: origin.event_id,
             happened_at: record.happened_at,
@@ -221,12 +220,14 @@ pub fn without_content(record: &StreamRecord) -> Result<StreamRecord, Unreadable
     serde_json::from_str(&json.to_string()).map_err(|_| unreadable())
 }
 
-/// Whether a change is a rebuild's alone: of the generation's number, and of index keys that were wrong.
+/// Whether a change is of nothing that a record shows: of a rebuild's number and index keys, or of the record's end.
 fn is_touch(change: &Change) -> bool {
     let (Some(old), Some(new)) = (&change.old_image, &change.new_image) else {
         return false;
     };
-    let is_touched = |name: &str| name == "generation" || Field::ALL.iter().any(|field| field.key() == name);
+    let is_touched = |name: &str| {
+        ["generation", "expires_at"].contains(&name) || Field::ALL.iter().any(|field| field.key() == name)
+    };
     let names = old.keys().chain(new.keys());
     names
         .filter(|name| !is_touched(name))

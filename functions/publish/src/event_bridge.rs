@@ -89,7 +89,12 @@ impl EventBridge {
 
     async fn send(&self, entries: &[&Entry]) -> Result<Vec<Answer>, SdkError<PutEventsError>> {
         let requests = entries.iter().map(|entry| self.request(entry)).collect();
-        let sent = self.client.put_events().set_entries(Some(requests)).send().await?;
+        let sent = self
+            .client
+            .put_events()
+            .set_entries(Some(requests))
+            .send()
+            .await?;
         let mut answers: Vec<Answer> = sent.entries().iter().map(answer).collect();
         // "The response Entries array always includes the same number of entries as the request array"
         // (eb-putevents.html). What has no answer was not taken.

@@ -69,7 +69,9 @@ impl<B: Bus> Publisher<B> {
         let mut queue = VecDeque::new();
         for (change, record) in records.iter().enumerate() {
             match events::of(record) {
-                Ok(events) => queue.extend(events.iter().map(Entry::of).map(|entry| Queued { change, entry })),
+                Ok(events) => {
+                    queue.extend(events.iter().map(Entry::of).map(|entry| Queued { change, entry }))
+                }
                 Err(reason) => outcome.parked.push(self.park(shard, record, &reason).await?),
             }
         }
@@ -103,7 +105,10 @@ impl<B: Bus> Publisher<B> {
                     continue;
                 }
             };
-            let queue = events.iter().map(Entry::of).map(|entry| Queued { change: 0, entry });
+            let queue = events
+                .iter()
+                .map(Entry::of)
+                .map(|entry| Queued { change: 0, entry });
             let refused = self.send(queue.collect()).await?;
             resent.events += events.len() - refused.len();
             match refused.into_iter().next() {
@@ -121,7 +126,11 @@ impl<B: Bus> Publisher<B> {
     }
 
     /// The events that a parked change stands for now. The error says why they are not known.
-    async fn restated(record: &StreamRecord, store: &Store, now: Timestamp) -> Result<Vec<events::Event>, String> {
+    async fn restated(
+        record: &StreamRecord,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Vec<events::Event>, String> {
         let Some(outline) = Outline::of(record).map_err(|reason| reason.to_string())? else {
             return Ok(Vec::new());
         };
@@ -137,7 +146,12 @@ impl<B: Bus> Publisher<B> {
         Ok(events)
     }
 
-    async fn park(&self, shard: &str, record: &StreamRecord, reason: &impl Display) -> Result<Parked, Problem> {
+    async fn park(
+        &self,
+        shard: &str,
+        record: &StreamRecord,
+        reason: &impl Display,
+    ) -> Result<Parked, Problem> {
         let parked = Parked::new(shard, record, reason);
         parked::park_event(&self.client, &self.stats, &parked, record).await?;
         Ok(parked)

@@ -107,8 +107,8 @@ impl LocalBus {
     pub fn open(destination: &Destination) -> Result<Self, String> {
         match destination {
             Destination::File(path) => {
-                let file =
-                    open(path).map_err(|error| format!("cannot write events to {}: {error}", path.display()))?;
+                let file = open(path)
+                    .map_err(|error| format!("cannot write events to {}: {error}", path.display()))?;
                 Ok(Self::Lines(Arc::new(Lines {
                     path: path.clone(),
                     file: Mutex::new(file),
@@ -180,7 +180,10 @@ fn open(path: &Path) -> io::Result<File> {
     file.seek(SeekFrom::Start(found.len().saturating_sub(LONGEST_LINE)))?;
     let mut tail = Vec::new();
     file.read_to_end(&mut tail)?;
-    let end = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let end = tail
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1);
     let (_, rest) = tail.split_at(end);
     let beginning = BEGINNING.as_bytes();
     if !rest.starts_with(beginning) && !beginning.starts_with(rest) {
@@ -198,7 +201,10 @@ fn open(path: &Path) -> io::Result<File> {
 fn envelope(entry: &Entry) -> Result<String, Problem> {
     let mut chance = [0; 16];
     random::fill(&mut chance)?;
-    let id = Builder::from_random_bytes(chance).into_uuid().hyphenated().to_string();
+    let id = Builder::from_random_bytes(chance)
+        .into_uuid()
+        .hyphenated()
+        .to_string();
     let detail: &RawValue =
         serde_json::from_str(&entry.detail).map_err(|error| Problem::internal(error.to_string()))?;
     let quoted = |text: &str| json!(text).to_string();
@@ -246,7 +252,13 @@ mod tests {
             assert_eq!(matches!(destination, Destination::Url(_)), url, "{text}");
             assert_eq!(destination.to_string(), text);
         }
-        for text in ["", "ftp://example.com/", "http://", "https:///path", "file:///tmp/x"] {
+        for text in [
+            "",
+            "ftp://example.com/",
+            "http://",
+            "https:///path",
+            "file:///tmp/x",
+        ] {
             assert!(Destination::parse(text).is_err(), "{text}");
         }
     }
@@ -255,7 +267,12 @@ mod tests {
     fn a_line_that_was_interrupted_is_cut_off_and_another_s_file_is_left_alone() {
         let path = std::env::temp_dir().join(format!("hindsight-lines-{}", std::process::id()));
         let whole = format!("{BEGINNING}1\"}}\n");
-        for (rest, is_ours) in [("", true), ("{\"ver", true), (BEGINNING, true), ("my notes", false)] {
+        for (rest, is_ours) in [
+            ("", true),
+            ("{\"ver", true),
+            (BEGINNING, true),
+            ("my notes", false),
+        ] {
             let text = format!("{whole}{rest}");
             std::fs::write(&path, &text).unwrap();
             let opened = LocalBus::open(&Destination::File(path.clone()));

@@ -267,7 +267,13 @@ impl Counter {
             let mut actions = vec![self.advance(shard, before, batch)?];
             actions.extend(self.writes(batch, Counts::is_falling).await?);
             for (record, reason) in &batch.parked {
-                actions.extend(parked::put(&self.stats, Consumer::Counting, shard, record, reason)?);
+                actions.extend(parked::put(
+                    &self.stats,
+                    Consumer::Counting,
+                    shard,
+                    record,
+                    reason,
+                )?);
             }
             Ok(actions)
         };

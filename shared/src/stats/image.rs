@@ -74,9 +74,7 @@ pub fn to_item(image: &Image) -> Item {
         StreamAttribute::N(number) => AttributeValue::N(number.clone()),
         StreamAttribute::B(_) | StreamAttribute::Other(_) => AttributeValue::Null(true),
     };
-    let attributes = image
-        .iter()
-        .map(|(name, value)| (name.clone(), attribute(value)));
+    let attributes = image.iter().map(|(name, value)| (name.clone(), attribute(value)));
     attributes.collect()
 }
 

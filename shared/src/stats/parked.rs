@@ -342,7 +342,12 @@ pub async fn records(
 /// # Errors
 ///
 /// A failure of DynamoDB.
-pub async fn park_event(client: &Client, stats: &str, parked: &Parked, record: &StreamRecord) -> Result<(), Problem> {
+pub async fn park_event(
+    client: &Client,
+    stats: &str,
+    parked: &Parked,
+    record: &StreamRecord,
+) -> Result<(), Problem> {
     let record = events::without_content(record).map_err(|reason| Problem::internal(reason.to_string()))?;
     let actions = put(stats, Consumer::Events, &parked.shard, &record, &parked.reason)?;
     transact(client, actions).await.map_err(Cancelled::into_problem)

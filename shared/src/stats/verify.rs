@@ -114,7 +114,9 @@ impl Tables {
         }
         self.each(&self.stats, |item| {
             let partition = string(item, "pk");
-            let is_parked = Consumer::ALL.map(|consumer| Some(consumer.partition())).contains(&partition);
+            let is_parked = Consumer::ALL
+                .map(|consumer| Some(consumer.partition()))
+                .contains(&partition);
             if is_parked || matches!(partition, Some(CHECKPOINTS | GENERATIONS)) {
                 return;
             }
