@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_yaml_ng::Value;
 use serde_yaml_ng::value::TaggedValue;
-use shared::config::{EXPECTED_KEY_VARIABLE, RETENTION_VARIABLE, TRACE_URL_VARIABLE};
+use shared::config::{EVENT_BUS_VARIABLE, EXPECTED_KEY_VARIABLE, RETENTION_VARIABLE, TRACE_URL_VARIABLE};
 use shared::http::{Function, ROUTES};
 use shared::metrics::NAMESPACE_VARIABLE;
 use shared::tables::{self, Table};
@@ -170,8 +170,8 @@ fn a_function_gets_the_names_of_its_own_tables_only() {
         Function::ALL
             .iter()
             .map(|function| function.name())
-            // The function without a route.
-            .chain(["aggregate"])
+            // The functions without a route.
+            .chain(["aggregate", "publish"])
             .map(str::to_owned)
             .collect()
     );
@@ -184,9 +184,14 @@ fn a_function_gets_the_names_of_its_own_tables_only() {
             let Value::Tagged(reference) = value else {
                 panic!("{id}: {variable:?} is not a reference");
             };
-            if [RETENTION_VARIABLE, EXPECTED_KEY_VARIABLE, TRACE_URL_VARIABLE]
-                .map(Value::from)
-                .contains(variable)
+            if [
+                RETENTION_VARIABLE,
+                EXPECTED_KEY_VARIABLE,
+                TRACE_URL_VARIABLE,
+                EVENT_BUS_VARIABLE,
+            ]
+            .map(Value::from)
+            .contains(variable)
             {
                 continue;
             }

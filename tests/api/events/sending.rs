@@ -59,7 +59,7 @@ async fn a_batch_fails_while_the_bus_takes_nothing_and_is_sent_again() {
     expected.sort();
     let bridge = Bridge::default();
     for trouble in [
-        Trouble::Entries(2, "ThrottlingException"),
+        Trouble::Entries(0, "ThrottlingException"),
         Trouble::Refused(400, "ThrottlingException"),
         Trouble::Refused(500, "InternalException"),
         Trouble::Refused(400, "AccessDeniedException"),
