@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`feedback`] (a record), [`dialect`] (the vendors' JSON), [`store`] (how records are
 //! stored), [`http`] (how a request reaches a handler). Nothing outside [`http`] knows API Gateway, and
-//! nothing outside [`store`], [`access`], [`stats`] and [`dynamo`] knows DynamoDB.
+//! nothing outside [`store`], [`access`], [`stats`], [`events`] and [`dynamo`] knows DynamoDB.
 
 pub mod access;
 pub mod config;
