@@ -70,7 +70,8 @@ impl<B: Bus> Publisher<B> {
         for (change, record) in records.iter().enumerate() {
             match events::of(record) {
                 Ok(events) => {
-                    queue.extend(events.iter().map(Entry::of).map(|entry| Queued { change, entry }))
+                    let entries = events.iter().map(Entry::of);
+                    queue.extend(entries.map(|entry| Queued { change, entry }));
                 }
                 Err(reason) => outcome.parked.push(self.park(shard, record, &reason).await?),
             }

@@ -164,7 +164,7 @@ fn parsed(entry: &Value) -> Value {
 /// What is wrong with an entry by itself: source, detail type and detail are required, and the detail is an object.
 fn fault(entry: &Value) -> Option<&'static str> {
     let is_there = |name: &&str| entry[*name].as_str().is_some_and(|text| !text.is_empty());
-    if !["Source", "DetailType"].iter().all(|name| is_there(name)) || entry["EventBusName"] != BUS {
+    if !["Source", "DetailType"].iter().all(is_there) || entry["EventBusName"] != BUS {
         return Some("InvalidArgument");
     }
     (!parsed(entry).is_object()).then_some("MalformedDetail")
