@@ -87,6 +87,7 @@ impl Settings {
         Self {
             batch_size: 100,
             batching_window: Duration::from_secs(1),
+            timeout: Duration::from_secs(60),
             ..Self::deployed()
         }
     }
