@@ -169,18 +169,18 @@ async fn send_parked(place: EventsPlace) -> Result<String, String> {
     if let Some(destination) = &place.to {
         return send_parked_to(LocalBus::open(destination)?, tables).await;
     }
+    if place.bus.is_none() && place.tables.stack.is_none() {
+        return Err(
+            "where to: expected --stack or --bus for a deployed table, --to for a local one".to_owned(),
+        );
+    }
     let account = Account::find().await?;
-    let bus = match (&place.bus, &place.tables.stack) {
-        (Some(bus), _) => bus.clone(),
-        (None, Some(stack)) => account
-            .resource(stack, "EventBus")
+    let bus = match place.bus {
+        Some(bus) => bus,
+        None => account
+            .resource(place.tables.stack.as_deref().unwrap_or_default(), "EventBus")
             .await
             .map_err(|line| format!("{line}; if it sends to a bus of another name, give it with --bus"))?,
-        (None, None) => {
-            return Err(
-                "where to: expected --stack or --bus for a deployed table, --to for a local one".to_owned(),
-            );
-        }
     };
     send_parked_to(account.event_bridge(&bus)?, tables).await
 }

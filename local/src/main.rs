@@ -237,9 +237,11 @@ async fn watch(engine: Engine) {
 }
 
 /// Deletes what has expired, and changes that the stream has kept for a day. Once a minute, for as long as
-/// the database's file is there.
+/// the database's file is there. Changes not at the start: those from before the last stop are read first,
+/// however old.
 async fn sweep(engine: Engine) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
+    let mut trims = false;
     loop {
         minute.tick().await;
         if engine.check().is_err() {
@@ -247,10 +249,13 @@ async fn sweep(engine: Engine) {
         }
         let engine = engine.clone();
         let swept = tokio::task::spawn_blocking(move || {
-            engine.trim_stream(Timestamp::now())?;
+            if trims {
+                engine.trim_stream(Timestamp::now())?;
+            }
             engine.sweep()
         })
         .await;
+        trims = true;
         if let Ok(Err(error)) = swept {
             report(format_args!("cannot delete expired items: {error}"));
         }

@@ -28,6 +28,9 @@ const KEPT: [&str; 8] = [
     "project",
 ];
 
+/// What the hash follows in the sort key of an upserted record. No workspace, and no id, contains it.
+const UPSERTED: &str = "#~";
+
 /// One event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
@@ -195,7 +198,8 @@ pub fn of(record: &StreamRecord) -> Result<Vec<Event>, Unreadable> {
     Ok(events)
 }
 
-/// The change without the content of its records: what is parked of one that cannot be sent.
+/// The change without the content of its records: what is parked of one that cannot be sent. The sort key of an upserted
+/// record is kept without its hash, by which it could be tested whether it was a certain person's.
 ///
 /// # Errors
 ///
@@ -211,7 +215,15 @@ pub fn without_content(record: &StreamRecord) -> Result<StreamRecord, Unreadable
         let images = change.iter_mut().filter(|(name, _)| name.ends_with("Image"));
         for (_, image) in images {
             match image.as_object_mut() {
-                Some(attributes) => attributes.retain(|name, _| KEPT.contains(&name.as_str())),
+                Some(attributes) => {
+                    attributes.retain(|name, _| KEPT.contains(&name.as_str()));
+                    let sort = attributes.get_mut("sk").and_then(|sort| sort.get_mut("S"));
+                    if let Some(serde_json::Value::String(sort)) = sort
+                        && let Some(prefix) = sort.find(UPSERTED)
+                    {
+                        sort.truncate(prefix + UPSERTED.len());
+                    }
+                }
                 // Whatever it is, it is there.
                 None => *image = serde_json::json!({}),
             }

@@ -8,6 +8,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
+use clap::Parser as _;
+use local::args::{Arguments, Command};
+use local::data::DataDir;
 use local::events::Feed;
 use local::events::bus::{Destination, LocalBus};
 use shared::stats::parked::{self, Consumer};
@@ -181,6 +184,64 @@ async fn a_url_that_does_not_answer_loses_no_event() {
         .unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].reason, "the bus refuses its event: status 400");
+}
+
+/// `hindsight events list-parked` and `send-parked`, on a local database.
+#[tokio::test]
+async fn parked_changes_are_listed_and_sent_by_command() {
+    let folder = File::new("commands");
+    let engine = DataDir::open(&folder.0).unwrap().database().unwrap();
+    let client = engine.client();
+    let file = File::new("sent");
+    let run = async |arguments: &[&str]| {
+        let place = ["--data-dir", folder.0.to_str().unwrap()];
+        let all = ["hindsight", "events"].iter().chain(arguments).chain(&place);
+        let Some(Command::Events(events)) = Arguments::try_parse_from(all).unwrap().command else {
+            panic!("another command");
+        };
+        ::local::events::run(events).await
+    };
+    let send = ["send-parked", "--to", file.0.to_str().unwrap()];
+    let image = json!({
+        "pk": {"S": "t#"}, "sk": {"S": "acme#019ab2a9-6d50-707f-a309-0c1b7201d5bd"}, "version": {"N": "4"},
+        "updated_at": {"N": "1"},
+    });
+    for (number, change) in [
+        ("1", json!({"OldImage": image})),
+        ("2", json!({"NewImage": image})),
+        ("3", json!({"NewImage": {"sk": {"S": "nobody"}}})),
+    ] {
+        let mut record = json!({"eventID": "e", "dynamodb": change});
+        record["dynamodb"]["SequenceNumber"] = json!(number);
+        let record = serde_json::from_value(record).unwrap();
+        let parked = parked::Parked::new("the shard", &record, &"the bus is odd");
+        parked::park_event(&client, "stats", &parked, &record)
+            .await
+            .unwrap();
+    }
+    let listed = run(&["list-parked"]).await.unwrap();
+    assert!(listed.starts_with("3 changes are parked"), "{listed}");
+    assert!(
+        listed.contains("shard the shard, sequence number 3: the bus is odd"),
+        "{listed}"
+    );
+    let refused = run(&["send-parked"]).await.unwrap_err();
+    assert!(refused.contains("--to for a local one"), "{refused}");
+    // The one is gone, of the other nothing is there any more, and the third cannot be read.
+    let left = run(&send).await.unwrap_err();
+    assert!(
+        left.starts_with("Sent 1 events of 2 parked changes; 1 cannot be sent:"),
+        "{left}"
+    );
+    assert!(left.contains("sort key: cannot be read"), "{left}");
+    let events = file.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!(
+        (&events[0]["detail-type"], &events[0]["detail"]["version"]),
+        (&json!("Feedback Deleted"), &json!(5))
+    );
+    drop((engine, client));
+    std::fs::remove_dir_all(&folder.0).unwrap();
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use super::*;
 use crate::capture::{Captured, listen};
 use crate::counting::{become_newer, compared};
 use crate::harness::PORTKEY;
+use crate::upsert::UPSERT;
 
 /// A deployment with so many votes, their ids, and the changes.
 async fn votes(count: usize) -> (Api, Vec<String>, Vec<Value>) {
@@ -139,6 +140,21 @@ async fn a_refused_entry_is_sent_without_its_record_or_else_parked_without_it() 
         items.len() == 2 && !json!(items).to_string().contains("canary"),
         "{items:#?}"
     );
+    // Nor the hash of whose vote it is.
+    let upsert = json!({"trace_id": "t", "value": 1, "metadata": {"_user": "ada"}}).to_string();
+    let upserted = api
+        .call(lambda_http::http::Method::POST, PORTKEY, &[UPSERT], &upsert)
+        .await
+        .ok()
+        .id();
+    let change = api.changes().await.pop().unwrap();
+    let sort = change["dynamodb"]["NewImage"]["sk"]["S"].as_str().unwrap();
+    let (_, hash) = sort.split_once('~').unwrap();
+    publish(&api, &bridge, std::slice::from_ref(&change))
+        .await
+        .unwrap();
+    let items = json!(api.database.items("stats")).to_string();
+    assert!(items.contains(&upserted) && !items.contains(hash), "{items}");
     // Counting has nothing to do with it.
     assert!(compared(&api).await.parked.is_empty());
     assert!(api.counter().count_parked().await.unwrap().left.is_empty());
@@ -147,7 +163,7 @@ async fn a_refused_entry_is_sent_without_its_record_or_else_parked_without_it() 
         .send_parked(&store, api.time.now())
         .await
         .unwrap();
-    assert_eq!((left.changes, left.events, left.left.len()), (0, 0, 2));
+    assert_eq!((left.changes, left.events, left.left.len()), (0, 0, 3));
     bridge.refuse(None);
     // The one is changed meanwhile, and the other is gone.
     api.put(&format!("{PORTKEY}/{}", all[0]), json!({"value": -5}))
@@ -158,8 +174,10 @@ async fn a_refused_entry_is_sent_without_its_record_or_else_parked_without_it() 
         .send_parked(&store, api.time.now())
         .await
         .unwrap();
-    assert_eq!((resent.changes, resent.events, resent.left.len()), (2, 1, 0));
-    let events = bridge.events();
+    assert_eq!((resent.changes, resent.events, resent.left.len()), (3, 2, 0));
+    let mut events = bridge.events();
+    events.sort_by_key(|event| event["detail"]["id"].to_string());
+    assert_eq!(events[1]["detail"]["after"], api.record(&upserted).await);
     assert_eq!(events[0]["detail"]["after"], api.record(&all[0]).await);
     assert_eq!(events[0]["detail"]["version"], 2);
     assert!(
