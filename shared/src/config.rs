@@ -256,6 +256,15 @@ mod tests {
     }
 
     #[test]
+    fn an_event_bus_that_is_missing_is_named() {
+        let error = Config::default().event_bus().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "environment variable EVENT_BUS: expected the name or ARN of an event bus"
+        );
+    }
+
+    #[test]
     fn a_trace_url_names_its_host_and_encodes_the_trace() {
         for (url, link) in [
             (

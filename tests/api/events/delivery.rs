@@ -22,7 +22,7 @@ use crate::stream_load::{Chance, Records, image, key};
 use crate::stream_shards::Shards;
 
 /// The number of changes, unless the environment variable `STREAM_CHANGES` is set.
-const CHANGES: usize = 5_000;
+const CHANGES: usize = 3_000;
 
 /// How many of them cannot be read.
 const UNREADABLE: usize = 20;
