@@ -116,16 +116,22 @@ async fn main() -> io::Result<()> {
                 .await?;
             let share = share.as_ref().ok().filter(|_| plan.row.share);
             let command = command(plan, &authority);
-            let sample = measure(&plan.program.name, command, events, share)
-                .await
-                .map_err(|error| {
-                    io::Error::other(format!(
-                        "{}, {}, {}: {error}",
-                        plan.row.program,
-                        plan.row.scenario.title(),
-                        plan.row.backend
-                    ))
-                })?;
+            let sample = measure(
+                &plan.program.name,
+                command,
+                events,
+                plan.row.scenario.marker(),
+                share,
+            )
+            .await
+            .map_err(|error| {
+                io::Error::other(format!(
+                    "{}, {}, {}: {error}",
+                    plan.row.program,
+                    plan.row.scenario.title(),
+                    plan.row.backend
+                ))
+            })?;
             plan.row.samples.push(sample);
         }
     }
@@ -171,7 +177,7 @@ async fn heaviest(
         .ok_or_else(|| io::Error::other("the function analytics was not built"))?;
     let command = |service: &Service, endpoint: &str| {
         let mut command = environment(analytics, endpoint, authority);
-        command.env(EXPECTED_KEY_VARIABLE, &service.key_id);
+        command.env(EXPECTED_KEY_VARIABLE, service.key_id.to_string());
         command
     };
     let endpoint = async |engine: &Engine| database::serve(Backend::Embedded, engine, authority).await;
@@ -190,6 +196,9 @@ async fn plans(programs: &[Program], with_share: bool, authority: &Authority) ->
             // expected key.
             let is_small = is_its_own && matches!(scenario, Scenario::Cast | Scenario::UnexpectedKey);
             for backend in [Backend::Null, Backend::NullTls, Backend::Embedded] {
+                if backend != Backend::Embedded && !scenario.is_recordable() {
+                    continue;
+                }
                 for share in [false, true] {
                     let is_measured = match share {
                         false => is_its_own || (is_compared && backend != Backend::Embedded),
@@ -239,7 +248,7 @@ fn environment(program: &Program, endpoint: &str, authority: &Authority) -> Comm
 fn command(plan: &Plan, authority: &Authority) -> Command {
     let mut command = environment(&plan.program, &plan.endpoint, authority);
     if !matches!(plan.row.scenario, Scenario::UnexpectedKey | Scenario::Cast) {
-        command.env(EXPECTED_KEY_VARIABLE, &plan.service.key_id);
+        command.env(EXPECTED_KEY_VARIABLE, plan.service.key_id.to_string());
     }
     command
 }

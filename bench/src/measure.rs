@@ -31,8 +31,8 @@ pub struct Sample {
     pub rss: u64,
 }
 
-/// Starts a process, sends it these events and stops it. After its init, it is limited to a share of a
-/// processor, if one is given.
+/// Starts a process, sends it these events and stops it. Each response is expected to contain a text. After its
+/// init, the process is limited to a share of a processor, if one is given.
 ///
 /// # Errors
 ///
@@ -41,6 +41,7 @@ pub async fn measure(
     name: &str,
     command: Command,
     events: Vec<Value>,
+    contains: &str,
     share: Option<&Share>,
 ) -> io::Result<Sample> {
     let started = Instant::now();
@@ -57,12 +58,12 @@ pub async fn measure(
     let event = events
         .next()
         .ok_or_else(|| io::Error::other("no event to send"))?;
-    let first = success(bootstrap.invoke(event).await?)?;
+    let first = success(bootstrap.invoke(event).await?, contains)?;
     bootstrap.next_request().await?;
     let after_first = cpu(process)?;
     let mut warm = Vec::with_capacity(events.len());
     for event in events {
-        warm.push(success(bootstrap.invoke(event).await?)?);
+        warm.push(success(bootstrap.invoke(event).await?, contains)?);
         bootstrap.next_request().await?;
     }
     let warm_cpu = (cpu(process)? - after_first) / u32::try_from(warm.len().max(1)).unwrap_or(u32::MAX);
@@ -80,10 +81,14 @@ pub async fn measure(
 }
 
 /// Returns the time of a successful invocation. Failures are not worth measuring.
-fn success(invoked: Invoked) -> io::Result<Duration> {
+fn success(invoked: Invoked, contains: &str) -> io::Result<Duration> {
+    // The response of a function behind a stream has neither a status nor a body.
+    let is_success = |answer: &Value| {
+        let body = answer.get("body").and_then(Value::as_str).unwrap_or_default();
+        answer.get("statusCode").is_none_or(|status| status == 200) && body.contains(contains)
+    };
     match invoked.outcome {
-        // The response of a function behind a stream has no status.
-        Ok(answer) if answer.get("statusCode").is_none_or(|status| status == 200) => Ok(invoked.took),
+        Ok(answer) if is_success(&answer) => Ok(invoked.took),
         Ok(answer) | Err(answer) => Err(io::Error::other(format!("expected a success, got {answer}"))),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use lambda_http::http::Method;
+use local::demo::{self, SEED, VOTES};
 use local::dynamodb::Engine;
 use local::server::Gateway;
 use serde_json::{Value, json};
@@ -13,12 +14,14 @@ use shared::access::Scope;
 use shared::access::key::KeyId;
 use shared::access::keyring::Keyring;
 use shared::access::registry::Registry;
+use shared::access::sessions::{Grant, Sessions, Token};
 use shared::access::token::SigningKey;
 use shared::config::Config;
+use shared::feedback::Writer;
 use shared::http::Wiring;
 use shared::id::Workspace;
-use shared::tables::API_KEYS;
-use shared::tables::FEEDBACK;
+use shared::problem::Problem;
+use shared::tables::{API_KEYS, FEEDBACK, SESSIONS};
 use shared::timestamp::{Clock, Timestamp};
 
 use crate::event::event_json;
@@ -26,6 +29,7 @@ use crate::event::event_json;
 const PORTKEY: &str = "/v1/feedback";
 const TRUEFOUNDRY: &str = "/api/svc/v1/gateway-feedback";
 const VOTE: &str = "/v1/vote";
+const OVERVIEW: &str = "/console";
 
 /// The only workspace.
 const WORKSPACE: &str = "bench";
@@ -40,7 +44,7 @@ pub struct Service {
     /// An API key for the only workspace.
     pub key: String,
     /// The key's id.
-    pub key_id: String,
+    pub key_id: KeyId,
     /// What signs vote tokens, and the id by which they name it.
     signing: (SigningKey, KeyId),
     gateway: Gateway,
@@ -58,7 +62,6 @@ impl Service {
         let config = Arc::new(Config::embedded().map_err(io::Error::other)?);
         let registry = Registry::new(client.clone(), config.table(&API_KEYS).map_err(io::Error::other)?);
         let workspace = Workspace::parse(WORKSPACE).ok_or_else(|| io::Error::other("no workspace"))?;
-        let failed = |problem: shared::problem::Problem| io::Error::other(problem.log_message());
         let now = Timestamp::now();
         let (key, record) = Registry::mint(workspace.clone(), "bench".into(), vec![Scope::Admin], None, now)
             .map_err(failed)?;
@@ -76,7 +79,7 @@ impl Service {
         Ok(Self {
             engine,
             key: key.reveal(),
-            key_id: key.id().to_string(),
+            key_id: key.id().clone(),
             signing,
             gateway,
         })
@@ -144,6 +147,33 @@ impl Service {
         )
     }
 
+    /// Requests of one session for the console's overview of a month of made-up feedback, which the first round
+    /// stores and counts.
+    async fn overview(&self, round: usize, count: usize) -> io::Result<Vec<Value>> {
+        let client = self.engine.patient_client();
+        let workspace = Workspace::parse(WORKSPACE).ok_or_else(|| io::Error::other("no workspace"))?;
+        let key = self.key_id.clone();
+        let now = Timestamp::now();
+        if round == 0 {
+            let by = Writer {
+                workspace: workspace.clone(),
+                key: key.clone(),
+            };
+            let records = demo::month(&by, VOTES, SEED, now).map_err(failed)?;
+            demo::fill(&self.engine, &client, records, None, now)
+                .await
+                .map_err(io::Error::other)?;
+        }
+        let token = Token::mint().map_err(failed)?;
+        Sessions::of_table(client, SESSIONS.name)
+            .begin(&token, &Grant::session(key, workspace, now))
+            .await
+            .map_err(failed)?;
+        let mut event = event_json(&Method::GET, OVERVIEW, "range=30d", &[], "", false);
+        event["cookies"] = json!([format!("__Host-hindsight={}", token.reveal())]);
+        Ok(vec![event; count])
+    }
+
     fn event(&self, method: &Method, path: &str, query: &str, body: &Value) -> Value {
         let body = match body {
             Value::Null => String::new(),
@@ -177,13 +207,15 @@ pub enum Scenario {
     Graph,
     /// A vote by token, with the same content as a create.
     Cast,
+    /// The console's overview of a month.
+    Overview,
     /// One change in the stream.
     Count,
 }
 
 impl Scenario {
     /// All scenarios.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Create,
         Self::UnexpectedKey,
         Self::Rate,
@@ -194,6 +226,7 @@ impl Scenario {
         Self::Read,
         Self::Graph,
         Self::Cast,
+        Self::Overview,
         Self::Count,
     ];
 
@@ -210,7 +243,21 @@ impl Scenario {
             Self::Read => "read a span",
             Self::Graph => "analytics, a week",
             Self::Cast => "vote, by a token",
+            Self::Overview => "console, the overview of a month",
             Self::Count => "aggregate, one change",
+        }
+    }
+
+    /// Whether it can be measured over recorded responses. A page asks for too many different things.
+    pub fn is_recordable(self) -> bool {
+        self != Self::Overview
+    }
+
+    /// A text that is in each response. A page that asks to sign in is a success, too.
+    pub fn marker(self) -> &'static str {
+        match self {
+            Self::Overview => "<h1>Overview</h1>",
+            _ => "",
         }
     }
 
@@ -223,6 +270,7 @@ impl Scenario {
             Self::Read => "read",
             Self::Graph => "analytics",
             Self::Cast => "vote",
+            Self::Overview => "console",
             Self::Count => "aggregate",
         }
     }
@@ -278,9 +326,14 @@ impl Scenario {
                     &Value::Null,
                 ))
             }
+            Self::Overview => service.overview(round, count).await,
             Self::Count => changes(service, round, count).await,
         }
     }
+}
+
+fn failed(problem: Problem) -> io::Error {
+    io::Error::other(problem.log_message())
 }
 
 /// A Portkey vote like an application sends it.

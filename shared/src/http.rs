@@ -142,7 +142,7 @@ pub async fn run(
         keyring,
         clock: Clock::system(),
     })?;
-    lambda_runtime::run(service_fn(move |LambdaEvent { payload, context }| {
+    let requests = lambda_runtime::run(service_fn(move |LambdaEvent { payload, context }| {
         let requests = Adapter::from(service.clone().map_response(TextResponse));
         async move {
             Ok::<_, Infallible>(match payload {
@@ -153,8 +153,9 @@ pub async fn run(
                 other => Outcome::Other(answer::other(&other, &context)),
             })
         }
-    }))
-    .await
+    }));
+    // As a task of its own: each wake of the future that a runtime blocks on is a system call.
+    tokio::spawn(requests).await?
 }
 
 /// The value that a function returns to Lambda.

@@ -61,7 +61,8 @@ where
         request_id: request_id.clone(),
         workspace: Arc::clone(&log.workspace),
     };
-    let work = AssertUnwindSafe(async { work(arrival).await }).catch_unwind();
+    // Boxed, because the future of a call to DynamoDB has kilobytes, and is moved with each that holds it.
+    let work = AssertUnwindSafe(Box::pin(async { work(arrival).await })).catch_unwind();
     let result = match tokio::time::timeout(DEADLINE, log.invocation.run(work)).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Problem::internal("a handler panicked")),
