@@ -24,7 +24,12 @@ STACKS = {
         "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/0",
     },
     "the least, watched": {"Alarms": "essential", "Dashboard": "yes", "AlarmEmail": "someone@example.com"},
-    "events to a bus that is there": {"Events": "on", "EventBusName": "default", "Alarms": "essential", "Dashboard": "yes"},
+    "events to a bus that is there": {
+        "Events": "on",
+        "EventBusName": "default",
+        "Alarms": "essential",
+        "Dashboard": "yes",
+    },
     "everything": {
         "Architecture": "x86_64",
         "MemorySize": 256,
