@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use super::count::CHECKPOINTS;
 use super::generation::{GENERATIONS, Generations};
 use super::image::Counted;
-use super::parked::{self, PARKED, Parked};
+use super::parked::{self, Consumer, Parked};
 use super::rollup::{Rollup, Slots, counters, from_item};
 use crate::dynamo;
 use crate::dynamo::attributes::{Item, string};
@@ -103,7 +103,7 @@ impl Tables {
         })
         .await?;
         // The readable parts of a parked change are in the records but not in the roll-ups.
-        for (parked, record) in parked::records(&self.client, &self.stats).await? {
+        for (parked, record) in parked::records(&self.client, &self.stats, Consumer::Counting).await? {
             comparison.parked.push(parked);
             for (rollup, slots) in record.readable_difference(generation) {
                 let due = expected.entry(rollup).or_default();
@@ -113,7 +113,11 @@ impl Tables {
             }
         }
         self.each(&self.stats, |item| {
-            if matches!(string(item, "pk"), Some(CHECKPOINTS | GENERATIONS | PARKED)) {
+            let partition = string(item, "pk");
+            let is_parked = Consumer::ALL
+                .map(|consumer| Some(consumer.partition()))
+                .contains(&partition);
+            if is_parked || matches!(partition, Some(CHECKPOINTS | GENERATIONS)) {
                 return;
             }
             match from_item(item) {
