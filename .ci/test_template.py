@@ -24,6 +24,12 @@ STACKS = {
         "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/0",
     },
     "the least, watched": {"Alarms": "essential", "Dashboard": "yes", "AlarmEmail": "someone@example.com"},
+    "events to a bus that is there": {
+        "Events": "on",
+        "EventBusName": "default",
+        "Alarms": "essential",
+        "Dashboard": "yes",
+    },
     "everything": {
         "Architecture": "x86_64",
         "MemorySize": 256,
@@ -33,6 +39,7 @@ STACKS = {
         "AlarmEmail": "someone@example.com",
         "Dashboard": "yes",
         "Tracing": "Active",
+        "Events": "on",
         "DomainName": "feedback.example.com",
         "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/0",
         "HostedZoneId": "Z0123456789ABCDEFGHIJ",
@@ -80,8 +87,8 @@ HARMLESS = {
     "status",
 }
 
-# What a function needs of AWS besides what its code calls: to log, and of `aggregate` what Lambda
-# does in its name.
+# What a function needs of AWS besides what its code calls of DynamoDB: to log; of the stream's readers what Lambda
+# does in their name, and of `publish` the bus.
 LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
 STREAM = {
     "dynamodb:DescribeStream",
@@ -106,6 +113,7 @@ HANDLERS = {
         "dynamodb:UpdateTable",
         "dynamodb:UpdateTimeToLive",
     },
+    "AWS::Events::EventBus": {"events:CreateEventBus", "events:DeleteEventBus", "events:DescribeEventBus"},
     "AWS::IAM::ManagedPolicy": {"iam:CreatePolicy", "iam:DeletePolicy"},
     "AWS::IAM::Role": {"iam:CreateRole", "iam:DeleteRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"},
     "AWS::Lambda::EventSourceMapping": {"lambda:CreateEventSourceMapping", "lambda:DeleteEventSourceMapping"},
@@ -427,14 +435,29 @@ class Template(unittest.TestCase):
 
     @of_each_stack
     def test_the_stream_gives_up_on_nothing_in_silence(self, stack):
-        (mapping,) = stack.of("AWS::Lambda::EventSourceMapping").values()
+        mappings = stack.of("AWS::Lambda::EventSourceMapping").values()
+        # "No more than two processes should read from the same stream shard at the same time" (DynamoDB's guide,
+        # "Change data capture for DynamoDB Streams").
+        readers = {binary(mapping["FunctionName"], stack): mapping for mapping in mappings}
+        has_events = stack.parameters["Events"] == "on"
+        self.assertEqual(set(readers), {"aggregate", "publish"} if has_events else {"aggregate"})
+        self.assertEqual(len(readers), len(mappings))
+        for program, mapping in readers.items():
+            with self.subTest(program):
+                delay = {"aggregate": stack.parameters["CountingDelay"], "publish": 1}[program]
+                self.assertEqual(mapping["MaximumBatchingWindowInSeconds"], delay)
+                self.check_mapping(stack, mapping)
+        queues = {mapping["DestinationConfig"]["OnFailure"]["Destination"] for mapping in mappings}
+        self.assertEqual(len(queues), len(readers))
+
+    def check_mapping(self, stack, mapping):
         self.assertEqual(mapping["EventSourceArn"], "FeedbackTable.StreamArn")
+        self.assertEqual(mapping["StartingPosition"], "TRIM_HORIZON")
         # One change that is never read must not end what is behind it.
         self.assertNotIn("FunctionResponseTypes", mapping)
         # Two hours are left to fetch what the stream forgets after 24.
         self.assertEqual((mapping["MaximumRetryAttempts"], mapping["MaximumRecordAgeInSeconds"]), (-1, 79200))
         self.assertGreater(mapping["TumblingWindowInSeconds"], 0)
-        self.assertEqual(mapping["MaximumBatchingWindowInSeconds"], stack.parameters["CountingDelay"])
         queue = mapping["DestinationConfig"]["OnFailure"]["Destination"].removesuffix(".Arn")
         self.assertTrue(stack.of("AWS::SQS::Queue")[queue]["SqsManagedSseEnabled"])
         watched = [
@@ -448,14 +471,19 @@ class Template(unittest.TestCase):
     def test_a_parked_change_is_told_of_whatever_the_log_level_and_without_other_metrics(self, stack):
         """The line is an error's, and tests/api/logs.rs knows its words (docs.aws.amazon.com, "Filter pattern
         syntax for metric filters")."""
-        (metric,) = stack.of("AWS::Logs::MetricFilter").values()
-        self.assertEqual(metric["LogGroupName"], "AggregateLogs")
-        self.assertEqual(metric["FilterPattern"], '{ $.message = "a change is parked" }')
-        (transformation,) = metric["MetricTransformations"]
-        alarm = stack.resources["ParkedAlarm"]["Properties"]
-        self.assertEqual(
-            (transformation["MetricNamespace"], transformation["MetricName"]), (alarm["Namespace"], alarm["MetricName"])
-        )
+        expected = {"AggregateLogs": "ParkedAlarm"}
+        if stack.parameters["Events"] == "on":
+            expected["PublishLogs"] = "ParkedEventsAlarm"
+        metrics = {metric["LogGroupName"]: metric for metric in stack.of("AWS::Logs::MetricFilter").values()}
+        self.assertEqual(set(metrics), set(expected))
+        for group, metric in metrics.items():
+            self.assertEqual(metric["FilterPattern"], '{ $.message = "a change is parked" }')
+            (transformation,) = metric["MetricTransformations"]
+            alarm = stack.resources[expected[group]]["Properties"]
+            self.assertEqual(
+                (transformation["MetricNamespace"], transformation["MetricName"]),
+                (alarm["Namespace"], alarm["MetricName"]),
+            )
 
     @of_each_stack
     def test_a_function_has_a_role_of_its_own_that_allows_what_is_named(self, stack):
@@ -473,16 +501,32 @@ class Template(unittest.TestCase):
                 ["TracePolicy"] if stack.parameters["Tracing"] == "Active" else [],
             )
             policies = {policy["PolicyName"]: policy["PolicyDocument"] for policy in properties["Policies"]}
-            counts = binary(name, stack) == "aggregate"
-            self.assertEqual(set(policies), {"data", "log"} | ({"stream"} if counts else set()))
+            program = binary(name, stack)
+            reads = {"stream"} if program in ("aggregate", "publish") else set()
+            sends = {"bus"} if program == "publish" else set()
+            self.assertEqual(set(policies), {"data", "log"} | reads | sends)
             self.assertNotIn("*", json.dumps(policies), name)
             # What is in `data` is derived from real calls by tests/api/policies.rs.
             self.assertEqual(
                 [(set(s["Action"]), s["Resource"]) for s in policies["log"]["Statement"]],
                 [(LOG, f"{functions[name]['LoggingConfig']['LogGroup']}.Arn")],
             )
-            if counts:
-                (mapping,) = stack.of("AWS::Lambda::EventSourceMapping").values()
+            if sends:
+                given = stack.parameters["EventBusName"]
+                bus = f"arn:aws:events:us-east-1:123456789012:event-bus/{given}" if given else "EventBus.Arn"
+                self.assertEqual(
+                    [(set(many(s["Action"])), s["Resource"]) for s in policies["bus"]["Statement"]],
+                    [({"events:PutEvents"}, bus)],
+                )
+                told = functions[name]["Environment"]["Variables"]["EVENT_BUS"]
+                self.assertEqual((told, stack.outputs["EventBusArn"]), (given or "EventBus", bus))
+                self.assertEqual(list(stack.of("AWS::Events::EventBus")), [] if given else ["EventBus"])
+            if reads:
+                (mapping,) = [
+                    mapping
+                    for mapping in stack.of("AWS::Lambda::EventSourceMapping").values()
+                    if mapping["FunctionName"] == name
+                ]
                 self.assertEqual(
                     [(set(many(s["Action"])), s["Resource"]) for s in policies["stream"]["Statement"]],
                     [
@@ -508,7 +552,7 @@ class Template(unittest.TestCase):
     @of_each_stack
     def test_alarms_look_at_what_is_published_and_can_fire(self, stack):
         alarms = stack.of("AWS::CloudWatch::Alarm")
-        self.assertLessEqual(len(alarms), 12)
+        self.assertLessEqual(len(alarms), 16 if stack.parameters["Events"] == "on" else 12)
         for name, alarm in alarms.items():
             with self.subTest(name):
                 metrics = list(alarm_metrics(alarm))
@@ -576,13 +620,15 @@ class Template(unittest.TestCase):
 
     def test_the_guide_tells_what_alarms_cost_and_what_each_means(self):
         guide = "".join((ROOT / "docs" / name).read_text() for name in ("deploy.md", "operations.md"))
-        for parameters in ({}, {"Alarms": "essential"}):
-            stack = Stack(**parameters)
-            alarms = stack.of("AWS::CloudWatch::Alarm")
-            # $0.10 a month for each metric (aws.amazon.com/cloudwatch/pricing).
-            metrics = sum(len(list(alarm_metrics(alarm))) for alarm in alarms.values())
-            row = f"| `{stack.parameters['Alarms']}` | {len(alarms)} | {metrics} | ${metrics / 10:.2f} |"
-            self.assertIn(row, guide)
+        for events in ("off", "on"):
+            for parameters in ({}, {"Alarms": "essential"}):
+                stack = Stack(Events=events, **parameters)
+                alarms = stack.of("AWS::CloudWatch::Alarm")
+                # $0.10 a month for each metric (aws.amazon.com/cloudwatch/pricing).
+                metrics = sum(len(list(alarm_metrics(alarm))) for alarm in alarms.values())
+                name = f"`{stack.parameters['Alarms']}`" + (", and `Events=on`" if events == "on" else "")
+                row = f"| {name} | {len(alarms)} | {metrics} | ${metrics / 10:.2f} |"
+                self.assertIn(row, guide)
         for name in self.stacks["everything"].of("AWS::CloudWatch::Alarm"):
             self.assertIn(f"### {name}\n", guide)
         for name in source()["Parameters"]:
@@ -621,7 +667,9 @@ class Template(unittest.TestCase):
                 (name, dimensions["FunctionName"]) for _, name, dimensions in metrics if "FunctionName" in dimensions
             }
             for function in stack.of("AWS::Lambda::Function"):
-                for name in ("Errors", "Duration", "ConcurrentExecutions"):
+                # Fifty metrics are free. What is wrong with `publish` shows in how far events are behind.
+                callers_wait = binary(function, stack) != "publish"
+                for name in ("Errors", "Duration", "ConcurrentExecutions") if callers_wait else ("IteratorAge",):
                     self.assertIn((name, function), functions)
             shown = [arn for widget in body["widgets"] for arn in widget["properties"].get("alarms", [])]
             self.assertEqual(set(shown), {f"{alarm}.Arn" for alarm in stack.of("AWS::CloudWatch::Alarm")})

@@ -13,6 +13,7 @@ use lambda_http::http::StatusCode;
 use lambda_http::tower::service_fn;
 use local::server::Integration;
 use serde_json::Value;
+use shared::config::EVENT_BUS_VARIABLE;
 use shared::tables;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
@@ -30,7 +31,12 @@ pub struct Deployment {
     pub folder: PathBuf,
     /// The endpoint of the DynamoDB.
     pub endpoint: String,
+    /// The endpoint of the EventBridge, if events are sent.
+    pub event_bridge: Option<String>,
 }
+
+/// The name of the event bus.
+pub const EVENT_BUS: &str = "feedback";
 
 impl Deployment {
     /// The command that starts a function. Its environment contains only the variables of template.yaml and
@@ -46,6 +52,11 @@ impl Deployment {
             .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
             .env("AWS_LAMBDA_LOG_LEVEL", "INFO")
             .envs(tables::ALL.iter().map(|table| (table.variable, table.name)));
+        if let Some(endpoint) = &self.event_bridge {
+            command
+                .env("AWS_ENDPOINT_URL_EVENTBRIDGE", endpoint)
+                .env(EVENT_BUS_VARIABLE, EVENT_BUS);
+        }
         command
     }
 }

@@ -10,7 +10,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 /// The functions, by the names of their packages and binaries.
-pub const FUNCTIONS: [&str; 9] = [
+pub const FUNCTIONS: [&str; 10] = [
     "create",
     "update",
     "delete",
@@ -20,6 +20,7 @@ pub const FUNCTIONS: [&str; 9] = [
     "vote",
     "console",
     "aggregate",
+    "publish",
 ];
 
 /// A program that speaks the Lambda Runtime API.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use shared::config::TraceUrl;
 
+use crate::events::bus::Destination;
 use crate::export::Format;
 use crate::import::{From, Numbers};
 
@@ -55,6 +56,10 @@ pub struct Serve {
     #[arg(long, value_name = "URL", value_parser = trace_url)]
     pub trace_url: Option<TraceUrl>,
 
+    /// Send each change of feedback as an event: append it to this file, as JSON Lines, or post it to this URL
+    #[arg(long, value_name = "FILE|URL", value_parser = Destination::parse)]
+    pub events: Option<Destination>,
+
     /// Address for the DynamoDB API. It requires no key: choose an address that only this machine's containers reach
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), requires = "dynamodb_port")]
     pub dynamodb_host: IpAddr,
@@ -90,6 +95,8 @@ pub enum Command {
     Stats(Stats),
     /// Delete all records of a user, and what else names it
     Erase(Erase),
+    /// List and send the events of changes that could not be sent
+    Events(Events),
     /// Sign vote tokens, to try them out
     Votes(Votes),
     /// Invite people to the console
@@ -379,6 +386,47 @@ pub struct Erase {
     /// The tables to use
     #[command(flatten)]
     pub place: StatsPlace,
+}
+
+/// The command `events`.
+#[derive(Args, Debug)]
+pub struct Events {
+    /// The subcommand
+    #[command(subcommand)]
+    pub action: EventsAction,
+}
+
+/// The subcommands of `events`.
+#[derive(Debug, Subcommand)]
+pub enum EventsAction {
+    /// List the changes whose events could not be sent
+    ListParked {
+        /// Where they are
+        #[command(flatten)]
+        place: StatsPlace,
+    },
+    /// Send the events of these changes; exits with 1 if some still cannot be sent
+    SendParked {
+        /// Where they are, and where the events go
+        #[command(flatten)]
+        place: EventsPlace,
+    },
+}
+
+/// Where parked changes are, and where their events go.
+#[derive(Args, Debug)]
+pub struct EventsPlace {
+    /// The tables to use
+    #[command(flatten)]
+    pub tables: StatsPlace,
+
+    /// Name or ARN of the event bus [default: the one of the stack]
+    #[arg(long, value_name = "NAME")]
+    pub bus: Option<String>,
+
+    /// File to append the events to, or URL to post them to, in place of a bus
+    #[arg(long, value_name = "FILE|URL", value_parser = Destination::parse, conflicts_with = "bus")]
+    pub to: Option<Destination>,
 }
 
 /// The command `stats`.

@@ -8,6 +8,7 @@ pub mod data;
 pub mod demo;
 pub mod dynamodb;
 pub mod erasure;
+pub mod events;
 pub mod export;
 pub mod home;
 pub mod import;

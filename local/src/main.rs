@@ -18,6 +18,8 @@ use local::console::{Console, report};
 use local::data::{DataDir, server_key};
 use local::demo;
 use local::dynamodb::{self, Engine};
+use local::events::Feed;
+use local::events::bus::LocalBus;
 use local::invite;
 use local::server::Gateway;
 use local::stream;
@@ -46,6 +48,7 @@ async fn main() -> ExitCode {
         Some(Command::Stats(stats)) => local::stats::run(stats).await.map(|text| println!("{text}")),
         Some(Command::Console(console)) => invite::run(console).await.map(|text| println!("{text}")),
         Some(Command::Erase(erase)) => local::erasure::run(erase).await.map(|text| println!("{text}")),
+        Some(Command::Events(events)) => local::events::run(events).await.map(|text| println!("{text}")),
         Some(Command::Votes(votes)) => local::votes::run(&votes).map(|text| println!("{text}")),
         // Standard output is for the records.
         Some(Command::Export(export)) => match stop_signal() {
@@ -103,6 +106,7 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
     let stop = stop_signal()?;
     let listener = bind(Ipv4Addr::LOCALHOST, arguments.port, "--port").await?;
     let warning = arguments.dynamodb_warning();
+    let bus = arguments.events.as_ref().map(LocalBus::open).transpose()?;
     let (engine, key_file, _lock) = if arguments.memory || arguments.demo {
         let engine =
             Engine::memory().map_err(|error| format!("cannot create a database in memory: {error}"))?;
@@ -135,6 +139,10 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
         true => Some(demo::start(&engine, &client, key.id(), config.retention).await?),
         false => None,
     };
+    let events = bus.map(|bus| Feed::new(engine.clone(), bus));
+    let sending = events
+        .clone()
+        .map(|events| tokio::spawn(async move { events.run().await }));
     tokio::spawn(sweep(engine.clone()));
     tokio::spawn(watch(engine.clone()));
     tokio::spawn(stream::feed(
@@ -151,7 +159,13 @@ async fn serve(arguments: Serve, stdout: Console, stderr: Console) -> Result<(),
     };
     let gateway = Gateway::new(&wiring, Some(stdout.clone())).map_err(to_line)?;
     stdout.print(greeting(port, &key.reveal(), &link, dynamodb, demo));
-    gateway.serve(listener, stop).await.map_err(to_line)
+    let served = gateway.serve(listener, stop).await.map_err(to_line);
+    if let (Some(events), Some(sending)) = (events, sending) {
+        sending.abort();
+        // Of what was written last. With a data directory, the next start sends what is not sent now.
+        let _ = tokio::time::timeout(LAST_WORDS, events.drain()).await;
+    }
+    served
 }
 
 /// The link that signs in to the console with the server's own key. Each start has a new one.
@@ -227,9 +241,11 @@ async fn watch(engine: Engine) {
 }
 
 /// Deletes what has expired, and changes that the stream has kept for a day. Once a minute, for as long as
-/// the database's file is there.
+/// the database's file is there. Changes not at the start: those from before the last stop are read first,
+/// however old.
 async fn sweep(engine: Engine) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
+    let mut trims = false;
     loop {
         minute.tick().await;
         if engine.check().is_err() {
@@ -237,10 +253,13 @@ async fn sweep(engine: Engine) {
         }
         let engine = engine.clone();
         let swept = tokio::task::spawn_blocking(move || {
-            engine.trim_stream(Timestamp::now())?;
+            if trims {
+                engine.trim_stream(Timestamp::now())?;
+            }
             engine.sweep()
         })
         .await;
+        trims = true;
         if let Ok(Err(error)) = swept {
             report(format_args!("cannot delete expired items: {error}"));
         }

@@ -54,6 +54,11 @@ impl Account {
         }
     }
 
+    /// Its configuration.
+    pub(crate) fn config(&self) -> &SdkConfig {
+        &self.0
+    }
+
     /// A client of the account's DynamoDB.
     ///
     /// # Errors

@@ -256,7 +256,7 @@ fn report(comparison: &Comparison) -> Result<String, String> {
 }
 
 /// The first [`SHOWN`] of these, a line each.
-struct Shown<'a, T>(&'a [T], fn(&T) -> String);
+pub(crate) struct Shown<'a, T>(pub(crate) &'a [T], pub(crate) fn(&T) -> String);
 
 impl<T> fmt::Display for Shown<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -270,7 +270,7 @@ impl<T> fmt::Display for Shown<'_, T> {
     }
 }
 
-fn parked_line(parked: &Parked) -> String {
+pub(crate) fn parked_line(parked: &Parked) -> String {
     format!(
         "shard {}, sequence number {}: {}",
         parked.shard, parked.sequence.0, parked.reason

@@ -1,12 +1,12 @@
-//! The local event source mapping: delivers the table's changes to `aggregate` about twice a second, starting
-//! where counting stopped.
+//! The local event source mapping: delivers the table's changes to `aggregate`, and to `publish` if there are
+//! [`events`](crate::events), about twice a second, starting where each stopped.
 //!
 //! [`mapping`] is a model of Lambda's over any [`source`] of changes: the embedded database, another DynamoDB
 //! ([`api`]), or a test's. [`faults`] injects the failures that AWS documents.
 
 pub mod api;
 pub mod clock;
-mod event;
+pub(crate) mod event;
 pub mod faults;
 pub mod mapping;
 pub mod source;
@@ -45,7 +45,21 @@ pub async fn feed(engine: Engine, counter: Counter) {
         let counter = counter.clone();
         async move { count(&counter, event).await }
     };
-    map(engine, place, count).await;
+    map(engine, place, count, Settings::local(), report_lag).await;
+}
+
+/// Delivers changes after a place to a function until the future is dropped, as [`feed`] does. `tell` is told of
+/// failures, which are retried.
+pub async fn feed_after<A>(
+    engine: Engine,
+    place: Option<SequenceNumber>,
+    invoke: impl Fn(Value) -> A,
+    settings: Settings,
+    tell: fn(&str),
+) where
+    A: Future<Output = Result<Value, String>>,
+{
+    map(engine, place, invoke, settings, tell).await;
 }
 
 async fn resume(engine: &Engine, counter: &Counter) -> Result<Option<SequenceNumber>, String> {
@@ -61,24 +75,29 @@ where
     S: Streams + Clone + Send + Sync,
     A: Future<Output = Result<Value, String>>,
 {
-    map(streams, None, invoke).await;
+    map(streams, None, invoke, Settings::local(), report_lag).await;
 }
 
-async fn map<S, A>(streams: S, place: Option<SequenceNumber>, invoke: impl Fn(Value) -> A)
-where
+async fn map<S, A>(
+    streams: S,
+    place: Option<SequenceNumber>,
+    invoke: impl Fn(Value) -> A,
+    settings: Settings,
+    tell: fn(&str),
+) where
     S: Streams + Clone + Send + Sync,
     A: Future<Output = Result<Value, String>>,
 {
     let stream = loop {
         match Stream::of_table(streams.clone(), FEEDBACK.name).await {
             Ok(stream) => break stream,
-            Err(cause) => report_lag(&cause),
+            Err(cause) => tell(&cause),
         }
         tokio::time::sleep(INTERVAL).await;
     };
-    let mapping = Mapping::new(stream, invoke, Settings::local())
+    let mapping = Mapping::new(stream, invoke, settings)
         .resuming(&shard(), place)
-        .telling(report_lag);
+        .telling(tell);
     mapping.run().await;
 }
 
@@ -92,17 +111,34 @@ fn report_lag(cause: &str) {
 ///
 /// One line to print, at the first failure. The next call continues from the checkpoint.
 pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> {
-    let stream = Stream::of_table(engine.clone(), FEEDBACK.name).await?;
     let place = checkpoint(counter).await?;
-    let mut reader = stream.reader(&shard(), place.map_or(Place::TrimHorizon, Place::After));
     let limit = Settings::local().batch_size;
+    deliver(engine, place, limit, |event| count(counter, event)).await
+}
+
+/// Delivers the changes that there are after a place, however old, by at most `limit`, and returns how many.
+///
+/// # Errors
+///
+/// One line to print, at the first failure.
+pub async fn deliver<A>(
+    engine: &Engine,
+    place: Option<SequenceNumber>,
+    limit: usize,
+    invoke: impl Fn(Value) -> A,
+) -> Result<usize, String>
+where
+    A: Future<Output = Result<Value, String>>,
+{
+    let stream = Stream::of_table(engine.clone(), FEEDBACK.name).await?;
+    let mut reader = stream.reader(&shard(), place.map_or(Place::TrimHorizon, Place::After));
     let mut delivered = 0;
     loop {
         let changes = reader.read(limit).await?.changes;
         if !changes.is_empty() {
             let window = window(&changes);
             let event = event::event(stream.arn(), &shard(), &changes, window.as_ref(), End::Open);
-            count(counter, event).await?;
+            invoke(event).await?;
         }
         delivered += changes.len();
         if changes.len() < limit {
@@ -111,7 +147,7 @@ pub async fn drain(engine: &Engine, counter: &Counter) -> Result<usize, String> 
     }
 }
 
-/// A window that ends with the last change: `drain` counts changes of any age.
+/// A window that ends with the last change: `deliver` delivers changes of any age.
 fn window(changes: &[Change]) -> Option<Window> {
     let length = Settings::local().tumbling_window?;
     let start = changes.last()?.created_at;
@@ -148,7 +184,7 @@ async fn checkpoint(counter: &Counter) -> Result<Option<SequenceNumber>, String>
 }
 
 /// The only shard of an embedded table's stream.
-fn shard() -> String {
+pub(crate) fn shard() -> String {
     format!("shardId-00000001-{}", FEEDBACK.name)
 }
 

@@ -20,6 +20,9 @@ pub const EXPECTED_KEY_VARIABLE: &str = "EXPECTED_KEY";
 /// The variable with the address of a trace in the user's tracing tool. Empty or unset means none.
 pub const TRACE_URL_VARIABLE: &str = "TRACE_URL";
 
+/// The variable with the name or ARN of the event bus that `publish` sends to.
+pub const EVENT_BUS_VARIABLE: &str = "EVENT_BUS";
+
 /// A function's configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -30,6 +33,8 @@ pub struct Config {
     pub expected_key: Option<KeyId>,
     /// Where the user's tracing tool shows a trace.
     pub trace_url: Option<TraceUrl>,
+    /// The name or ARN of the event bus.
+    event_bus: Option<String>,
 }
 
 impl Config {
@@ -48,6 +53,7 @@ impl Config {
             retention: retention(env::var(RETENTION_VARIABLE).ok().as_deref())?,
             expected_key: expected_key(env::var(EXPECTED_KEY_VARIABLE).ok().as_deref())?,
             trace_url: trace_url(env::var(TRACE_URL_VARIABLE).ok().as_deref())?,
+            event_bus: env::var(EVENT_BUS_VARIABLE).ok().filter(|bus| !bus.is_empty()),
         })
     }
 
@@ -63,6 +69,7 @@ impl Config {
             retention: retention(env::var(RETENTION_VARIABLE).ok().as_deref())?,
             expected_key: None,
             trace_url: trace_url(env::var(TRACE_URL_VARIABLE).ok().as_deref())?,
+            event_bus: None,
         })
     }
 
@@ -82,6 +89,18 @@ impl Config {
     /// Returns the configuration with another address of traces.
     pub fn with_trace_url(self, trace_url: Option<TraceUrl>) -> Self {
         Self { trace_url, ..self }
+    }
+
+    /// Returns the name or ARN of the event bus.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the configuration has none.
+    pub fn event_bus(&self) -> Result<&str, ConfigError> {
+        self.event_bus.as_deref().ok_or(ConfigError {
+            variable: EVENT_BUS_VARIABLE,
+            expected: "the name or ARN of an event bus",
+        })
     }
 
     /// Returns the name of a table.
@@ -233,6 +252,15 @@ mod tests {
             error.to_string(),
             "environment variable EXPECTED_KEY: expected the id of an API key, hsk_ and 16 hex digits, \
              and not its secret"
+        );
+    }
+
+    #[test]
+    fn an_event_bus_that_is_missing_is_named() {
+        let error = Config::default().event_bus().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "environment variable EVENT_BUS: expected the name or ARN of an event bus"
         );
     }
 

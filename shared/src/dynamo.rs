@@ -98,14 +98,16 @@ pub fn embedded_client(http: impl HttpClient + 'static, endpoint: &str) -> Clien
     Client::from_conf(config)
 }
 
-fn retries() -> RetryConfig {
+/// The retries of one call.
+pub fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(3)
         .with_initial_backoff(Duration::from_millis(50))
         .with_max_backoff(Duration::from_millis(400))
 }
 
-fn timeouts() -> TimeoutConfig {
+/// The time limits of one call.
+pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)

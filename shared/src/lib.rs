@@ -3,13 +3,14 @@
 //!
 //! Reading order: [`feedback`] (a record), [`dialect`] (the vendors' JSON), [`store`] (how records are
 //! stored), [`http`] (how a request reaches a handler). Nothing outside [`http`] knows API Gateway, and
-//! nothing outside [`store`], [`access`], [`stats`] and [`dynamo`] knows DynamoDB.
+//! nothing outside [`store`], [`access`], [`stats`], [`events`] and [`dynamo`] knows DynamoDB.
 
 pub mod access;
 pub mod config;
 pub mod dialect;
 pub mod dynamo;
 pub mod erasure;
+pub mod events;
 pub mod feedback;
 pub mod fields;
 pub mod http;
@@ -29,6 +30,7 @@ pub mod schema;
 pub mod score;
 pub mod stats;
 pub mod store;
+pub mod stream;
 pub mod tables;
 pub mod target;
 pub mod timestamp;

@@ -14,6 +14,7 @@ mod dates;
 mod demo;
 mod dynamodb;
 mod erasure;
+mod events;
 mod export;
 mod faults;
 mod filters;

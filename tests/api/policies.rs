@@ -15,6 +15,7 @@ use shared::tables::{FEEDBACK, STATS};
 
 use crate::console::{Browser, ORIGIN, encoded, invite};
 use crate::erasure::{ERASURES, step};
+use crate::events;
 use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 use crate::template::{allowed, deployed_tables, resources, template, text};
 use crate::vote::signing_key;
@@ -358,6 +359,13 @@ async fn called() -> Actions {
         note("aggregate");
     }
     assert!(cursor.is_null());
+    // A change whose event is parked.
+    let mut change = api.changes().await.pop().unwrap();
+    change["dynamodb"]["OldImage"] = json!({"sk": {"S": "nobody"}});
+    api.database.requests();
+    let outcome = events::publish(&api, &events::Bridge::default(), &[change]).await;
+    assert_eq!(outcome.unwrap().parked.len(), 1);
+    note("publish");
     // While two generations are counted.
     let rebuild = Rebuild::new(api.client.clone(), api.table(&FEEDBACK), api.table(&STATS));
     let generation = rebuild.begin(Duration::ZERO).await.unwrap();

@@ -146,15 +146,15 @@ async fn a_hundred_thousand_changes_are_counted_exactly_whatever_goes_wrong() {
 }
 
 /// Records that are randomly created, updated and deleted, as the store writes them.
-struct Records {
+pub(crate) struct Records {
     chance: Chance,
-    live: Vec<Feedback>,
+    pub(crate) live: Vec<Feedback>,
     /// Records last written by a newer version, which nothing changes any more.
-    newer: Vec<Feedback>,
+    pub(crate) newer: Vec<Feedback>,
 }
 
 impl Records {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             chance: Chance(seed),
             live: Vec::new(),
@@ -163,7 +163,7 @@ impl Records {
     }
 
     /// Updates or creates a record like a newer version would.
-    fn change_unreadably(&mut self, stream: &Shards, now: Timestamp) {
+    pub(crate) fn change_unreadably(&mut self, stream: &Shards, now: Timestamp) {
         if self.live.is_empty() || self.newer.len().is_multiple_of(2) {
             let created = self.create(now);
             stream.write(&key(&created), None, Some(&newer(&created)));
@@ -177,7 +177,7 @@ impl Records {
     }
 
     /// Makes a random change and adds it to the stream.
-    fn change(&mut self, stream: &Shards, now: Timestamp) {
+    pub(crate) fn change(&mut self, stream: &Shards, now: Timestamp) {
         let kind = self.chance.below(20);
         if self.live.is_empty() || kind < 5 {
             let created = self.create(now);
@@ -253,7 +253,7 @@ impl Records {
     }
 
     /// Writes the remaining records to the table.
-    fn put(&self, engine: &Engine) {
+    pub(crate) fn put(&self, engine: &Engine) {
         let newer = self.newer.iter().map(newer);
         for item in self.live.iter().map(image).chain(newer) {
             let put = json!({"TableName": "feedback", "Item": item});
@@ -264,7 +264,7 @@ impl Records {
 }
 
 /// A record in the stream's format.
-fn image(record: &Feedback) -> Value {
+pub(crate) fn image(record: &Feedback) -> Value {
     let attribute = |value: &AttributeValue| match value {
         AttributeValue::S(text) => json!({"S": text}),
         AttributeValue::N(number) => json!({"N": number}),
@@ -283,16 +283,16 @@ fn newer(record: &Feedback) -> Value {
 }
 
 /// The key by which a record's changes are assigned to shards: its partition.
-fn key(record: &Feedback) -> String {
+pub(crate) fn key(record: &Feedback) -> String {
     keys::partition(&record.draft.target)
 }
 
 /// A random generator that returns the same numbers for the same seed.
 #[derive(Debug)]
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use local::stream::mapping::Settings;
 use serde_yaml_ng::Value;
 use serde_yaml_ng::value::TaggedValue;
-use shared::config::{EXPECTED_KEY_VARIABLE, RETENTION_VARIABLE, TRACE_URL_VARIABLE};
+use shared::config::{EVENT_BUS_VARIABLE, EXPECTED_KEY_VARIABLE, RETENTION_VARIABLE, TRACE_URL_VARIABLE};
 use shared::http::{Function, ROUTES};
 use shared::metrics::NAMESPACE_VARIABLE;
 use shared::tables::{self, Table};
@@ -170,8 +171,8 @@ fn a_function_gets_the_names_of_its_own_tables_only() {
         Function::ALL
             .iter()
             .map(|function| function.name())
-            // The function without a route.
-            .chain(["aggregate"])
+            // The functions without a route.
+            .chain(["aggregate", "publish"])
             .map(str::to_owned)
             .collect()
     );
@@ -184,9 +185,14 @@ fn a_function_gets_the_names_of_its_own_tables_only() {
             let Value::Tagged(reference) = value else {
                 panic!("{id}: {variable:?} is not a reference");
             };
-            if [RETENTION_VARIABLE, EXPECTED_KEY_VARIABLE, TRACE_URL_VARIABLE]
-                .map(Value::from)
-                .contains(variable)
+            if [
+                RETENTION_VARIABLE,
+                EXPECTED_KEY_VARIABLE,
+                TRACE_URL_VARIABLE,
+                EVENT_BUS_VARIABLE,
+            ]
+            .map(Value::from)
+            .contains(variable)
             {
                 continue;
             }
@@ -200,6 +206,35 @@ fn a_function_gets_the_names_of_its_own_tables_only() {
             table.to_owned()
         });
         assert_eq!(told, tables.collect(), "{id}");
+    }
+}
+
+/// The model of Lambda's event source mapping has the template's settings.
+#[test]
+fn the_model_delivers_as_the_template_says() {
+    let template = template();
+    let functions = resources(&template, "AWS::Serverless::Function");
+    // `CountingDelay` is a parameter.
+    let delay = template["Parameters"]["CountingDelay"]["Default"].as_u64();
+    for (id, settings, window) in [
+        ("AggregateFunction", Settings::deployed(), delay),
+        ("PublishFunction", Settings::deployed_events(), Some(1)),
+    ] {
+        let mapping = &functions[id]["Properties"]["Events"]["Changes"]["Properties"];
+        let number = |name: &str| mapping[name].as_u64().unwrap_or_else(|| panic!("{id}: {name}"));
+        assert_eq!(number("BatchSize"), settings.batch_size as u64, "{id}");
+        let told = mapping["MaximumBatchingWindowInSeconds"].as_u64();
+        assert!(told.is_none() || told == window, "{id}");
+        assert_eq!(window, Some(settings.batching_window.as_secs()), "{id}");
+        let tumbling = settings.tumbling_window.unwrap().as_secs();
+        assert_eq!(number("TumblingWindowInSeconds"), tumbling, "{id}");
+        let oldest = settings.maximum_record_age.unwrap().as_secs();
+        assert_eq!(number("MaximumRecordAgeInSeconds"), oldest, "{id}");
+        assert_eq!(mapping["MaximumRetryAttempts"], -1, "{id}");
+        assert_eq!(settings.maximum_retry_attempts, None);
+        let bisects = mapping["BisectBatchOnFunctionError"].as_bool();
+        assert_eq!(bisects, Some(settings.bisects_batch), "{id}");
+        assert!(!settings.reports_batch_item_failures);
     }
 }
 

@@ -2,6 +2,7 @@
 //! behind the template's routes. The database is either an embedded one that is deleted at the end, or a
 //! DynamoDB Local.
 
+use std::future::pending;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -38,12 +39,32 @@ struct Args {
     /// DynamoDB Local with the service's tables [default: an embedded database, deleted at the end]
     #[arg(long, value_name = "URL")]
     dynamodb_endpoint: Option<String>,
+
+    /// EventBridge that has a bus named `feedback`, to send events to [default: none are sent]
+    #[arg(long, value_name = "URL")]
+    eventbridge_endpoint: Option<String>,
 }
 
 /// The stream of the DynamoDB behind the functions.
+#[derive(Clone)]
 enum Streams {
     Embedded(Engine),
     Other(Endpoint),
+}
+
+impl Streams {
+    /// Delivers the changes of the table of feedback to a function.
+    async fn feed(self, function: Processes) {
+        let function = &function;
+        let invoke = |event| async move {
+            let answer = function.invoke(event).await;
+            answer.map_err(|error| error.to_string())
+        };
+        match self {
+            Self::Embedded(engine) => stream::feed_process(engine, invoke).await,
+            Self::Other(endpoint) => stream::feed_process(endpoint, invoke).await,
+        }
+    }
 }
 
 #[tokio::main]
@@ -78,21 +99,17 @@ async fn main() -> io::Result<()> {
     let deployment = Deployment {
         folder: args.functions.unwrap_or(beside),
         endpoint,
+        event_bridge: args.eventbridge_endpoint,
     };
     let registry = Registry::new(client, tables::API_KEYS.name);
     server_key(&registry, Some(&args.api_key_file))
         .await
         .map_err(io::Error::other)?;
-    let aggregate = Processes::new("aggregate", &deployment);
-    let aggregate = &aggregate;
-    let count = |event| async move {
-        let answer = aggregate.invoke(event).await;
-        answer.map_err(|error| error.to_string())
-    };
-    let counting = async {
-        match streams {
-            Streams::Embedded(engine) => stream::feed_process(engine, count).await,
-            Streams::Other(endpoint) => stream::feed_process(endpoint, count).await,
+    let counting = streams.clone().feed(Processes::new("aggregate", &deployment));
+    let events = async {
+        match &deployment.event_bridge {
+            Some(_) => streams.feed(Processes::new("publish", &deployment)).await,
+            None => pending().await,
         }
     };
     let functions = |function: shared::http::Function| {
@@ -103,5 +120,6 @@ async fn main() -> io::Result<()> {
     tokio::select! {
         served = Gateway::to(functions, Some(Console::new(io::stdout())?)).serve(listener, stop) => served,
         () = counting => Ok(()),
+        () = events => Ok(()),
     }
 }

@@ -1,82 +1,17 @@
-//! Counts the changes in the feedback table's stream into roll-ups.
-//!
-//! The event source has a tumbling window only because its events then name the shard of their records,
-//! which selects the checkpoint. The window's state stays empty.
+//! Counts the changes in the feedback table's stream into roll-ups. The shard of a batch selects the checkpoint.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use lambda_http::{LambdaEvent, tracing};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
 use shared::invocation::Invocation;
 use shared::log::milliseconds;
 use shared::problem::Problem;
-use shared::stats::change::StreamRecord;
 use shared::stats::count::{Counter, Outcome};
+pub use shared::stream::{Event, Payload, Response};
 use shared::timestamp::Timestamp;
-
-/// A batch of a shard's changes (docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html).
-#[derive(Debug, Deserialize)]
-pub struct Event {
-    /// The changes; empty if the event only ends the window.
-    #[serde(rename = "Records", default)]
-    pub records: Vec<StreamRecord>,
-    /// The stream shard of the changes.
-    #[serde(rename = "shardId")]
-    pub shard_id: String,
-}
-
-/// The response to a batch whose changes are all counted or parked. It never reports a partial failure:
-/// Lambda would then cut the batch at the failed change, so a change that can never be read would hold back
-/// all changes after it (docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html).
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Response {
-    /// The window's state, which Lambda requires and this function leaves empty.
-    pub state: HashMap<String, String>,
-}
-
-/// The payload of an invocation: an [`Event`], or the reason why it is not one.
-///
-/// lambda_runtime would log serde's error, which quotes the event. So any JSON is accepted here, and the
-/// error says only where reading stopped.
-#[derive(Debug)]
-pub struct Payload(Result<Event, Unreadable>);
-
-impl<'de> Deserialize<'de> for Payload {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(Self(serde_json::from_str(json.get()).map_err(Unreadable::from)))
-    }
-}
-
-/// The position at which an event could not be read. It quotes nothing from the event.
-#[derive(Debug)]
-pub struct Unreadable {
-    column: usize,
-}
-
-impl From<serde_json::Error> for Unreadable {
-    fn from(error: serde_json::Error) -> Self {
-        Self {
-            column: error.column(),
-        }
-    }
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "event: expected a DynamoDB stream batch, got something else at column {}",
-            self.column
-        )
-    }
-}
 
 /// The function `aggregate`, which counts a batch and writes one log line about it.
 #[derive(Debug)]
@@ -104,9 +39,7 @@ impl Aggregate {
         let (started, cold) = (Instant::now(), !self.warm.swap(true, Ordering::Relaxed));
         let LambdaEvent { payload, context } = event;
         let (mut size, mut newest) = (None, None);
-        let batch = payload
-            .0
-            .map_err(|unreadable| Problem::internal(unreadable.to_string()));
+        let batch = payload.into_event();
         if let Ok(event) = &batch {
             size = Some(event.records.len());
             newest = event.newest();
@@ -159,18 +92,6 @@ impl Aggregate {
         result
             .map(|_| Response::default())
             .map_err(|problem| problem.log_message().into())
-    }
-}
-
-impl Event {
-    /// The time of the newest change.
-    fn newest(&self) -> Option<Timestamp> {
-        self.records
-            .iter()
-            .map(|record| record.happened_at)
-            // A record without a time is read as 1970.
-            .filter(|moment| *moment > Timestamp::default())
-            .max()
     }
 }
 

@@ -163,7 +163,7 @@ pub(super) fn failure(
 }
 
 /// A moment as the guide's examples have it, `2020-07-30T17:00:00Z`.
-fn seconds(moment: Timestamp) -> String {
+pub(crate) fn seconds(moment: Timestamp) -> String {
     Timestamp::from_millis(moment.seconds() * 1000)
         .to_string()
         .replace(".000Z", "Z")

@@ -82,14 +82,33 @@ impl Settings {
         }
     }
 
-    /// The same in a hurry, for one machine: changes are counted within half a second.
+    /// What template.yaml sets for `publish`.
+    pub fn deployed_events() -> Self {
+        Self {
+            batch_size: 100,
+            batching_window: Duration::from_secs(1),
+            timeout: Duration::from_secs(60),
+            ..Self::deployed()
+        }
+    }
+
+    /// The same as [`deployed`](Self::deployed) in a hurry, for one machine: changes are counted within half a second.
     pub fn local() -> Self {
+        Self::deployed().in_a_hurry()
+    }
+
+    /// The same as [`deployed_events`](Self::deployed_events) for one machine.
+    pub fn local_events() -> Self {
+        Self::deployed_events().in_a_hurry()
+    }
+
+    fn in_a_hurry(self) -> Self {
         Self {
             batching_window: Duration::ZERO,
             poll_interval: Duration::from_millis(500),
             first_wait: Duration::from_millis(500),
             longest_wait: Duration::from_secs(5),
-            ..Self::deployed()
+            ..self
         }
     }
 
@@ -496,7 +515,7 @@ where
                         window.state = state;
                     }
                     next.changes = rest;
-                    (self.tell)(&format!("{}: not counted from {} on", lane.shard, number.0));
+                    (self.tell)(&format!("{}: not processed from {} on", lane.shard, number.0));
                     self.retry(lane, &mut queue, next).await;
                 }
                 Outcome::Failed(cause) => {
@@ -584,7 +603,7 @@ where
     fn discard(&self, lane: &Lane<S::Reader>, changes: &[Change], condition: Condition, invoked: u32) {
         let (arn, now) = (self.source.arn(), self.clock.now());
         let failure = event::failure(arn, &lane.shard, changes, condition, invoked, now);
-        (self.tell)(&format!("changes were discarded and are not counted: {failure}"));
+        (self.tell)(&format!("changes were discarded: {failure}"));
         self.state().failures.push(failure);
         self.advance(lane, changes);
     }

@@ -263,9 +263,14 @@ const SPELLING: Spelling = Spelling {
     updated_at: "updated_at",
 };
 
+/// A record as a GET returns it, to be part of other JSON.
+pub fn record(feedback: &Feedback) -> Record<'_> {
+    Record::new(feedback, &SPELLING)
+}
+
 /// Renders the response to a GET of one record.
 pub fn render_one(feedback: &Feedback) -> String {
-    to_json(&Record::new(feedback, &SPELLING))
+    to_json(&record(feedback))
 }
 
 /// Renders a page of a list, with the summary of its trace if one was requested.
@@ -280,10 +285,7 @@ pub fn render_list(records: &[Feedback], next_cursor: Option<&str>, summary: Opt
     }
     to_json(&List {
         object: "list",
-        data: records
-            .iter()
-            .map(|record| Record::new(record, &SPELLING))
-            .collect(),
+        data: records.iter().map(record).collect(),
         next_cursor,
         summary,
     })

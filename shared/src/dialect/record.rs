@@ -22,7 +22,7 @@ pub struct Spelling {
 }
 
 /// A record as JSON: the schemas `PortkeyRecord` and `TrueFoundryRecord` in openapi.yaml.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     feedback: &'a Feedback,
     spelling: &'static Spelling,

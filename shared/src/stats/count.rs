@@ -21,7 +21,7 @@ use super::change::{Difference, SequenceNumber, StreamRecord};
 use super::deleted;
 use super::generation::Generations;
 use super::image::Unreadable;
-use super::parked::{self, Parked};
+use super::parked::{self, Consumer, Parked};
 use super::rollup::{COUNTED_TO, Rollup, Slots, WRITES, counters, from_item, key_item, last_seen, unchanged};
 use super::tally::Tally;
 use crate::dynamo;
@@ -224,7 +224,7 @@ impl Counter {
     /// A failure of DynamoDB. Changes counted before it stay counted, and the others stay parked.
     pub async fn count_parked(&self) -> Result<Recounted, Problem> {
         let mut recounted = Recounted::default();
-        for parked in parked::list(&self.client, &self.stats).await? {
+        for parked in parked::list(&self.client, &self.stats, Consumer::Counting).await? {
             match self.count_one_parked(&parked).await? {
                 None => recounted.counted += 1,
                 Some(reason) => recounted.left.push(parked.because(&reason)),
@@ -237,7 +237,8 @@ impl Counter {
     async fn count_one_parked(&self, parked: &Parked) -> Result<Option<Unreadable>, Problem> {
         let mut conflicts = 0;
         loop {
-            let Some(stored) = parked::load(&self.client, &self.stats, parked).await? else {
+            let stored = parked::load(&self.client, &self.stats, Consumer::Counting, parked).await?;
+            let Some(stored) = stored else {
                 // Another call has counted it meanwhile.
                 return Ok(None);
             };
@@ -275,7 +276,13 @@ impl Counter {
             let mut actions = vec![self.advance(shard, before, batch)?];
             actions.extend(self.writes(batch, Counts::is_falling).await?);
             for (record, reason) in &batch.parked {
-                actions.extend(parked::put(&self.stats, shard, record, reason)?);
+                actions.extend(parked::put(
+                    &self.stats,
+                    Consumer::Counting,
+                    shard,
+                    record,
+                    reason,
+                )?);
             }
             Ok(actions)
         };

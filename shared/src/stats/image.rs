@@ -21,8 +21,8 @@ use crate::store::item::STORED_AT;
 use crate::store::keys::{self, Owner};
 use crate::timestamp::Timestamp;
 
-/// An attribute in a stream record. Other types are ignored.
-#[derive(Clone, Debug, Deserialize)]
+/// An attribute in a stream record. Other types are ignored, and all the same.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 pub enum StreamAttribute {
     /// A string.
     S(String),
@@ -85,6 +85,27 @@ impl fmt::Display for Unreadable {
             ),
             Self::Part(part) => write!(f, "{part}: cannot be read"),
         }
+    }
+}
+
+/// Converts a state in a stream record to the item that it is of. An attribute of a type that no record is read from
+/// becomes a null, which is there and cannot be read.
+pub fn to_item(image: &Image) -> Item {
+    let attribute = |value: &StreamAttribute| match value {
+        StreamAttribute::S(text) => AttributeValue::S(text.clone()),
+        StreamAttribute::N(number) => AttributeValue::N(number.clone()),
+        StreamAttribute::B(_) | StreamAttribute::Other(_) => AttributeValue::Null(true),
+    };
+    let attributes = image.iter().map(|(name, value)| (name.clone(), attribute(value)));
+    attributes.collect()
+}
+
+/// Why an item that cannot be read cannot be read.
+pub fn unreadable(item: &Item) -> Unreadable {
+    match Counted::from_item(item) {
+        Err(reason) => reason,
+        // What is not counted.
+        Ok(_) => Unreadable::Part("record"),
     }
 }
 

@@ -1,20 +1,28 @@
-//! Parked changes: those that cannot be counted yet.
+//! Parked changes: those that a consumer of the stream cannot process yet.
 //!
 //! The stream keeps a change for one day. So a change that cannot be read, because it is of a newer schema
-//! version or damaged, is stored in full. It is parked in the transaction that moves its shard's checkpoint
+//! version or damaged, is stored, for each consumer apart.
+//!
+//! For counting it is stored in full. It is parked in the transaction that moves its shard's checkpoint
 //! past it, so it is always either in the stream or here. Newer code counts it from here
 //! ([`super::count::Counter::count_parked`]). Counts are sums, so it does not matter that later changes
 //! were counted first.
+//!
+//! For events it is stored without the content of its records ([`crate::events::without_content`]), also if the bus
+//! refuses its event. What is sent from here is the record as it is then.
+
+use std::fmt::Display;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 
 use super::change::{SequenceNumber, StreamRecord};
-use super::image::Unreadable;
 use super::rollup::key_item;
 use crate::dynamo;
 use crate::dynamo::attributes::{Item, number, string, text};
 use crate::dynamo::incomplete;
+use crate::dynamo::transaction::{Cancelled, transact};
+use crate::events;
 use crate::problem::Problem;
 use crate::schema;
 use crate::timestamp::Timestamp;
@@ -22,8 +30,27 @@ use crate::timestamp::Timestamp;
 /// The schema version of parked changes.
 const SCHEMA: u32 = 2;
 
-/// The partition key of parked changes.
-pub const PARKED: &str = "parked";
+/// A consumer of the stream. What one has parked the other does not see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consumer {
+    /// `aggregate`, which counts changes into roll-ups.
+    Counting,
+    /// `publish`, which sends events.
+    Events,
+}
+
+impl Consumer {
+    /// Every consumer.
+    pub const ALL: [Self; 2] = [Self::Counting, Self::Events];
+
+    /// The partition key of its parked changes. It is none of a roll-up, which has two `#`.
+    pub fn partition(self) -> &'static str {
+        match self {
+            Self::Counting => "parked",
+            Self::Events => "parked-events",
+        }
+    }
+}
 
 /// The maximum size of a change's text in one item, in bytes. An item is limited to 400 KB including names
 /// and key, and each of a change's two states can be that large.
@@ -36,13 +63,13 @@ pub struct Parked {
     pub shard: String,
     /// Its position in the shard.
     pub sequence: SequenceNumber,
-    /// The reason why it cannot be counted.
+    /// The reason why it is parked.
     pub reason: String,
 }
 
 impl Parked {
     /// Describes a change that is parked for this reason.
-    pub fn new(shard: &str, record: &StreamRecord, reason: &Unreadable) -> Self {
+    pub fn new(shard: &str, record: &StreamRecord, reason: &impl Display) -> Self {
         Self {
             shard: shard.to_owned(),
             sequence: record.sequence_number.clone(),
@@ -52,7 +79,7 @@ impl Parked {
 
     /// Replaces the reason.
     #[must_use]
-    pub fn because(self, reason: &Unreadable) -> Self {
+    pub fn because(self, reason: &impl Display) -> Self {
         Self {
             reason: reason.to_string(),
             ..self
@@ -65,14 +92,21 @@ impl Parked {
     }
 }
 
-/// A parked change with its content.
+/// A parked change as it is stored.
 pub(super) struct Stored {
+    consumer: Consumer,
     prefix: String,
     /// The number of its items.
     pub(super) chunks: usize,
     pub(super) record: StreamRecord,
     /// The counted part, if it is partly counted.
     pub(super) part: Option<String>,
+}
+
+impl Stored {
+    fn key(&self, chunk: usize) -> Item {
+        key_item(self.consumer.partition(), &sort_key(&self.prefix, chunk))
+    }
 }
 
 /// The number of items that a change needs.
@@ -99,14 +133,15 @@ fn sort_key(prefix: &str, chunk: usize) -> String {
 /// Builds the actions that park a change.
 pub(super) fn put(
     stats: &str,
+    consumer: Consumer,
     shard: &str,
     record: &StreamRecord,
-    reason: &Unreadable,
+    reason: &impl Display,
 ) -> Result<Vec<TransactWriteItem>, Problem> {
     let parked = Parked::new(shard, record, reason);
     let pieces = split(record.json()).enumerate();
     let put = |(chunk, piece): (usize, &str)| {
-        let mut item = key_item(PARKED, &sort_key(&parked.prefix(), chunk));
+        let mut item = key_item(consumer.partition(), &sort_key(&parked.prefix(), chunk));
         item.insert("change".to_owned(), text(piece));
         // This item's version may be newer than `generation`'s: that one decides whether code may count.
         item.insert(schema::ATTRIBUTE.to_owned(), number(SCHEMA));
@@ -131,7 +166,7 @@ pub(super) fn remove(stats: &str, stored: &Stored) -> Result<Vec<TransactWriteIt
     let delete = |chunk: usize| {
         let delete = Delete::builder()
             .table_name(stats)
-            .set_key(Some(key_item(PARKED, &sort_key(&stored.prefix, chunk))));
+            .set_key(Some(stored.key(chunk)));
         let delete = match (&stored.part, chunk) {
             (Some(part), 0) => delete
                 .condition_expression("#part = :part")
@@ -156,7 +191,7 @@ pub(super) fn rewrite(stats: &str, stored: &Stored, json: &str) -> Result<Vec<Tr
     for (chunk, piece) in split(json).enumerate() {
         let update = Update::builder()
             .table_name(stats)
-            .set_key(Some(key_item(PARKED, &sort_key(&stored.prefix, chunk))))
+            .set_key(Some(stored.key(chunk)))
             .expression_attribute_names("#change", "change")
             .expression_attribute_values(":change", text(piece));
         let update = match (&stored.part, chunk) {
@@ -192,7 +227,7 @@ pub(super) fn advance(
 ) -> Result<TransactWriteItem, Problem> {
     let update = Update::builder()
         .table_name(stats)
-        .set_key(Some(key_item(PARKED, &sort_key(&stored.prefix, 0))))
+        .set_key(Some(stored.key(0)))
         .update_expression("SET #part = :part")
         .expression_attribute_names("#part", "part")
         .expression_attribute_values(":part", part);
@@ -207,17 +242,17 @@ pub(super) fn advance(
         .build())
 }
 
-/// Lists the parked changes, without their content.
+/// Lists the parked changes of a consumer, without their content.
 ///
 /// # Errors
 ///
 /// A failure of DynamoDB.
-pub async fn list(client: &Client, stats: &str) -> Result<Vec<Parked>, Problem> {
+pub async fn list(client: &Client, stats: &str, consumer: Consumer) -> Result<Vec<Parked>, Problem> {
     let mut items = client
         .query()
         .table_name(stats)
         .key_condition_expression("pk = :pk")
-        .expression_attribute_values(":pk", text(PARKED))
+        .expression_attribute_values(":pk", text(consumer.partition()))
         .projection_expression("#shard, #sequence, #reason")
         .expression_attribute_names("#shard", "shard")
         .expression_attribute_names("#sequence", "sequence")
@@ -244,13 +279,18 @@ fn header(item: &Item) -> Option<Parked> {
 }
 
 /// Loads a parked change with its content. Returns `None` if it no longer exists.
-pub(super) async fn load(client: &Client, stats: &str, parked: &Parked) -> Result<Option<Stored>, Problem> {
+pub(super) async fn load(
+    client: &Client,
+    stats: &str,
+    consumer: Consumer,
+    parked: &Parked,
+) -> Result<Option<Stored>, Problem> {
     let prefix = parked.prefix();
     let mut items = client
         .query()
         .table_name(stats)
         .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-        .expression_attribute_values(":pk", text(PARKED))
+        .expression_attribute_values(":pk", text(consumer.partition()))
         .expression_attribute_values(":prefix", text(&prefix))
         .consistent_read(true)
         .into_paginator()
@@ -269,6 +309,7 @@ pub(super) async fn load(client: &Client, stats: &str, parked: &Parked) -> Resul
     let record =
         serde_json::from_str(&json).map_err(|_| Problem::internal("a parked change cannot be read"))?;
     Ok(Some(Stored {
+        consumer,
         prefix,
         chunks,
         record,
@@ -276,19 +317,56 @@ pub(super) async fn load(client: &Client, stats: &str, parked: &Parked) -> Resul
     }))
 }
 
-/// Loads all parked changes with their content, by shard and position.
+/// Loads all parked changes of a consumer with what is stored of them, by shard and position.
 ///
 /// # Errors
 ///
 /// A failure of DynamoDB.
-pub async fn records(client: &Client, stats: &str) -> Result<Vec<(Parked, StreamRecord)>, Problem> {
+pub async fn records(
+    client: &Client,
+    stats: &str,
+    consumer: Consumer,
+) -> Result<Vec<(Parked, StreamRecord)>, Problem> {
     let mut records = Vec::new();
-    for parked in list(client, stats).await? {
-        if let Some(stored) = load(client, stats, &parked).await? {
+    for parked in list(client, stats, consumer).await? {
+        if let Some(stored) = load(client, stats, consumer, &parked).await? {
             records.push((parked, stored.record));
         }
     }
     Ok(records)
+}
+
+/// Parks a change that cannot be sent as events, without the content of its records. Parking it again changes
+/// nothing.
+///
+/// # Errors
+///
+/// A failure of DynamoDB.
+pub async fn park_event(
+    client: &Client,
+    stats: &str,
+    parked: &Parked,
+    record: &StreamRecord,
+) -> Result<(), Problem> {
+    let record = events::without_content(record).map_err(|reason| Problem::internal(reason.to_string()))?;
+    let actions = put(stats, Consumer::Events, &parked.shard, &record, &parked.reason)?;
+    transact(client, actions).await.map_err(Cancelled::into_problem)
+}
+
+/// Removes a change that is sent.
+///
+/// # Errors
+///
+/// A failure of DynamoDB.
+pub async fn remove_event(client: &Client, stats: &str, parked: &Parked) -> Result<(), Problem> {
+    let Some(stored) = load(client, stats, Consumer::Events, parked).await? else {
+        return Ok(());
+    };
+    match transact(client, remove(stats, &stored)?).await {
+        // Another call has removed it meanwhile.
+        Ok(()) | Err(Cancelled::Conditions(_)) => Ok(()),
+        Err(cancelled) => Err(cancelled.into_problem()),
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::count::CHECKPOINTS;
 use super::deleted;
 use super::generation::{GENERATIONS, Generations};
 use super::image::Counted;
-use super::parked::{self, PARKED, Parked};
+use super::parked::{self, Consumer, Parked};
 use super::rollup::{Rollup, Slots, counters, from_item};
 use crate::dynamo;
 use crate::dynamo::attributes::{Item, string};
@@ -104,7 +104,7 @@ impl Tables {
         })
         .await?;
         // The readable parts of a parked change are in the records but not in the roll-ups.
-        for (parked, record) in parked::records(&self.client, &self.stats).await? {
+        for (parked, record) in parked::records(&self.client, &self.stats, Consumer::Counting).await? {
             comparison.parked.push(parked);
             for (rollup, slots) in record.readable_difference(generation) {
                 let due = expected.entry(rollup).or_default();
@@ -114,10 +114,14 @@ impl Tables {
             }
         }
         self.each(&self.stats, |item| {
-            let key = string(item, "pk").zip(string(item, "sk"));
-            if key.is_some_and(|(pk, sk)| {
-                matches!(pk, CHECKPOINTS | GENERATIONS | PARKED) || deleted::is_marker(pk, sk)
-            }) {
+            let partition = string(item, "pk");
+            let is_parked = Consumer::ALL
+                .map(|consumer| Some(consumer.partition()))
+                .contains(&partition);
+            let is_marker = string(item, "sk")
+                .zip(partition)
+                .is_some_and(|(sk, pk)| deleted::is_marker(pk, sk));
+            if is_parked || is_marker || matches!(partition, Some(CHECKPOINTS | GENERATIONS)) {
                 return;
             }
             match from_item(item) {

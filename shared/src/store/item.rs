@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::reasons::Reasons;
 use crate::schema;
 use crate::score::Score;
-use crate::target::Project;
+use crate::target::{Project, Target};
 use crate::timestamp::Timestamp;
 
 /// A record's score, without its other content.
@@ -48,6 +48,25 @@ pub fn from_imported(feedback: &Feedback, stored_at: Timestamp) -> Item {
     item.insert(STORED_AT.to_owned(), number(stored_at.millis()));
     item.insert(schema::ATTRIBUTE.to_owned(), number(schema::FEEDBACK));
     item
+}
+
+/// Which record an item is, at which version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The workspace.
+    pub workspace: Workspace,
+    /// The id.
+    pub id: FeedbackId,
+    /// The number of writes so far.
+    pub version: u64,
+    /// The target.
+    pub target: Target,
+    /// TrueFoundry's tracing project.
+    pub project: Option<Project>,
+    /// When it was last written.
+    pub updated_at: Timestamp,
+    /// When it expires, in seconds since the epoch.
+    pub expires_at: Option<u64>,
 }
 
 /// Converts a record to its item. A weight is stored as text, because DynamoDB's numbers go down to 1e-130
@@ -159,6 +178,28 @@ pub fn wrong_index_keys(item: &Item) -> Vec<(&'static str, Option<String>)> {
 pub fn to_feedback(item: &Item) -> Result<Feedback, Problem> {
     schema::check(item, schema::FEEDBACK)?;
     read(item).ok_or_else(|| unreadable(item))
+}
+
+/// Reads which record an item is, whatever its content.
+///
+/// # Errors
+///
+/// [`Problem::Unavailable`] for a newer schema version, [`Problem::Internal`] if the item does not say.
+pub fn identity(item: &Item) -> Result<Identity, Problem> {
+    schema::check(item, schema::FEEDBACK)?;
+    let read = || {
+        let (workspace, id) = owner(item)?;
+        Some(Identity {
+            workspace,
+            id,
+            version: int(item, "version")?,
+            target: keys::target(string(item, "pk")?)?,
+            project: string(item, "project").and_then(Project::parse),
+            updated_at: Timestamp::from_millis(int(item, "updated_at")?),
+            expires_at: expires_at(item),
+        })
+    };
+    read().ok_or_else(|| unreadable(item))
 }
 
 /// Reads only the score of an item, with its id and partition.

@@ -1,4 +1,4 @@
-//! Removing a user from the parked changes.
+//! Removing a user from the parked changes. Those of events hold nothing of a user's.
 //!
 //! A parked change holds a record as it was before and after. If this code can read both, it is counted like by
 //! `stats count-parked`. If not, the states that it can read are counted, and those of the user that it cannot are
@@ -17,7 +17,7 @@ use crate::problem::Problem;
 use crate::stats::change::{Difference, StreamRecord};
 use crate::stats::generation::Generations;
 use crate::stats::image::Counted;
-use crate::stats::parked::{self, Parked};
+use crate::stats::parked::{self, Consumer, Parked};
 use crate::store::keys;
 use crate::timestamp::Timestamp;
 
@@ -112,7 +112,7 @@ impl Counter {
             name: user,
         };
         let mut erased = Erased::default();
-        for parked in parked::list(&self.client, &self.stats).await? {
+        for parked in parked::list(&self.client, &self.stats, Consumer::Counting).await? {
             if let Some((is_deletion, happened_at)) = self.erase_one_parked(&parked, &user).await? {
                 erased.changes += 1;
                 erased.deletions.extend(is_deletion.then_some(happened_at));
@@ -130,7 +130,8 @@ impl Counter {
     ) -> Result<Option<(bool, Timestamp)>, Problem> {
         let mut conflicts = 0;
         loop {
-            let Some(stored) = parked::load(&self.client, &self.stats, parked).await? else {
+            let stored = parked::load(&self.client, &self.stats, Consumer::Counting, parked).await?;
+            let Some(stored) = stored else {
                 return Ok(None);
             };
             let Some(split) = split(&stored.record, user)? else {
