@@ -436,6 +436,93 @@ async fn a_change_of_scale_deletes_the_old_score_and_deletes_are_repeated() {
     assert_eq!(world.langfuse.scores(), Vec::<Value>::new());
 }
 
+/// The scores in the requests, in their order: what was sent or deleted.
+fn said(requests: &[(String, String, Value)]) -> Vec<String> {
+    let event = |body: &Value| {
+        let score = &body["batch"][0]["body"];
+        format!(
+            "{} of version {}",
+            score["value"],
+            score["metadata"]["version"].as_str().unwrap()
+        )
+    };
+    requests
+        .iter()
+        .map(|(method, path, body)| match method.as_str() {
+            "DELETE" => format!("no {}", path.rsplit('-').next().unwrap()),
+            _ => event(body),
+        })
+        .collect()
+}
+
+/// The change's own event comes later, or has come before.
+#[tokio::test(start_paused = true)]
+async fn what_changes_while_a_score_is_sent_is_sent_too() {
+    for (change, expected) in [
+        (
+            Some(json!({"value": -1})),
+            vec!["1 of version 1", "-1 of version 2"],
+        ),
+        (
+            Some(json!({"rating": 2})),
+            vec!["1 of version 1", "2 of version 2", "no value"],
+        ),
+        (None, vec!["1 of version 1", "no value", "no rating"]),
+    ] {
+        let world = World::new().await;
+        let id = world.api.vote(1, json!({})).await;
+        world.publish(&mut Random(7)).await;
+        world.api.time.forward(Duration::from_secs(60));
+        let (api, changes) = (world.api.clone(), Arc::new(Mutex::new(vec![change])));
+        world.langfuse.meddle(Some(Arc::new(move || {
+            let (api, id) = (api.clone(), id.clone());
+            let change = changes.lock().unwrap().pop();
+            async move {
+                match change {
+                    Some(Some(body)) => {
+                        let route = if body["rating"].is_null() {
+                            PORTKEY
+                        } else {
+                            TRUEFOUNDRY
+                        };
+                        api.put(&format!("{route}/{id}"), body).await.ok();
+                    }
+                    Some(None) => drop(api.delete(&format!("{PORTKEY}/{id}")).await.ok()),
+                    None => {}
+                }
+            }
+            .boxed()
+        })));
+        world.deliver(&mut Random(7)).await;
+        assert_eq!(said(&world.langfuse.requests()), expected);
+    }
+}
+
+/// An attempt that ended after it sent a score leaves no score that nobody knows of.
+#[tokio::test(start_paused = true)]
+async fn another_attempt_deletes_what_an_earlier_one_may_have_sent() {
+    let world = World::new().await;
+    let id = world.api.rate(4, json!({})).await;
+    world.publish(&mut Random(7)).await;
+    world.api.time.forward(Duration::from_secs(60));
+    world
+        .api
+        .put(&format!("{PORTKEY}/{id}"), json!({"value": 1}))
+        .await
+        .ok();
+    world.langfuse.fail([Fault::Crash(true)]);
+    assert_eq!(world.deliver(&mut Random(7)).await, None);
+    assert_eq!(said(&world.langfuse.requests()), ["1 of version 2"]);
+    world
+        .api
+        .put(&format!("{TRUEFOUNDRY}/{id}"), json!({"rating": 5}))
+        .await
+        .ok();
+    world.api.time.forward(Duration::from_secs(360));
+    world.deliver(&mut Random(7)).await.unwrap();
+    assert_eq!(said(&world.langfuse.requests()), ["5 of version 3", "no value"]);
+}
+
 /// The log as it is deployed.
 fn deployed(captured: &Captured) -> Dispatch {
     shared::log::log(captured.clone(), |name| {
