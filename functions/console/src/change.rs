@@ -48,7 +48,12 @@ struct FieldView {
     name: &'static str,
     label: &'static str,
     text: String,
+    /// What else to know about it.
+    hint: Option<&'static str>,
 }
+
+/// Says why the comment is empty where people read one.
+const COMMENT_IN_METADATA: &str = "The comment above is in the metadata. A comment here takes its place.";
 
 /// What a change will do, before it does.
 #[derive(Template)]
@@ -310,6 +315,8 @@ fn fields(record: &Feedback) -> Vec<FieldView> {
                 .to_owned(),
         ),
     ];
+    let is_in_metadata =
+        draft.comment.as_ref().and_then(Comment::text).is_none() && draft.comment_text().is_some();
     let fields = FIELDS.into_iter().zip(texts);
     fields
         .filter_map(|((name, label), text)| {
@@ -317,6 +324,7 @@ fn fields(record: &Feedback) -> Vec<FieldView> {
                 name,
                 label,
                 text: text?,
+                hint: (is_in_metadata && name == "comment").then_some(COMMENT_IN_METADATA),
             })
         })
         .collect()
@@ -368,6 +376,7 @@ mod tests {
             name,
             label: "",
             text: text.to_owned(),
+            hint: None,
         };
         let fields = [
             field("value", "5"),

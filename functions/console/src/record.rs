@@ -16,6 +16,7 @@ use shared::stats::figures::Opinion;
 use shared::timestamp::Timestamp;
 
 use crate::App;
+use crate::number;
 use crate::page::Moment;
 use crate::selection::query_string;
 use crate::session::Session;
@@ -213,8 +214,12 @@ impl ScoreView {
         };
         match score {
             Score::Value(value, weight) => Self {
-                text: format!("{}: {}", value.get(), weight.get()),
-                words: format!("value {} of weight {}", value.get(), weight.get()),
+                text: pair(value.get().into(), weight.get()),
+                words: format!(
+                    "value {} of weight {}",
+                    number::count(value.get().into()),
+                    weight.get()
+                ),
                 class: class(Opinion::of_value(value.get().into())),
                 stars: None,
             },
@@ -251,7 +256,7 @@ impl OthersView {
         let pairs = summary
             .pairs
             .iter()
-            .map(|pair| format!("{}: {}", pair.value, pair.weight));
+            .map(|scored| pair(scored.value.into(), scored.weight));
         let ratings = summary.ratings.iter().map(|rating| format!("{rating} of 5"));
         Self {
             count: match (summary.count, summary.truncated) {
@@ -262,6 +267,11 @@ impl OthersView {
             more: summary.count.saturating_sub(MAX_PAIRS),
         }
     }
+}
+
+/// `Value: Weight`.
+fn pair(value: i64, weight: f64) -> String {
+    format!("{}: {weight}", number::count(value))
 }
 
 /// The page of a trace.
@@ -341,7 +351,7 @@ mod tests {
     #[test]
     fn a_score_is_a_pair_or_stars() {
         let pair = ScoreView::new(Score::Value(Value::new(-7).unwrap(), Weight::new(0.25).unwrap()));
-        assert_eq!((pair.text.as_str(), pair.class), ("-7: 0.25", "down"));
+        assert_eq!((pair.text.as_str(), pair.class), ("−7: 0.25", "down"));
         let rating = ScoreView::new(Score::Rating(Rating::new(4).unwrap()));
         assert_eq!((rating.text.as_str(), rating.class), ("4 of 5", "up"));
         assert_eq!(

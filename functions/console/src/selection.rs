@@ -352,8 +352,8 @@ pub struct FilterBar {
 /// The filters that only lists have.
 #[derive(Clone, Debug)]
 pub struct MoreFilters {
-    /// The ends of a range of scores.
-    pub numbers: Vec<NumberFilter>,
+    /// The ranges of scores: on each scale the lower end and the upper.
+    pub ranges: [[NumberFilter; 2]; 2],
     /// The reason.
     pub reason: String,
     /// Whether there is a comment: `true`, `false` or nothing.
@@ -421,12 +421,19 @@ const TEXTS: [(&str, &str); 7] = [
     ("name", "Name"),
 ];
 
+/// The parameter of the filter by comments.
+const HAS_COMMENT: &str = "has_comment";
+
 /// The ends of ranges of scores, with their labels and limits.
-const NUMBERS: [(&str, &str, i8, i8); 4] = [
-    ("value_min", "Value from", -10, 10),
-    ("value_max", "Value to", -10, 10),
-    ("rating_min", "Rating from", 1, 5),
-    ("rating_max", "Rating to", 1, 5),
+const RANGES: [[(&str, &str, i8, i8); 2]; 2] = [
+    [
+        ("value_min", "Value from", -10, 10),
+        ("value_max", "Value to", -10, 10),
+    ],
+    [
+        ("rating_min", "Rating from", 1, 5),
+        ("rating_max", "Rating to", 1, 5),
+    ],
 ];
 
 impl FilterBar {
@@ -435,17 +442,17 @@ impl FilterBar {
         let text = |name: &str| selection.get(name).unwrap_or_default().to_owned();
         Self {
             more: Some(MoreFilters {
-                numbers: NUMBERS
-                    .map(|(name, label, min, max)| NumberFilter {
+                ranges: RANGES.map(|ends| {
+                    ends.map(|(name, label, min, max)| NumberFilter {
                         name,
                         label,
                         value: text(name),
                         min,
                         max,
                     })
-                    .into(),
+                }),
                 reason: text("reason"),
-                has_comment: text("has_comment"),
+                has_comment: text(HAS_COMMENT),
             }),
             ..Self::new(path, selection)
         }
@@ -456,8 +463,13 @@ impl FilterBar {
         let text = |name: &str| selection.get(name).unwrap_or_default().to_owned();
         let chips = TEXTS
             .into_iter()
-            .chain([("reason", "Reason"), ("has_comment", "Has a comment")])
-            .chain(NUMBERS.map(|(name, label, ..)| (name, label)));
+            .chain([("reason", "Reason"), (HAS_COMMENT, "Comment")])
+            .chain(
+                RANGES
+                    .as_flattened()
+                    .iter()
+                    .map(|(name, label, ..)| (*name, *label)),
+            );
         let range: Vec<(String, String)> = ["range", "from", "to"]
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), selection.get(name)?.to_owned())))
@@ -485,9 +497,15 @@ impl FilterBar {
                 .into(),
             chips: chips
                 .filter_map(|(name, label)| {
+                    let value = selection.get(name)?;
+                    let words = if name == HAS_COMMENT {
+                        comment_words(value)
+                    } else {
+                        value
+                    };
                     Some(Chip {
                         label,
-                        value: selection.get(name)?.to_owned(),
+                        value: words.to_owned(),
                         without: format!("{path}{}", selection.with(name, None)),
                     })
                 })
@@ -509,6 +527,15 @@ impl FilterBar {
             href.push_str(&more);
         }
         Self { beside, ..self }
+    }
+}
+
+/// What the filter by comments chooses.
+fn comment_words(value: &str) -> &str {
+    match value {
+        "true" => "with one",
+        "false" => "without one",
+        other => other,
     }
 }
 

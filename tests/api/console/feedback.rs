@@ -136,12 +136,12 @@ async fn a_record_shows_its_score_the_trace_s_scores_and_what_was_said() {
     let browser = Browser::signed_in(&api).await;
     let page = browser.get("/console/feedback").await.text;
     assert!(
-        page.contains("value -7 of weight 0.25") && page.contains(">-7: 0.25<"),
+        page.contains("value −7 of weight 0.25") && page.contains(">−7: 0.25<"),
         "{page}"
     );
     assert!(page.contains("4 of 5 stars") && page.contains("★★★★<span>☆</span>"));
     assert!(
-        page.contains("<span>2 on this trace</span> <span class=\"plain num\">-7: 0.25, 4 of 5</span>"),
+        page.contains("<span>2 on this trace</span> <span class=\"plain num\">−7: 0.25, 4 of 5</span>"),
         "{page}"
     );
     assert!(page.contains("<dt>Input</dt><dd tabindex=\"0\">what?</dd>"));
