@@ -15,7 +15,7 @@ from pathlib import Path
 
 from version import ROOT, version
 
-FUNCTIONS = ("aggregate", "analytics", "console", "create", "delete", "erase", "publish", "read", "update", "vote")
+FUNCTIONS = ("aggregate", "analytics", "console", "create", "delete", "erase", "langfuse", "publish", "read", "update", "vote")
 # Each architecture's number in an ELF header (e_machine of the ELF specification).
 ARCHITECTURES = {"arm64": 183, "x86_64": 62}
 

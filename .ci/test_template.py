@@ -30,6 +30,16 @@ STACKS = {
         "Alarms": "essential",
         "Dashboard": "yes",
     },
+    "forwarding from a bus that is there": {
+        "Events": "on",
+        "EventBusName": "default",
+        "Dashboard": "yes",
+        "WebhookUrl": "https://hooks.example.com",
+        "WebhookFilter": "negative-with-comment",
+        "LangfuseUrl": "https://cloud.langfuse.com",
+        "LangfusePublicKey": "pk-lf-1",
+        "LangfuseSecretKey": "sk-lf-1",
+    },
     "everything": {
         "Architecture": "x86_64",
         "MemorySize": 256,
@@ -40,6 +50,12 @@ STACKS = {
         "Dashboard": "yes",
         "Tracing": "Active",
         "Events": "on",
+        "WebhookUrl": "https://hooks.example.com/services/T0/B0/x",
+        "WebhookSecret": "a-secret",
+        "WebhookFormat": "slack",
+        "LangfuseUrl": "https://langfuse.example.com",
+        "LangfusePublicKey": "pk-lf-1",
+        "LangfuseSecretKey": "sk-lf-1",
         "DomainName": "feedback.example.com",
         "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/0",
         "HostedZoneId": "Z0123456789ABCDEFGHIJ",
@@ -68,7 +84,9 @@ PUBLISHED = {
         "SystemErrors": OPERATION,
         "ThrottledRequests": OPERATION,
     },
-    "AWS/SQS": {"ApproximateNumberOfMessagesVisible": [{"QueueName"}]},
+    "AWS/SQS": {
+        name: [{"QueueName"}] for name in ("ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible")
+    },
 }
 
 # What a caller cannot put text into, of the variables at docs.aws.amazon.com, "Customize HTTP API
@@ -97,6 +115,18 @@ STREAM = {
     "dynamodb:ListStreams",
 }
 
+# What Lambda reads a queue with, and what the function puts into it.
+QUEUE = {
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:ReceiveMessage",
+    "sqs:SendMessage",
+}
+
+# The rules that forward events, by the parameter that asks for each.
+RULES = {"WebhookRule": "WebhookUrl", "LangfuseRule": "LangfuseUrl"}
+
 # What making and deleting a resource takes of whoever deploys, of the permissions that the handlers of
 # CloudFormation's resource schemas name ("AWS resource and property types reference").
 HANDLERS = {
@@ -113,6 +143,23 @@ HANDLERS = {
         "dynamodb:UpdateTable",
         "dynamodb:UpdateTimeToLive",
     },
+    "AWS::Events::ApiDestination": {"events:CreateApiDestination", "events:DeleteApiDestination"},
+    "AWS::Events::Connection": {
+        "events:CreateConnection",
+        "events:DeleteConnection",
+        "iam:CreateServiceLinkedRole",
+        "secretsmanager:CreateSecret",
+        "secretsmanager:DeleteSecret",
+        "secretsmanager:GetSecretValue",
+        "secretsmanager:PutSecretValue",
+    },
+    "AWS::Events::Rule": {
+        "events:PutRule",
+        "events:DeleteRule",
+        "events:PutTargets",
+        "events:RemoveTargets",
+        "iam:PassRole",
+    },
     "AWS::Events::EventBus": {"events:CreateEventBus", "events:DeleteEventBus", "events:DescribeEventBus"},
     "AWS::IAM::ManagedPolicy": {"iam:CreatePolicy", "iam:DeletePolicy"},
     "AWS::IAM::Role": {"iam:CreateRole", "iam:DeleteRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"},
@@ -124,6 +171,7 @@ HANDLERS = {
     "AWS::Route53::RecordSet": {"route53:ChangeResourceRecordSets"},
     "AWS::SNS::Topic": {"sns:CreateTopic", "sns:Subscribe", "sns:DeleteTopic"},
     "AWS::SQS::Queue": {"sqs:CreateQueue", "sqs:DeleteQueue"},
+    "AWS::SQS::QueuePolicy": {"sqs:SetQueueAttributes"},
 }
 
 
@@ -264,6 +312,13 @@ class Template(unittest.TestCase):
                 ["", STACKS["everything"]["CertificateArn"]],
                 ["certificate/0", "arn:aws:iam::1:role/x"],
             ),
+            ("WebhookUrl", ["", "https://hooks.slack.com/services/T0/B0/x?y=z"], ["http://a.example", "https://", "https://a b"]),
+            (
+                "LangfuseUrl",
+                ["", "https://cloud.langfuse.com", "https://a.example:3000/langfuse/"],
+                ["cloud.langfuse.com", "http://a.example", "https://a.example?x=1", "https://me@a.example"],
+            ),
+            ("LangfusePublicKey", ["", "pk-lf-1"], ["pk lf", "a:b"]),
             ("HostedZoneId", ["", "Z0123456789ABCDEFGHIJ"], ["/hostedzone/Z012", "example.com"]),
             (
                 "AllowedOrigins",
@@ -435,7 +490,7 @@ class Template(unittest.TestCase):
 
     @of_each_stack
     def test_the_stream_gives_up_on_nothing_in_silence(self, stack):
-        mappings = stack.of("AWS::Lambda::EventSourceMapping").values()
+        mappings = self.stream_readers(stack)
         # "No more than two processes should read from the same stream shard at the same time" (DynamoDB's guide,
         # "Change data capture for DynamoDB Streams").
         readers = {binary(mapping["FunctionName"], stack): mapping for mapping in mappings}
@@ -449,6 +504,11 @@ class Template(unittest.TestCase):
                 self.check_mapping(stack, mapping)
         queues = {mapping["DestinationConfig"]["OnFailure"]["Destination"] for mapping in mappings}
         self.assertEqual(len(queues), len(readers))
+
+    def stream_readers(self, stack):
+        """The mappings of the table's stream, and not those of queues."""
+        mappings = stack.of("AWS::Lambda::EventSourceMapping").values()
+        return [mapping for mapping in mappings if mapping["EventSourceArn"] == "FeedbackTable.StreamArn"]
 
     def check_mapping(self, stack, mapping):
         self.assertEqual(mapping["EventSourceArn"], "FeedbackTable.StreamArn")
@@ -490,7 +550,9 @@ class Template(unittest.TestCase):
         roles = stack.of("AWS::IAM::Role")
         functions = stack.of("AWS::Lambda::Function")
         used = {function["Role"]: name for name, function in functions.items()}
-        self.assertEqual({role.removesuffix(".Arn") for role in used}, set(roles))
+        # Besides, EventBridge has one to post to the webhook.
+        others = {"WebhookRole"} & set(roles)
+        self.assertEqual({role.removesuffix(".Arn") for role in used} | others, set(roles))
         self.assertEqual(len(used), len(functions))
         for role, name in used.items():
             properties = roles[role.removesuffix(".Arn")]
@@ -504,7 +566,8 @@ class Template(unittest.TestCase):
             program = binary(name, stack)
             reads = {"stream"} if program in ("aggregate", "publish") else set()
             sends = {"bus"} if program == "publish" else set()
-            self.assertEqual(set(policies), {"data", "log"} | reads | sends)
+            queues = {"queues"} if program == "langfuse" else set()
+            self.assertEqual(set(policies), {"data", "log"} | reads | sends | queues)
             self.assertNotIn("*", json.dumps(policies), name)
             # What is in `data` is derived from real calls by tests/api/policies.rs.
             self.assertEqual(
@@ -536,6 +599,106 @@ class Template(unittest.TestCase):
                 )
 
     @of_each_stack
+    def test_forwarding_repeats_for_a_day_and_sets_aside_what_fails(self, stack):
+        rules = stack.of("AWS::Events::Rule")
+        parameters = stack.parameters
+        wanted = {rule for rule, url in RULES.items() if parameters[url]}
+        self.assertEqual(set(rules), wanted)
+        queues = stack.of("AWS::SQS::Queue")
+        allowed = {
+            (queue, many(statement["Action"])[0], statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+            for policy in stack.of("AWS::SQS::QueuePolicy").values()
+            for statement in policy["PolicyDocument"]["Statement"]
+            for queue in many(statement["Resource"])
+            if statement["Principal"] == {"Service": "events.amazonaws.com"}
+        }
+        needed = set()
+        for name, rule in rules.items():
+            self.assertEqual(rule["EventBusName"], parameters["EventBusName"] or "EventBus")
+            (target,) = rule["Targets"]
+            policy = {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
+            self.assertEqual(target["RetryPolicy"], policy)
+            for arn in {target["DeadLetterConfig"]["Arn"], target["Arn"]}:
+                queue = arn.removesuffix(".Arn")
+                if queue in queues:
+                    needed.add((arn, "sqs:SendMessage", f"{name}.Arn"))
+                    self.assertTrue(queues[queue]["SqsManagedSseEnabled"])
+                    self.assertEqual(queues[queue]["MessageRetentionPeriod"], 1209600)
+            dead = target["DeadLetterConfig"]["Arn"].removesuffix(".Arn")
+            self.assertEqual(stack.outputs[f"{dead}Url"], dead)
+        self.assertEqual(allowed, needed)
+        if "WebhookRule" in rules:
+            (target,) = rules["WebhookRule"]["Targets"]
+            (destination,) = stack.of("AWS::Events::ApiDestination").values()
+            self.assertEqual(
+                (destination["InvocationEndpoint"], destination["HttpMethod"], destination["ConnectionArn"]),
+                (parameters["WebhookUrl"], "POST", "WebhookConnection.Arn"),
+            )
+            (connection,) = stack.of("AWS::Events::Connection").values()
+            key = connection["AuthParameters"]["ApiKeyAuthParameters"]
+            secret = {"ApiKeyName": "x-hindsight-secret", "ApiKeyValue": parameters["WebhookSecret"] or "none"}
+            self.assertEqual((connection["AuthorizationType"], key), ("API_KEY", secret))
+            role = stack.of("AWS::IAM::Role")[target["RoleArn"].removesuffix(".Arn")]
+            (policy,) = role["Policies"]
+            self.assertEqual(
+                policy["PolicyDocument"]["Statement"],
+                [{"Effect": "Allow", "Action": "events:InvokeApiDestination", "Resource": target["Arn"]}],
+            )
+            (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+            self.assertEqual(trust["Principal"], {"Service": "events.amazonaws.com"})
+        if "LangfuseRule" in rules:
+            self.check_langfuse(stack, rules["LangfuseRule"])
+
+    def check_langfuse(self, stack, rule):
+        (target,) = rule["Targets"]
+        # The function reads an event's detail, and its own messages of that form.
+        self.assertEqual(target["InputPath"], "$.detail")
+        queue = stack.of("AWS::SQS::Queue")["LangfuseQueue"]
+        (mapping,) = [
+            mapping
+            for mapping in stack.of("AWS::Lambda::EventSourceMapping").values()
+            if mapping["EventSourceArn"] == target["Arn"]
+        ]
+        self.assertEqual(mapping["FunctionResponseTypes"], ["ReportBatchItemFailures"])
+        function = stack.of("AWS::Lambda::Function")[mapping["FunctionName"]]
+        # "At least six times" ("Creating and configuring an Amazon SQS event source mapping").
+        self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * function["Timeout"])
+        # What the waits of functions/langfuse/src/lib.rs make a day of.
+        redrive = {"deadLetterTargetArn": target["DeadLetterConfig"]["Arn"], "maxReceiveCount": 110}
+        self.assertEqual(queue["RedrivePolicy"], redrive)
+        (role,) = [role for role in stack.of("AWS::IAM::Role") if f"{role}.Arn" == function["Role"]]
+        policies = stack.of("AWS::IAM::Role")[role]["Policies"]
+        (statements,) = [p["PolicyDocument"]["Statement"] for p in policies if p["PolicyName"] == "queues"]
+        self.assertEqual(
+            [(set(many(s["Action"])), s["Resource"]) for s in statements],
+            [(QUEUE, target["Arn"]), ({"sqs:SendMessage"}, target["DeadLetterConfig"]["Arn"])],
+        )
+        variables = function["Environment"]["Variables"]
+        self.assertEqual(variables["LANGFUSE_QUEUE"], "LangfuseQueue")
+        self.assertEqual(variables["LANGFUSE_DEAD_LETTERS"], "LangfuseDeadLetters")
+        for name in ("LANGFUSE_URL", "LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"):
+            parameter = "".join(part.capitalize() for part in name.split("_"))
+            self.assertEqual(variables[name], stack.parameters[parameter])
+
+    def test_forwarding_needs_events_and_keys_and_hides_secrets(self):
+        rules = source()["Rules"]
+        given = {"Fn::Not": [{"Fn::Equals": [{"Ref": "%s"}, ""]}]}
+        is_given = lambda name: json.loads(json.dumps(given) % name)
+        events = {"Fn::Equals": [{"Ref": "Events"}, "on"]}
+        for rule, url, needed in [
+            ("WebhookNeedsEvents", "WebhookUrl", [events]),
+            (
+                "LangfuseNeedsEventsAndKeys",
+                "LangfuseUrl",
+                [events, is_given("LangfusePublicKey"), is_given("LangfuseSecretKey")],
+            ),
+        ]:
+            self.assertEqual(rules[rule]["RuleCondition"], is_given(url))
+            self.assertEqual([assertion["Assert"] for assertion in rules[rule]["Assertions"]], needed)
+        for name, parameter in source()["Parameters"].items():
+            self.assertEqual(parameter.get("NoEcho", False), name.startswith(("WebhookS", "LangfuseS")), name)
+
+    @of_each_stack
     def test_traces_are_sent_where_they_are_asked_for_and_allowed(self, stack):
         active = stack.parameters["Tracing"] == "Active"
         for function in stack.of("AWS::Lambda::Function").values():
@@ -552,7 +715,9 @@ class Template(unittest.TestCase):
     @of_each_stack
     def test_alarms_look_at_what_is_published_and_can_fire(self, stack):
         alarms = stack.of("AWS::CloudWatch::Alarm")
-        self.assertLessEqual(len(alarms), 16 if stack.parameters["Events"] == "on" else 12)
+        of_options = {"Events": 4, "WebhookUrl": 1, "LangfuseUrl": 2}
+        more = sum(count for name, count in of_options.items() if stack.parameters[name] not in ("", "off"))
+        self.assertLessEqual(len(alarms), 12 + more)
         for name, alarm in alarms.items():
             with self.subTest(name):
                 metrics = list(alarm_metrics(alarm))
@@ -596,6 +761,11 @@ class Template(unittest.TestCase):
             {metric for metric, _ in watched},
         )
         for function in stack.of("AWS::Lambda::Function"):
+            if binary(function, stack) == "langfuse":
+                # Its messages come again, so that whatever fails, the oldest one gets old.
+                age = ("ApproximateAgeOfOldestMessage", (("QueueName", "LangfuseQueue.QueueName"),))
+                self.assertIn(age, watched)
+                continue
             for metric in ("Errors", "Throttles"):
                 self.assertIn((metric, (("FunctionName", function),)), watched)
         for name, table in stack.of("AWS::DynamoDB::Table").items():
@@ -668,6 +838,10 @@ class Template(unittest.TestCase):
             }
             for function in stack.of("AWS::Lambda::Function"):
                 # Fifty metrics are free. What is wrong with `publish` shows in how far events are behind.
+                # With `langfuse`, it shows in the age of its queue.
+                if binary(function, stack) == "langfuse":
+                    self.assertIn("LangfuseLagsAlarm", stack.of("AWS::CloudWatch::Alarm"))
+                    continue
                 callers_wait = binary(function, stack) != "publish"
                 for name in ("Errors", "Duration", "ConcurrentExecutions") if callers_wait else ("IteratorAge",):
                     self.assertIn((name, function), functions)
@@ -725,11 +899,15 @@ class Template(unittest.TestCase):
         untagged = {
             "AWS::ApiGatewayV2::ApiMapping",
             "AWS::CloudWatch::Dashboard",
+            "AWS::Events::ApiDestination",
+            "AWS::Events::Connection",
+            "AWS::Events::Rule",
             "AWS::IAM::ManagedPolicy",
             "AWS::Lambda::EventSourceMapping",
             "AWS::Lambda::Permission",
             "AWS::Logs::MetricFilter",
             "AWS::Route53::RecordSet",
+            "AWS::SQS::QueuePolicy",
         }
         for name, resource in stack.resources.items():
             tags = resource["Properties"].get("Tags", [])
@@ -742,7 +920,7 @@ class Template(unittest.TestCase):
 
     @of_each_stack
     def test_a_name_is_the_stack_s_own(self, stack):
-        own = {"DomainName", "FunctionName", "LogGroupName", "MetricName", "Name", "StageName"}
+        own = {"DomainName", "EventBusName", "FunctionName", "LogGroupName", "MetricName", "Name", "StageName"}
         for name, resource in stack.resources.items():
             properties = resource["Properties"]
             self.assertLessEqual({key for key in properties if key.endswith("Name")}, own, name)

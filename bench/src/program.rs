@@ -10,7 +10,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 /// The functions, by the names of their packages and binaries.
-pub const FUNCTIONS: [&str; 10] = [
+pub const FUNCTIONS: [&str; 11] = [
     "create",
     "update",
     "delete",
@@ -21,6 +21,7 @@ pub const FUNCTIONS: [&str; 10] = [
     "console",
     "aggregate",
     "publish",
+    "langfuse",
 ];
 
 /// A program that speaks the Lambda Runtime API.

@@ -213,6 +213,13 @@ pub struct ConfigError {
     expected: &'static str,
 }
 
+impl ConfigError {
+    /// The error of a variable that must be `expected`.
+    pub const fn new(variable: &'static str, expected: &'static str) -> Self {
+        Self { variable, expected }
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

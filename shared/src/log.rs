@@ -22,11 +22,12 @@ use crate::timestamp::Timestamp;
 /// The crates whose log lines contain no caller's text at any level. All other crates are dependencies.
 /// Below INFO they print the data that passes through them: lambda_runtime prints events, and the AWS SDK
 /// prints requests and responses, including keys, comments and metadata.
-const OWN_CRATES: [&str; 8] = [
+const OWN_CRATES: [&str; 9] = [
     "aggregate",
     "analytics",
     "create",
     "delete",
+    "langfuse",
     "publish",
     "read",
     "shared",

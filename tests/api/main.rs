@@ -18,6 +18,7 @@ mod events;
 mod export;
 mod faults;
 mod filters;
+mod forwarding;
 mod harness;
 mod headers;
 mod hostile;

@@ -16,6 +16,7 @@ use shared::tables::{FEEDBACK, STATS};
 use crate::console::{Browser, ORIGIN, encoded, invite};
 use crate::erasure::{ERASURES, step};
 use crate::events;
+use crate::forwarding::World;
 use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY};
 use crate::template::{allowed, deployed_tables, resources, template, text};
 use crate::vote::signing_key;
@@ -366,6 +367,16 @@ async fn called() -> Actions {
     let outcome = events::publish(&api, &events::Bridge::default(), &[change]).await;
     assert_eq!(outcome.unwrap().parked.len(), 1);
     note("publish");
+    // A record and an upserted one on their way to Langfuse.
+    let world = World::beside(&api);
+    api.vote(1, json!({})).await;
+    let body = json!({"trace_id": "t", "value": 1, "metadata": {"_user": "u"}}).to_string();
+    let headers = [("x-hindsight-upsert", "user")];
+    api.call(Method::POST, PORTKEY, &headers, &body).await.ok();
+    world.publish_last(2).await;
+    api.database.requests();
+    world.deliver_all().await;
+    note("langfuse");
     // While two generations are counted.
     let rebuild = Rebuild::new(api.client.clone(), api.table(&FEEDBACK), api.table(&STATS));
     let generation = rebuild.begin(Duration::ZERO).await.unwrap();

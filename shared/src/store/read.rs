@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures_util::future::try_join_all;
 
 use super::item;
+use super::write::primary_key;
 use super::{Store, keys};
 use crate::dynamo;
 use crate::dynamo::attributes::{Item, text};
@@ -21,6 +22,7 @@ use crate::id::{FeedbackId, Workspace};
 use crate::problem::Problem;
 use crate::query::{ListQuery, MAX_LIMIT, Order};
 use crate::tables::{BY_TIME, FEEDBACK};
+use crate::target::Target;
 use crate::timestamp::Timestamp;
 use paths::{Ids, Path, paths};
 use size::text_size;
@@ -122,6 +124,62 @@ impl Store {
             return Err(Problem::NotFound);
         }
         Ok(feedback)
+    }
+
+    /// Reads one record of this target, consistently, without an index that might be behind. Returns `None` if there
+    /// is none, or it has expired.
+    ///
+    /// # Errors
+    ///
+    /// A failure of DynamoDB; a record that cannot be read.
+    pub async fn current(
+        &self,
+        workspace: &Workspace,
+        target: &Target,
+        id: FeedbackId,
+        now: Timestamp,
+    ) -> Result<Option<Feedback>, Problem> {
+        let found = if id.is_upserted() {
+            self.find_upserted(workspace, target, id).await?
+        } else {
+            self.client
+                .get_item()
+                .table_name(&self.feedback)
+                .set_key(Some(primary_key(keys::partition(target), workspace, id)))
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(|error| dynamo::problem(&error, false))?
+                .item
+        };
+        let record = found.as_ref().map(item::to_feedback).transpose()?;
+        Ok(record.filter(|record| !record.is_expired(now)))
+    }
+
+    /// Finds an upserted record among those of its target. Its key cannot be made from its id.
+    async fn find_upserted(
+        &self,
+        workspace: &Workspace,
+        target: &Target,
+        id: FeedbackId,
+    ) -> Result<Option<Item>, Problem> {
+        let (path, mut start) = (Path::upserted(workspace, target), None);
+        loop {
+            let page = self
+                .query(&path, Ids::ALL)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| dynamo::problem(&error, false))?;
+            let items = page.items.unwrap_or_default();
+            if let Some(found) = items.into_iter().find(|item| item::id(item) == Some(id)) {
+                return Ok(Some(found));
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(None);
+            }
+        }
     }
 
     /// Reads one page of a list.
