@@ -110,6 +110,14 @@ fn score(fields: &mut Fields<'_>, numeric: Numeric) -> Option<Score> {
     }
 }
 
+/// Whether the metadata of a score are those that this service sends: the record is here, or was deleted.
+fn is_forwarded(metadata: JsonRef<'_>) -> bool {
+    Object::from_json(metadata).is_ok_and(|metadata| {
+        let source = metadata.get("source").and_then(scalar_text);
+        source.as_deref() == Some("hindsight") && metadata.get("feedback_id").is_some()
+    })
+}
+
 /// Reads a score. What has no place in a record is kept in the metadata, in `langfuse`.
 pub(super) fn record(object_: Object<'_>, reading: &Reading<'_>) -> Result<Feedback, Vec<Fault>> {
     let mut rest: Vec<(String, String)> = object_
@@ -153,6 +161,12 @@ pub(super) fn record(object_: Object<'_>, reading: &Reading<'_>) -> Result<Feedb
     if let Some(json) = base.filter(|json| Kind::of(json) != Kind::Object) {
         rest.push(("metadata".to_owned(), json.get().to_owned()));
         base = None;
+    }
+    if base.is_some_and(is_forwarded) {
+        fields.fault(Fault::new(
+            "metadata.source",
+            "expected a score that was not forwarded from here, got hindsight",
+        ));
     }
     if !rest.is_empty() {
         members.push(("langfuse".to_owned(), object(&rest)));

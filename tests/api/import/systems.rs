@@ -140,6 +140,10 @@ async fn what_is_no_score_of_a_trace_is_refused_by_its_field() {
             "subject.kind: expected trace or observation, got something else",
         ),
         (
+            json!({"metadata": {"source": "hindsight", "feedback_id": "01a1"}}),
+            "metadata.source: expected a score that was not forwarded from here, got hindsight",
+        ),
+        (
             json!({"timestamp": "soon"}),
             "timestamp: expected an ISO 8601 date and time, got a string of 4 bytes",
         ),
@@ -158,14 +162,14 @@ async fn what_is_no_score_of_a_trace_is_refused_by_its_field() {
         .collect();
     file.push_str("{\"id\"\n[1]\n");
     let (done, told) = import(&api, &request(System::Langfuse), &file).await;
-    assert_eq!(done.unwrap().refused, 10);
+    assert_eq!(done.unwrap().refused, 11);
     let mut expected: Vec<String> = refused
         .iter()
         .enumerate()
         .map(|(place, (_, says))| format!("line {}: {says}", place + 1))
         .collect();
-    expected.push("line 9: record: invalid JSON: EOF while parsing an object at line 1 column 5".to_owned());
-    expected.push("line 10: record: expected a JSON object, got an array".to_owned());
+    expected.push("line 10: record: invalid JSON: EOF while parsing an object at line 1 column 5".to_owned());
+    expected.push("line 11: record: expected a JSON object, got an array".to_owned());
     assert_eq!(told, expected);
     // A record that is refused is not quoted, and only the first hundred are told of.
     let many = with(&json!({"value": "a secret of some length"})).to_string() + "\n";
