@@ -1,24 +1,17 @@
 //! Counts the changes in the feedback table's stream into roll-ups. The shard of a batch selects the checkpoint.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
-
-use futures_util::FutureExt as _;
-use lambda_http::{LambdaEvent, tracing};
-use shared::invocation::Invocation;
-use shared::log::milliseconds;
+use lambda_http::LambdaEvent;
 use shared::problem::Problem;
 use shared::stats::count::{Counter, Outcome};
+use shared::stats::parked::Consumer;
+use shared::stream::{Done, Reader};
 pub use shared::stream::{Event, Payload, Response};
-use shared::timestamp::Timestamp;
 
 /// The function `aggregate`, which counts a batch and writes one log line about it.
 #[derive(Debug)]
 pub struct Aggregate {
     counter: Counter,
-    /// Whether this process has handled a batch before.
-    warm: AtomicBool,
+    reader: Reader,
 }
 
 impl Aggregate {
@@ -26,7 +19,7 @@ impl Aggregate {
     pub fn new(counter: Counter) -> Self {
         Self {
             counter,
-            warm: AtomicBool::new(false),
+            reader: Reader::new(Consumer::Counting),
         }
     }
 
@@ -36,62 +29,14 @@ impl Aggregate {
     ///
     /// An error makes Lambda deliver the batch again.
     pub async fn answer(&self, event: LambdaEvent<Payload>) -> Result<Response, lambda_http::Error> {
-        let (started, cold) = (Instant::now(), !self.warm.swap(true, Ordering::Relaxed));
-        let LambdaEvent { payload, context } = event;
-        let (mut size, mut newest) = (None, None);
-        let batch = payload.into_event();
-        if let Ok(event) = &batch {
-            size = Some(event.records.len());
-            newest = event.newest();
-        }
-        let invocation = Invocation::new(Some(&context.request_id));
-        // Boxed, because the compiler cannot compute the layout of the whole nested future.
-        let work = async { handle(&self.counter, batch?).await }.boxed();
-        let result = match invocation.run(AssertUnwindSafe(work).catch_unwind()).await {
-            Ok(result) => result,
-            Err(_) => Err(Problem::internal("counting panicked")),
+        let count = async |event| {
+            let Outcome { counted, parked } = handle(&self.counter, event).await?;
+            Ok(Done {
+                count: counted,
+                parked,
+            })
         };
-        let problem = result.as_ref().err();
-        let outcome = result.as_ref().ok();
-        for parked in outcome.iter().flat_map(|outcome| &outcome.parked) {
-            tracing::error!(
-                request_id = invocation.id(),
-                shard = parked.shard.as_str(),
-                sequence = parked.sequence.0.as_str(),
-                cause = parked.reason.as_str(),
-                "a change is parked"
-            );
-        }
-        let cause = problem.map(Problem::log_message);
-        let units = invocation.units();
-        macro_rules! line {
-            ($level:ident, $message:literal) => {
-                tracing::$level!(
-                    request_id = invocation.id(),
-                    function_version = context.env_config.version.as_str(),
-                    records = size,
-                    counted = outcome.map(|outcome| outcome.counted),
-                    parked = outcome
-                        .map(|outcome| outcome.parked.len())
-                        .filter(|count| *count > 0),
-                    lag_ms = newest.map(|newest| milliseconds(newest.age(Timestamp::now()))),
-                    ms = milliseconds(started.elapsed()),
-                    cold,
-                    read_units = units.read,
-                    write_units = units.write,
-                    problem = problem.map(Problem::code),
-                    cause,
-                    $message
-                )
-            };
-        }
-        match &cause {
-            None => line!(info, "counted"),
-            Some(_) => line!(error, "failed"),
-        }
-        result
-            .map(|_| Response::default())
-            .map_err(|problem| problem.log_message().into())
+        self.reader.answer(event, count).await
     }
 }
 
