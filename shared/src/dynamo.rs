@@ -2,6 +2,7 @@
 //! builds items. [`transaction`] and [`retry`] run requests that may take more than one attempt.
 
 pub mod attributes;
+pub mod batch;
 mod clock;
 mod error;
 mod metering;

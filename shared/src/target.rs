@@ -61,6 +61,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// A span of a trace, or without one the trace.
+    pub fn new(trace: TraceId, span: Option<SpanId>) -> Self {
+        match span {
+            Some(span) => Self::Span(trace, span),
+            None => Self::Trace(trace),
+        }
+    }
+
     /// The trace.
     pub fn trace(&self) -> &TraceId {
         match self {

@@ -292,10 +292,7 @@ impl Claims<'_> {
         let span = self.optional("span", SpanId::EXPECTED, SpanId::parse)?;
         if given("trace") {
             let trace = self.required("trace", TraceId::EXPECTED, TraceId::parse)?;
-            return Ok(Reach::One(match span {
-                Some(span) => Target::Span(trace, span),
-                None => Target::Trace(trace),
-            }));
+            return Ok(Reach::One(Target::new(trace, span)));
         }
         if span.is_some() {
             return Err(invalid("span: expected beside trace alone"));
@@ -412,10 +409,6 @@ impl VoteToken {
     /// [`Problem::Denied`] for one that the token does not reach, [`Problem::Invalid`] where it reaches several and
     /// none is named.
     pub fn target(&self, trace: Option<TraceId>, span: Option<SpanId>) -> Result<Target, Problem> {
-        let of = |trace: TraceId, span: Option<SpanId>| match span {
-            Some(span) => Target::Span(trace, span),
-            None => Target::Trace(trace),
-        };
         if let Reach::One(target) = &self.reach {
             if trace.is_some_and(|trace| trace != *target.trace()) {
                 return Err(denied("trace", "the token is for another trace"));
@@ -438,7 +431,7 @@ impl VoteToken {
             Reach::Prefix(prefix) if !trace.as_str().starts_with(prefix.as_str()) => {
                 Err(denied("trace_prefix", "the token does not reach this trace"))
             }
-            _ => Ok(of(trace, span)),
+            _ => Ok(Target::new(trace, span)),
         }
     }
 

@@ -110,10 +110,7 @@ pub(super) fn record(object: Object<'_>, reading: &Reading<'_>) -> Result<Feedba
             workspace: reading.workspace.clone(),
             id,
             draft: Draft {
-                target: match span {
-                    Some(span) => Target::Span(trace, span),
-                    None => Target::Trace(trace),
-                },
+                target: Target::new(trace, span),
                 project,
                 score: score?,
                 comment,

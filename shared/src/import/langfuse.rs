@@ -68,10 +68,7 @@ fn target(fields: &mut Fields<'_>) -> Option<Target> {
     let Some(mut subject) = nested(fields, "subject") else {
         let trace = fields.required::<TraceId>("traceId");
         let span = fields.optional::<SpanId>("observationId");
-        return trace.map(|trace| match span {
-            Some(span) => Target::Span(trace, span),
-            None => Target::Trace(trace),
-        });
+        return trace.map(|trace| Target::new(trace, span));
     };
     let kind = subject.raw("kind").and_then(|json| string(json).ok());
     let target = match kind.as_deref() {

@@ -50,10 +50,7 @@ pub(super) fn record(row: Object<'_>, reading: &Reading<'_>) -> Result<Feedback,
             updated_at: updated_at.map(|Moment(time)| time),
         };
         let draft = Draft {
-            target: match span {
-                Some(span) => Target::Span(trace, span),
-                None => Target::Trace(trace),
-            },
+            target: Target::new(trace, span),
             project,
             score: score?,
             comment,

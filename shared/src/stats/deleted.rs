@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, TransactWriteItem};
 
 use super::change::StreamRecord;
 use super::rollup::key_item;
-use crate::dynamo;
 use crate::dynamo::attributes::{number, string};
+use crate::dynamo::batch::items_of_keys;
 use crate::dynamo::incomplete;
 use crate::dynamo::retry::back_off;
 use crate::dynamo::transaction::{Cancelled, transact};
@@ -26,10 +26,6 @@ use crate::timestamp::Timestamp;
 
 /// How long a marker is kept: as long as a backup may hold the record. Streams and queues forget earlier.
 pub const LIFETIME: Duration = Duration::from_secs(STREAM_RETENTION.as_secs() + BACKUP_RETENTION.as_secs());
-
-/// The most ids of one look-up: the keys of a BatchGetItem
-/// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
-pub const MAX_IDS: usize = 100;
 
 /// The start of a marker's partition key, and its sort key.
 const DELETED: &str = "deleted";
@@ -86,7 +82,7 @@ pub(super) async fn mark(
     Ok(())
 }
 
-/// Returns which of these records, at most [`MAX_IDS`] different ones, were deleted within [`LIFETIME`], as far as
+/// Returns which of these records, at most [`MAX_KEYS`](crate::dynamo::batch::MAX_KEYS) different ones, were deleted within [`LIFETIME`], as far as
 /// deletions are counted.
 ///
 /// # Errors
@@ -99,37 +95,17 @@ pub async fn among(
     ids: impl IntoIterator<Item = FeedbackId>,
     now: Timestamp,
 ) -> Result<HashSet<FeedbackId>, Problem> {
-    let mut asked: Vec<_> = ids
+    let keys = ids
         .into_iter()
         .map(|id| key_item(&partition(workspace, id), DELETED))
         .collect();
-    let (mut deleted, mut attempt) = (HashSet::new(), 0);
-    while !asked.is_empty() {
-        let keys = KeysAndAttributes::builder()
-            .set_keys(Some(asked))
-            .consistent_read(true)
-            .build()
-            .map_err(incomplete)?;
-        let answer = client
-            .batch_get_item()
-            .request_items(stats, keys)
-            .send()
-            .await
-            .map_err(|error| dynamo::problem(&error, false))?;
-        let markers = answer.responses.unwrap_or_default().into_values().flatten();
-        deleted.extend(
-            markers
-                .filter(|marker| !item::is_expired(marker, now))
-                .filter_map(|marker| FeedbackId::parse(string(&marker, "pk")?.rsplit('#').next()?)),
-        );
-        let left = answer.unprocessed_keys.unwrap_or_default();
-        asked = left.into_values().flat_map(|keys| keys.keys).collect();
-        if !asked.is_empty() {
-            back_off(attempt).await.ok_or(Problem::Throttled)?;
-            attempt += 1;
-        }
-    }
-    Ok(deleted)
+    let consistent = KeysAndAttributes::builder().consistent_read(true);
+    let markers = items_of_keys(client, stats, keys, &consistent).await?;
+    Ok(markers
+        .iter()
+        .filter(|marker| !item::is_expired(marker, now))
+        .filter_map(|marker| FeedbackId::parse(string(marker, "pk")?.rsplit('#').next()?))
+        .collect())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod plan;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -21,7 +21,7 @@ use super::tally::Tally;
 use crate::config::{Config, ConfigError};
 use crate::dynamo;
 use crate::dynamo::attributes::{Item, int, text};
-use crate::dynamo::retry::back_off;
+use crate::dynamo::batch::{self, items_of_keys};
 use crate::id::Workspace;
 use crate::problem::Problem;
 use crate::query::Filter;
@@ -42,10 +42,6 @@ pub const MAX_ROLLUPS: usize = 50_000;
 
 /// The maximum number of roll-ups that are read by key. Beyond it, querying all values is cheaper.
 const MAX_KEYS: usize = 1_000;
-
-/// The maximum number of keys in a BatchGetItem
-/// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
-const BATCH_KEYS: usize = 100;
 
 /// The maximum number of times that everything is read again because votes with a name changed meanwhile.
 const MAX_REREADS: usize = 8;
@@ -502,33 +498,10 @@ impl Reader {
         keys: Vec<Item>,
         visit: &mut impl FnMut(&Item) -> Result<(), Unanswered>,
     ) -> Result<(), Unanswered> {
-        for batch in keys.chunks(BATCH_KEYS) {
-            let (mut asked, mut attempt) = (batch.to_vec(), 0);
-            while !asked.is_empty() {
-                let keys = KeysAndAttributes::builder()
-                    .set_keys(Some(asked))
-                    .consistent_read(true)
-                    .build()
-                    .map_err(|error| {
-                        Problem::internal(format!("a DynamoDB request is incomplete: {error}"))
-                    })?;
-                let answer = self
-                    .client
-                    .batch_get_item()
-                    .request_items(&self.stats, keys)
-                    .send()
-                    .await
-                    .map_err(|error| dynamo::problem(&error, false))?;
-                let found = answer.responses.unwrap_or_default();
-                found.into_values().flatten().try_for_each(|item| visit(&item))?;
-                // Keys that DynamoDB had no capacity for, or that exceeded its 16 MB.
-                let left: HashMap<String, KeysAndAttributes> = answer.unprocessed_keys.unwrap_or_default();
-                asked = left.into_values().flat_map(|keys| keys.keys).collect();
-                if !asked.is_empty() {
-                    back_off(attempt).await.ok_or(Problem::Throttled)?;
-                    attempt += 1;
-                }
-            }
+        let consistent = KeysAndAttributes::builder().consistent_read(true);
+        for batch in keys.chunks(batch::MAX_KEYS) {
+            let found = items_of_keys(&self.client, &self.stats, batch.to_vec(), &consistent).await?;
+            found.iter().try_for_each(&mut *visit)?;
         }
         Ok(())
     }

@@ -8,17 +8,14 @@ use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValuesOnConditionCheckFai
 use super::Store;
 use super::item;
 use crate::dynamo::attributes::{Item, string};
-use crate::dynamo::retry::{back_off, retry_conflicts};
-use crate::dynamo::{self, Attempts, incomplete};
+use crate::dynamo::batch::items_of_keys;
+use crate::dynamo::retry::retry_conflicts;
+use crate::dynamo::{self, Attempts};
 use crate::feedback::Feedback;
 use crate::id::FeedbackId;
 use crate::problem::Problem;
 use crate::tables::FEEDBACK;
 use crate::timestamp::Timestamp;
-
-/// The most records of one look-up: the keys of a BatchGetItem
-/// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
-pub const MAX_PLACES: usize = 100;
 
 /// The primary key of a record.
 pub type Place = (String, String);
@@ -39,7 +36,7 @@ impl Store {
         place(&item::from_feedback(record))
     }
 
-    /// Returns the ids of the records that are in these places, at most [`MAX_PLACES`] different ones. A record that was
+    /// Returns the ids of the records that are in these places, at most [`MAX_KEYS`](crate::dynamo::batch::MAX_KEYS) different ones. A record that was
     /// stored a moment ago may be missing: the write decides.
     ///
     /// # Errors
@@ -52,31 +49,10 @@ impl Store {
                 ("sk".to_owned(), dynamo::attributes::text(sk)),
             ])
         };
-        let mut asked: Vec<Item> = places.into_iter().map(key).collect();
-        let (mut met, mut attempt) = (HashMap::new(), 0);
-        while !asked.is_empty() {
-            let keys = KeysAndAttributes::builder()
-                .set_keys(Some(asked))
-                .projection_expression("pk, sk, id")
-                .build()
-                .map_err(incomplete)?;
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&self.feedback, keys)
-                .send()
-                .await
-                .map_err(|error| dynamo::problem(&error, false))?;
-            let found = answer.responses.unwrap_or_default().into_values().flatten();
-            met.extend(found.map(|found| (place(&found), item::id(&found))));
-            let left = answer.unprocessed_keys.unwrap_or_default();
-            asked = left.into_values().flat_map(|keys| keys.keys).collect();
-            if !asked.is_empty() {
-                back_off(attempt).await.ok_or(Problem::Throttled)?;
-                attempt += 1;
-            }
-        }
-        Ok(met)
+        let keys = places.into_iter().map(key).collect();
+        let read = KeysAndAttributes::builder().projection_expression("pk, sk, id");
+        let met = items_of_keys(&self.client, &self.feedback, keys, &read).await?;
+        Ok(met.iter().map(|met| (place(met), item::id(met))).collect())
     }
 
     /// Stores a record as it is, with its id, times and version, unless one is in its place. `stored_at` is the time by

@@ -9,8 +9,9 @@ use super::item;
 use super::write::{ALIVE, KNOWN};
 use super::{Store, keys};
 use crate::dynamo::attributes::{Item, number, string, text};
-use crate::dynamo::retry::{back_off, retry_conflicts};
-use crate::dynamo::{self, Attempts, incomplete};
+use crate::dynamo::batch::items_of_keys;
+use crate::dynamo::retry::retry_conflicts;
+use crate::dynamo::{self, Attempts};
 use crate::feedback::Feedback;
 use crate::id::Workspace;
 use crate::person::Person;
@@ -45,33 +46,14 @@ impl Store {
             .map(|target| (keys::partition(target), key(workspace, target, person)))
             .collect();
         let mut found: HashMap<String, Feedback> = HashMap::new();
-        let (mut asked, mut attempt): (Vec<Item>, _) = (wanted.into_values().collect(), 0);
-        while !asked.is_empty() {
-            let keys = KeysAndAttributes::builder()
-                .set_keys(Some(asked))
-                .consistent_read(true)
-                .build()
-                .map_err(incomplete)?;
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&self.feedback, keys)
-                .send()
-                .await
-                .map_err(|error| dynamo::problem(&error, false))?;
-            for item in answer.responses.unwrap_or_default().into_values().flatten() {
-                let feedback = item::to_feedback(&item)?;
-                if let Some(partition) = string(&item, "pk")
-                    && !feedback.is_expired(now)
-                {
-                    found.insert(partition.to_owned(), feedback);
-                }
-            }
-            let left = answer.unprocessed_keys.unwrap_or_default();
-            asked = left.into_values().flat_map(|keys| keys.keys).collect();
-            if !asked.is_empty() {
-                back_off(attempt).await.ok_or(Problem::Throttled)?;
-                attempt += 1;
+        let consistent = KeysAndAttributes::builder().consistent_read(true);
+        let keys = wanted.into_values().collect();
+        for item in items_of_keys(&self.client, &self.feedback, keys, &consistent).await? {
+            let feedback = item::to_feedback(&item)?;
+            if let Some(partition) = string(&item, "pk")
+                && !feedback.is_expired(now)
+            {
+                found.insert(partition.to_owned(), feedback);
             }
         }
         let votes = targets
