@@ -20,6 +20,7 @@ use futures_util::stream::{self, StreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use shared::config::Config;
 use shared::dynamo;
+use shared::dynamo::batch::MAX_KEYS;
 use shared::feedback::Feedback;
 use shared::id::Workspace;
 use shared::import::{Numeric, Reading, System};
@@ -50,7 +51,7 @@ use crate::{stats, stream as changes};
 pub const WRITE_UNITS: u32 = 1_000;
 
 /// How many records are looked up at a time.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = MAX_KEYS;
 
 /// The number of records that are written concurrently.
 const CONCURRENCY: usize = 25;
