@@ -1,5 +1,6 @@
 //! The measured programs, and how each is built and started.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Cursor, Write as _};
@@ -114,9 +115,9 @@ fn target() -> PathBuf {
 ///
 /// If the build fails.
 pub fn functions() -> io::Result<Vec<Program>> {
-    let mut cargo = cargo(&workspace());
-    cargo.args(FUNCTIONS.iter().flat_map(|name| ["--package", name]));
-    run(cargo.arg("--target-dir").arg(target()))?;
+    let mut build = release_build(&workspace());
+    build.args(FUNCTIONS.iter().flat_map(|name| ["--package", name]));
+    run(build.arg("--target-dir").arg(target()))?;
     Ok(FUNCTIONS
         .iter()
         .map(|name| Program::binary(name, target().join("release").join(name)))
@@ -129,8 +130,8 @@ pub fn functions() -> io::Result<Vec<Program>> {
 ///
 /// If the build fails.
 pub fn local_server() -> io::Result<PathBuf> {
-    let mut cargo = cargo(&workspace());
-    run(cargo.args(["--package", "local", "--target-dir"]).arg(target()))?;
+    let mut build = release_build(&workspace());
+    run(build.args(["--package", "local", "--target-dir"]).arg(target()))?;
     Ok(target().join("release/hindsight"))
 }
 
@@ -151,7 +152,7 @@ pub fn baselines() -> Vec<Result<Program, String>> {
 
 fn rust(folder: &Path, name: &str) -> io::Result<Program> {
     let target = target().join("baselines");
-    run(cargo(folder).arg("--target-dir").arg(&target))?;
+    run(release_build(folder).arg("--target-dir").arg(&target))?;
     Ok(Program::binary(name, target.join("release").join(name)))
 }
 
@@ -200,11 +201,26 @@ fn node(folder: &Path) -> io::Result<Program> {
     })
 }
 
-fn cargo(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO"));
+fn release_build(folder: &Path) -> Command {
+    let mut command = cargo(folder);
+    command.args(["build", "--release", "--locked", "--quiet"]);
     command
-        .args(["build", "--release", "--locked", "--quiet"])
-        .current_dir(folder);
+}
+
+/// Cargo in a folder, without what the cargo that runs this process says of this process's package. Build scripts
+/// that read those variables, as ring's does, would be run again, and all that depends on them compiled again.
+pub fn cargo(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(folder);
+    for (name, _) in env::vars_os() {
+        let of_a_package = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+        if of_a_package
+            .iter()
+            .any(|prefix| name.to_string_lossy().starts_with(prefix))
+        {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

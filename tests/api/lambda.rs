@@ -1,11 +1,12 @@
 //! The functions' real bootstraps, over a test's database.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use bench::lambda::Bootstrap;
+use bench::program::cargo;
 use serde_json::Value;
 use shared::http::Function;
 use shared::tables;
@@ -18,7 +19,7 @@ use crate::harness::Database;
 fn binaries() -> &'static HashMap<String, PathBuf> {
     static BINARIES: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
     BINARIES.get_or_init(|| {
-        let output = Command::new(env!("CARGO"))
+        let output = cargo(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")))
             .args([
                 "build",
                 "--workspace",
@@ -27,7 +28,6 @@ fn binaries() -> &'static HashMap<String, PathBuf> {
                 "--locked",
                 "--message-format=json",
             ])
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .stderr(Stdio::inherit())
             .output()
             .unwrap();

@@ -39,10 +39,14 @@ const stored = (id) => get(`/v1/feedback/${id}`);
 
 /** The ids of a trace's records, oldest first, once there are as many as expected. */
 async function listed(trace, expected) {
+  return (await records(trace, expected)).map((record) => record.id);
+}
+
+/** A trace's records, oldest first, once there are as many as expected. */
+async function records(trace, expected) {
   for (let attempt = 0; ; attempt += 1) {
-    const page = await get(`/v1/feedback?order=asc&limit=100&trace_id=${encodeURIComponent(trace)}`);
-    const ids = page.data.map((record) => record.id);
-    if (ids.length === expected || attempt === 100) return ids;
+    const { data } = await get(`/v1/feedback?order=asc&limit=100&trace_id=${encodeURIComponent(trace)}`);
+    if (data.length === expected || attempt === 100) return data;
     await sleep(50);
   }
 }
@@ -139,14 +143,14 @@ describe("create of an array", () => {
     const answer = await portkey.feedback.create(feedbacks);
     assert.equal(answer.status, "success");
     assert.equal(new Set(answer.feedback_ids).size, 100);
-    for (const [index, id] of answer.feedback_ids.entries()) {
-      const record = await stored(id);
+    const found = await records(trace, 100);
+    assert.deepEqual(found.map((record) => record.id), answer.feedback_ids);
+    for (const [index, record] of found.entries()) {
       assert.deepEqual(
         [record.trace_id, record.value, record.weight, record.metadata],
         [trace, (index % 21) - 10, index / 100, { index }],
       );
     }
-    assert.deepEqual(await listed(trace, 100), answer.feedback_ids);
   });
 
   it("with one element returns one id", async () => {

@@ -46,16 +46,21 @@ def stored(feedback_id):
     return response.json()
 
 
-def listed(trace, expected):
-    """Returns the ids of a trace's records, oldest first, once there are as many as expected."""
+def records(trace, expected):
+    """Returns a trace's records, oldest first, once there are as many as expected."""
     until = time.monotonic() + 5
     while True:
         response = get("/v1/feedback", trace_id=trace, order="asc", limit=100)
         response.raise_for_status()
-        ids = [record["id"] for record in response.json()["data"]]
-        if len(ids) == expected or time.monotonic() > until:
-            return ids
+        found = response.json()["data"]
+        if len(found) == expected or time.monotonic() > until:
+            return found
         time.sleep(0.05)
+
+
+def listed(trace, expected):
+    """Returns the ids of a trace's records, oldest first, once there are as many as expected."""
+    return [record["id"] for record in records(trace, expected)]
 
 
 def absent_id():
@@ -171,7 +176,8 @@ class Feedback:
         values = list(range(-10, 11))
         feedbacks = [{"trace_id": self.trace, "value": value} for value in values]
         ids = self.portkey.call("bulk_create", feedbacks=feedbacks).feedback_ids
-        self.assertEqual([stored(feedback_id)["value"] for feedback_id in ids], values)
+        found = [(record["id"], record["value"]) for record in records(self.trace, len(values))]
+        self.assertEqual(found, list(zip(ids, values, strict=True)))
 
     def test_numbers_may_come_as_strings(self):
         record = stored(self.create(value="1", weight="0.25"))
@@ -212,11 +218,11 @@ class Feedback:
         answer = self.portkey.call("bulk_create", feedbacks=feedbacks)
         self.assertEqual(answer.status, "success")
         self.assertEqual(len(set(answer.feedback_ids)), 100)
-        for index, feedback_id in enumerate(answer.feedback_ids):
-            record = stored(feedback_id)
+        found = records(self.trace, 100)
+        self.assertEqual([record["id"] for record in found], answer.feedback_ids)
+        for index, record in enumerate(found):
             self.assertEqual((record["value"], record["weight"]), (index % 21 - 10, index / 100))
             self.assertEqual(record["metadata"], {"index": index})
-        self.assertEqual(listed(self.trace, 100), answer.feedback_ids)
 
     def test_a_bulk_with_one_fault_stores_nothing_and_names_it(self):
         feedbacks = [{"trace_id": self.trace, "value": 1} for _ in range(5)]
