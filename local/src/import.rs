@@ -161,18 +161,22 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            imported,
-            there,
-            deleted,
-            expired,
-            refused,
-        } = self;
-        write!(
-            f,
-            "{imported} records; {there} were there, {deleted} were deleted here, {expired} have expired, {refused} were \
-             refused"
-        )
+        let records = if self.imported == 1 { "record" } else { "records" };
+        write!(f, "{} {records}", self.imported)?;
+        let left_out: Vec<_> = [
+            (self.there, "already there"),
+            (self.deleted, "deleted here"),
+            (self.expired, "expired"),
+            (self.refused, "refused"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, why)| format!("{count} {why}"))
+        .collect();
+        match left_out.is_empty() {
+            true => Ok(()),
+            false => write!(f, "; left out: {}", left_out.join(", ")),
+        }
     }
 }
 
