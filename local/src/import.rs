@@ -56,7 +56,7 @@ const AT_ONCE: usize = MAX_KEYS;
 /// The number of records that are written concurrently.
 const CONCURRENCY: usize = 25;
 
-/// How many refused records are told of.
+/// The maximum number of refused records that are reported.
 const TOLD: u64 = 100;
 
 /// How long a reading of DynamoDB's clock is used.

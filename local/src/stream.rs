@@ -48,8 +48,8 @@ pub async fn feed(engine: Engine, counter: Counter) {
     map(engine, place, count, Settings::local(), report_lag).await;
 }
 
-/// Delivers changes after a place to a function until the future is dropped, as [`feed`] does. `tell` is told of
-/// failures, which are retried.
+/// Delivers changes after a place to a function until the future is dropped, as [`feed`] does. `tell` gets a line for
+/// each failure, which is retried.
 pub async fn feed_after<A>(
     engine: Engine,
     place: Option<SequenceNumber>,

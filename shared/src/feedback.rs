@@ -54,7 +54,7 @@ impl Draft {
     }
 
     /// What a person reads as the comment: `comment`, or else what the metadata has in its place
-    /// ([`Metadata::comment`]). An empty text is none.
+    /// ([`Metadata::comment`]). An empty text counts as missing.
     pub fn comment_text(&self) -> Option<Cow<'_, str>> {
         match self.comment.as_ref().and_then(Comment::text) {
             Some(text) => Some(Cow::Borrowed(text)),

@@ -57,7 +57,7 @@ impl Metadata {
         scalar_text(object.get(field?)?).filter(|text| (1..=MAX_INDEXED).contains(&text.len()))
     }
 
-    /// The first text among the members `comment`, `comments` and `text`. An empty text is none. Lone
+    /// The first text among the members `comment`, `comments` and `text`. An empty text counts as missing. Lone
     /// surrogates are replaced as in a [`Comment`].
     pub fn comment(&self) -> Option<String> {
         let object = Object::parse(&self.json).ok()?;

@@ -69,7 +69,7 @@ pub async fn page(
 ///
 /// # Errors
 ///
-/// [`Problem::Invalid`] if it is none.
+/// [`Problem::Invalid`] if it is not one.
 pub fn cursor(visit: &Visit) -> Result<Option<FeedbackId>, Problem> {
     match parameter(visit, "cursor") {
         None => Ok(None),

@@ -41,7 +41,7 @@ fn document(operation: Operation, version: &str) -> Option<Document> {
     }
 }
 
-/// Answers a request that bears a vote token.
+/// Answers a request with a vote token.
 ///
 /// # Errors
 ///

@@ -55,11 +55,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The one at this URL. The error is a line to print.
+    /// The DynamoDB at this URL.
     ///
     /// # Errors
     ///
-    /// If the URL is none, in one line.
+    /// One line to print, if the TLS library rejects its own default settings.
     pub fn new(url: &str) -> Result<Self, String> {
         Ok(Self {
             url: url.to_owned(),

@@ -98,7 +98,7 @@ impl Keyring {
         Ok((caller, allowed))
     }
 
-    /// Looks a key up before anybody bears it, and remembers it as if somebody had.
+    /// Looks a key up before a request uses it, and caches it.
     ///
     /// # Errors
     ///

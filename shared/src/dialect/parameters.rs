@@ -190,3 +190,26 @@ impl<'a> Parameters<'a> {
         self.pairs.iter().any(|(pair, _)| pair == name)
     }
 }
+
+/// What the tests of the parsers share.
+#[cfg(test)]
+pub(super) mod testing {
+    use crate::problem::Problem;
+    use crate::query::ListQuery;
+
+    /// The pairs of a query string.
+    pub(in crate::dialect) fn pairs(query: &[(&str, &str)]) -> Vec<(String, String)> {
+        query
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    /// The names of the parameters that a refused query is faulty in.
+    pub(in crate::dialect) fn faulty(result: Result<ListQuery, Problem>) -> Vec<String> {
+        let Err(Problem::Invalid(faults)) = result else {
+            panic!("{result:?} must be refused");
+        };
+        faults.into_iter().map(|fault| fault.field).collect()
+    }
+}

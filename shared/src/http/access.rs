@@ -110,7 +110,7 @@ fn credential(headers: &HeaderMap) -> Option<&str> {
     bearer(headers)
 }
 
-/// What `Authorization` bears.
+/// The token in `Authorization: Bearer`.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.trim().split_once(' ')?;

@@ -58,7 +58,7 @@ impl Call {
         }
     }
 
-    /// The same call, with the vote token that it bears.
+    /// The same call, with its vote token.
     pub fn with_token(self, token: VoteToken) -> Self {
         Self {
             token: Some(token),
@@ -66,7 +66,7 @@ impl Call {
         }
     }
 
-    /// The vote token that it bears, on a route that asks for one.
+    /// The vote token of a call on a route that needs one.
     pub fn token(&self) -> Option<&VoteToken> {
         self.token.as_ref()
     }

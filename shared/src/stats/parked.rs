@@ -43,7 +43,7 @@ impl Consumer {
     /// Every consumer.
     pub const ALL: [Self; 2] = [Self::Counting, Self::Events];
 
-    /// The partition key of its parked changes. It is none of a roll-up, which has two `#`.
+    /// The partition key of its parked changes. No roll-up has it: theirs contain two `#`.
     pub fn partition(self) -> &'static str {
         match self {
             Self::Counting => "parked",

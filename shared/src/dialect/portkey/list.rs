@@ -83,22 +83,9 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::parameters::testing::{faulty, pairs};
     use crate::score::{Rating, ScoreRange, Value};
     use crate::timestamp::Timestamp;
-
-    fn pairs(query: &[(&str, &str)]) -> Vec<(String, String)> {
-        query
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
-    }
-
-    fn faulty(result: Result<ListQuery, Problem>) -> Vec<String> {
-        let Err(Problem::Invalid(faults)) = result else {
-            panic!("{result:?} must be refused");
-        };
-        faults.into_iter().map(|fault| fault.field).collect()
-    }
 
     #[test]
     fn a_list_without_parameters_is_the_newest_fifty() {

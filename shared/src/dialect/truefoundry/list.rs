@@ -78,20 +78,7 @@ pub fn parse_list(pairs: &[(String, String)]) -> Result<ListQuery, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pairs(query: &[(&str, &str)]) -> Vec<(String, String)> {
-        query
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
-    }
-
-    fn faulty(result: Result<ListQuery, Problem>) -> Vec<String> {
-        let Err(Problem::Invalid(faults)) = result else {
-            panic!("{result:?} must be refused");
-        };
-        faults.into_iter().map(|fault| fault.field).collect()
-    }
+    use crate::dialect::parameters::testing::{faulty, pairs};
 
     #[test]
     fn a_target_id_names_trace_and_span() {
