@@ -1,5 +1,6 @@
 //! The connection to DynamoDB: what happens to a request when it breaks.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,6 +21,9 @@ const EMPTY: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: 2\r\n\r\n{}";
 const CUT_OFF: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: 9\r\n\r\n{}";
+/// After this, the server sends nothing more and leaves the connection open.
+const STALLED: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: 9\r\n\r\n{";
 const NO_HTTP: &str = "SSH-2.0-OpenSSH_9.6\r\n";
 const NOTHING: &str = "";
 
@@ -65,6 +69,9 @@ async fn follow(mut stream: TcpStream, script: Script) {
             }
         }
         stream.write_all(answer.as_bytes()).await.unwrap();
+        if *answer == STALLED {
+            pending::<()>().await;
+        }
     }
     let _ = stream.shutdown().await;
 }
@@ -105,6 +112,7 @@ async fn a_broken_connection_is_retried() {
     for (what, broken) in [
         ("closed before the answer", NOTHING),
         ("closed within the answer", CUT_OFF),
+        ("silent within the answer", STALLED),
     ] {
         let scripts: &'static [Script] =
             Box::leak(Box::new([&*Box::leak(Box::new([broken])) as Script, &[EMPTY]]));
