@@ -373,8 +373,9 @@ fn goals(rows: &[Row], sizes: &[Size]) -> String {
         let verdict = if goal.measured <= goal.most {
             "met".to_owned()
         } else {
-            let over = (goal.measured / goal.most - 1.0) * 100.0;
-            format!("**missed by {over:.0} %.** {}", goal.obstacle)
+            // Rounded up: a goal that is missed is not missed by 0 %.
+            let over = ((goal.measured / goal.most - 1.0) * 100.0).ceil();
+            format!("**missed by {over} %.** {}", goal.obstacle)
         };
         let _ = writeln!(
             table,
