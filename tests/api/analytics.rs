@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shared::timestamp::Timestamp;
 
 use crate::counting::verified;
-use crate::harness::{Api, PORTKEY, TRUEFOUNDRY, Time};
+use crate::harness::{Api, Fault, PORTKEY, TRUEFOUNDRY, Time};
 
 /// A range that includes everything a test writes.
 pub(crate) fn wide() -> String {
@@ -304,6 +304,34 @@ async fn updates_deletes_and_changes_of_scale_adjust_the_counts() {
     api.delete(&path).await.ok();
     assert_eq!(numbers().await, (json!(0.0), json!(0), json!(0)));
     assert_eq!(verified(&api).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn roll_ups_that_dynamodb_leaves_out_of_a_batch_are_requested_again() {
+    let api = Api::new().await;
+    for value in 1..=8 {
+        vote(&api, value, 1.0, json!({"_prompt": "p"})).await;
+        api.time.forward(Duration::from_secs(20 * 60));
+    }
+    api.count().await;
+    let query = format!("{}&prompt_slug=p", wide());
+    api.database.calls();
+    let whole = ask(&api, "graphs/feedbacks", &query).await;
+    let batches = |api: &Api| {
+        let calls = api.database.calls();
+        calls.iter().filter(|call| *call == "BatchGetItem").count()
+    };
+    assert_eq!((batches(&api), &whole["summary"]["total"]), (1, &json!(8)));
+    for count in [1, 3] {
+        api.database
+            .fail_on("BatchGetItem", [Fault::HalfOfTheKeys].repeat(count));
+        assert_eq!(ask(&api, "graphs/feedbacks", &query).await, whole);
+        assert_eq!(batches(&api), 1 + count);
+    }
+    // However often: half of one key is all of it.
+    api.database
+        .fail_on("BatchGetItem", [Fault::HalfOfTheKeys].repeat(50));
+    assert_eq!(ask(&api, "graphs/feedbacks", &query).await, whole);
 }
 
 #[tokio::test]

@@ -55,6 +55,9 @@ pub enum Fault {
     Refused,
     /// Returns nothing from an index, as if the record had not reached it yet.
     IndexLags,
+    /// Reads half of the keys of a batch, and returns the others as unprocessed, as DynamoDB does for lack of capacity
+    /// and beyond 16 MB (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
+    HalfOfTheKeys,
     /// Denies access.
     AccessDenied,
     /// Rejects the request, and repeats it in the error message.
@@ -295,6 +298,24 @@ impl HttpConnector for Database {
                 Some(Fault::LostAnswer) => {
                     store.call(&operation, &body);
                     Err(ConnectorError::io("connection reset".into()))
+                }
+                Some(Fault::HalfOfTheKeys) => {
+                    let mut asked: Value = serde_json::from_str(&body).unwrap();
+                    let mut unprocessed = asked["RequestItems"].clone();
+                    for (table, request) in asked["RequestItems"].as_object_mut().unwrap() {
+                        let keys = request["Keys"].as_array_mut().unwrap();
+                        unprocessed[table]["Keys"] = json!(keys.split_off(keys.len().div_ceil(2)));
+                    }
+                    let (status, answer) = store.call(&operation, &asked.to_string());
+                    let mut answer: Value = serde_json::from_str(&answer).unwrap();
+                    let is_left = |request: &Value| !request["Keys"].as_array().unwrap().is_empty();
+                    if unprocessed.as_object().unwrap().values().all(is_left) {
+                        answer["UnprocessedKeys"] = unprocessed;
+                    }
+                    Ok(HttpResponse::new(
+                        status.try_into().unwrap(),
+                        SdkBody::from(answer.to_string()),
+                    ))
                 }
                 Some(Fault::IndexLags) => {
                     let body = json!({"Items": [], "Count": 0, "ScannedCount": 0});
