@@ -28,7 +28,7 @@ LEFT_OUT = {
     # transaction that takes ten minutes. The units are counted in what is asked, not in answers.
     "counting::batches::what_a_vote_costs_to_count_falls_with_the_batch",
     # They write thousands of items one after another, or all again after each fault: a quarter of a minute to more
-    # than one each. What they hold is that of their neighbors, of more records or pages.
+    # than one each. Their neighbors check the same with fewer records or pages.
     "console_overview::a_page_takes_few_reads_and_has_few_bytes",
     "console_overview::figures_from_records_say_so_and_what_to_narrow",
     "erasure::an_erasure_that_was_killed_or_failed_is_repeated",

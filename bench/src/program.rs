@@ -207,18 +207,15 @@ fn release_build(folder: &Path) -> Command {
     command
 }
 
-/// Cargo in a folder, without what the cargo that runs this process says of this process's package. Build scripts
-/// that read those variables, as ring's does, would be run again, and all that depends on them compiled again.
+/// A cargo command in a folder, without the variables that an outer cargo set for the package of this process. Build
+/// scripts that read them, such as ring's, would run again, and everything that depends on them would be recompiled.
 pub fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(folder);
     for (name, _) in env::vars_os() {
-        let of_a_package = ["CARGO_MANIFEST_", "CARGO_PKG_"];
-        if of_a_package
-            .iter()
-            .any(|prefix| name.to_string_lossy().starts_with(prefix))
-        {
-            command.env_remove(name);
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            command.env_remove(&name);
         }
     }
     command

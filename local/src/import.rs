@@ -173,10 +173,10 @@ impl fmt::Display for Summary {
         .filter(|(count, _)| *count > 0)
         .map(|(count, why)| format!("{count} {why}"))
         .collect();
-        match left_out.is_empty() {
-            true => Ok(()),
-            false => write!(f, "; left out: {}", left_out.join(", ")),
+        if left_out.is_empty() {
+            return Ok(());
         }
+        write!(f, "; left out: {}", left_out.join(", "))
     }
 }
 

@@ -12,12 +12,12 @@ use crate::problem::Problem;
 /// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
 pub const MAX_KEYS: usize = 100;
 
-/// Returns the items of a table that these keys name, at most [`MAX_KEYS`] different ones, in no order. `read` says how
-/// they are read. Keys that DynamoDB had no capacity for, or that exceeded its 16 MB, are asked for again.
+/// Returns the items of a table with these keys, at most [`MAX_KEYS`] different ones, in no order. `read` has the options
+/// of the request. Keys that DynamoDB left out, for lack of capacity or beyond 16 MB, are requested again.
 ///
 /// # Errors
 ///
-/// A failure of DynamoDB; [`Problem::Throttled`] if it goes on leaving keys out.
+/// A failure of DynamoDB; [`Problem::Throttled`] if it keeps leaving keys out.
 pub async fn items_of_keys(
     client: &Client,
     table: &str,

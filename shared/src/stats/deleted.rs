@@ -82,8 +82,8 @@ pub(super) async fn mark(
     Ok(())
 }
 
-/// Returns which of these records, at most [`MAX_KEYS`](crate::dynamo::batch::MAX_KEYS) different ones, were deleted within [`LIFETIME`], as far as
-/// deletions are counted.
+/// Returns which of these records, at most [`MAX_KEYS`](crate::dynamo::batch::MAX_KEYS) different ones, were deleted
+/// within [`LIFETIME`], as far as deletions are counted.
 ///
 /// # Errors
 ///

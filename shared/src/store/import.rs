@@ -36,8 +36,9 @@ impl Store {
         place(&item::from_feedback(record))
     }
 
-    /// Returns the ids of the records that are in these places, at most [`MAX_KEYS`](crate::dynamo::batch::MAX_KEYS) different ones. A record that was
-    /// stored a moment ago may be missing: the write decides.
+    /// Returns the ids of the records that are in these places, at most
+    /// [`MAX_KEYS`](crate::dynamo::batch::MAX_KEYS) different ones. A record that was stored a moment ago may be
+    /// missing: the write decides.
     ///
     /// # Errors
     ///
